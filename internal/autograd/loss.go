@@ -1,0 +1,91 @@
+package autograd
+
+import "github.com/mltrain/mltrain/internal/tensor"
+
+// Loss is what a cross-entropy leaves behind: Rows [R,CECols] as tensor.Kernels.CrossEntropy writes them, and Sums
+// [CECols], their sums over R. The summed loss is −Sums[CELogp].
+type Loss struct {
+	Rows, Sums tensor.Tensor
+}
+
+// chunkLogits bounds the elements of the logits that exist at one time.
+const chunkLogits = 4 << 20
+
+// headChunk returns how many of rows rows get their logits at once.
+func headChunk(rows, vocab int) int {
+	return max(1, min(rows, max(32, chunkLogits/vocab)))
+}
+
+// LinearCrossEntropy computes the cross-entropy of logits x·Wᵀ [R,V] with targets int32 [R], a chunk of rows at a time,
+// so that the logits never exist whole. In a Step that records, the gradient of the summed loss flows at once, chunk by
+// chunk: into x, and into w if it is trainable.
+func (t *Tape) LinearCrossEntropy(spec tensor.CESpec, x *Var, w *Param, targets tensor.Tensor) Loss {
+	t.use("linear_cross_entropy", x)
+	loss := t.newLoss(x)
+	t.head(spec, x, w, targets, loss, tensor.Tensor{}, true, !t.noGrad && t.training)
+	t.check(t.b.Reduce(tensor.ReduceSum, loss.Sums, loss.Rows, 0, false))
+	return loss
+}
+
+// LinearLogProbs computes the same rows and leaves the gradient to LinearLogProbsBackward, for losses whose derivative
+// by each row's log-likelihood is known only once all are.
+func (t *Tape) LinearLogProbs(spec tensor.CESpec, x *Var, w *Param, targets tensor.Tensor) Loss {
+	t.use("linear_log_probs", x)
+	loss := t.newLoss(x)
+	t.head(spec, x, w, targets, loss, tensor.Tensor{}, true, false)
+	t.check(t.b.Reduce(tensor.ReduceSum, loss.Sums, loss.Rows, 0, false))
+	return loss
+}
+
+// LinearLogProbsBackward adds the gradient of Σ drow[i]·logp[i], drow float32 [R], computing each chunk's logits again.
+func (t *Tape) LinearLogProbsBackward(spec tensor.CESpec, loss Loss, x *Var, w *Param, targets, drow tensor.Tensor) {
+	t.use("linear_log_probs_backward", x)
+	t.head(spec, x, w, targets, loss, drow, false, !t.noGrad && t.training)
+}
+
+func (t *Tape) newLoss(x *Var) Loss {
+	return Loss{
+		Rows: t.Alloc(tensor.F32, x.Value.Rows(), tensor.CECols),
+		Sums: t.Alloc(tensor.F32, tensor.CECols),
+	}
+}
+
+func (t *Tape) head(spec tensor.CESpec, x *Var, w *Param, targets tensor.Tensor, loss Loss, drow tensor.Tensor, forward, backward bool) {
+	rows, c, vocab := x.Value.Rows(), x.Value.Cols(), w.Shape[0]
+	if len(w.Shape) != 2 || w.Shape[1] != c || targets.Len() != rows {
+		t.failf("input %v, weight %s %v, targets %v", x.Value, w.Name, w.Shape, targets)
+	}
+	train := t.trains(w)
+	var dx tensor.Tensor
+	var acc bool
+	if backward && x.needs {
+		dx, acc = t.gradOut(x)
+	}
+	n := headChunk(rows, vocab)
+	logits := t.scratch(tensor.F32, n, vocab)
+	for lo := 0; lo < rows; lo += n {
+		hi := min(lo+n, rows)
+		lg, xc, tg, rc := logits.t.RowRange(0, hi-lo), x.Value.RowRange(lo, hi), targets.Slice(lo, hi), loss.Rows.RowRange(lo, hi)
+		s := tensor.GemmSpec{M: hi - lo, N: vocab, K: c, LDA: c, LDB: c, LDC: vocab, TransB: true, Alpha: 1}
+		t.check(t.b.Gemm(s, lg, xc, w.Value, tensor.Tensor{}))
+		if forward {
+			t.check(t.b.CrossEntropy(spec, rc, lg, tg))
+		}
+		if !backward || !train && !x.needs {
+			continue
+		}
+		var dr tensor.Tensor
+		if !drow.IsZero() {
+			dr = drow.Slice(lo, hi)
+		}
+		t.check(t.b.CrossEntropyBwd(spec, lg, lg, rc, tg, dr))
+		if x.needs {
+			s := tensor.GemmSpec{M: hi - lo, N: c, K: vocab, LDA: vocab, LDB: c, LDC: c, Alpha: 1, Beta: b2f(acc)}
+			t.check(t.b.Gemm(s, dx.RowRange(lo, hi), lg, w.Value, tensor.Tensor{}))
+		}
+		if train {
+			t.weightGrad(w, lg, xc, OutIn)
+		}
+	}
+	t.pool.release(logits)
+}
