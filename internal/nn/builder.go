@@ -1,0 +1,191 @@
+// Package nn holds the layers that models are made of, and the Builder that gives them their weights.
+//
+// Models ask the Builder for layers by dotted checkpoint path and shape. The Builder checks names and shapes against the
+// checkpoint's headers, decides what is frozen, and collects every fault; Load then allocates and fills what was asked
+// for. Between the two nothing is allocated and no weight is read, so that a memory plan can be made.
+package nn
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"sort"
+	"strings"
+
+	"github.com/mltrain/mltrain/internal/autograd"
+	"github.com/mltrain/mltrain/internal/tensor"
+)
+
+// Source is a checkpoint seen as named tensors.
+type Source interface {
+	// Names lists the tensors.
+	Names() []string
+	// Lookup returns a tensor's type and shape from the header. A type that mltrain cannot compute with is Invalid and
+	// named by dtypeName.
+	Lookup(name string) (dt tensor.DType, dtypeName string, shape []int, ok bool)
+	// Bytes returns the elements, little endian; they stay valid as long as the source.
+	Bytes(name string) ([]byte, error)
+}
+
+// Init says how a weight is drawn when there is no checkpoint.
+type Init struct {
+	Std   float32 // normal with mean 0; 0 for a constant
+	Const float32
+}
+
+// Weight is a parameter with what the engine needs to know of it beside its value.
+type Weight struct {
+	autograd.Param
+	Stored string       // its name in the checkpoint
+	DType  tensor.DType // its type in the checkpoint
+	Frozen bool
+	Decay  bool // weight decay applies: matrices, but not norms and biases
+	Init   Init
+}
+
+// Options configure a Builder.
+type Options struct {
+	// Source is the checkpoint, or nil to draw weights at random.
+	Source Source
+	// Frozen tells which parameters are not trained, by name. Nil: none.
+	Frozen func(name string) bool
+	// Ignore matches names of tensors in the checkpoint that may be left unused. Nil: none.
+	Ignore func(name string) bool
+}
+
+// Builder gives out layers under a dotted path.
+type Builder struct {
+	*shared
+	path string
+}
+
+type shared struct {
+	opts    Options
+	prefix  string // what the checkpoint puts before every name, or lacks
+	strip   string
+	weights []*Weight
+	byName  map[string]*Weight
+	tables  []*Table
+	used    map[string]bool
+	faults  []string
+}
+
+// NewBuilder returns a Builder at the root of the path.
+func NewBuilder(opts Options) *Builder {
+	return &Builder{shared: &shared{opts: opts, byName: map[string]*Weight{}, used: map[string]bool{}}}
+}
+
+// At returns the Builder for a path below.
+func (b *Builder) At(name string) *Builder { return &Builder{b.shared, b.path + name + "."} }
+
+// Fault records an error that Err will report.
+func (b *Builder) Fault(format string, args ...any) {
+	b.faults = append(b.faults, fmt.Sprintf(format, args...))
+}
+
+// Optional says that a checkpoint may leave prefix out of its names, as files of GPT-2 do with "transformer.".
+func (b *Builder) Optional(prefix string) {
+	if b.opts.Source == nil {
+		return
+	}
+	for _, n := range b.opts.Source.Names() {
+		if strings.HasPrefix(n, prefix) {
+			return
+		}
+	}
+	b.strip = prefix
+}
+
+// Rename says that a checkpoint writes to where models write from, at the start of names.
+func (b *Builder) Rename(from, to string) { b.strip, b.prefix = from, to }
+
+func (b *Builder) stored(name string) string {
+	if b.strip != "" || b.prefix != "" {
+		if rest, ok := strings.CutPrefix(name, b.strip); ok {
+			return b.prefix + rest
+		}
+	}
+	return name
+}
+
+// Has tells whether the checkpoint has a tensor below the path.
+func (b *Builder) Has(name string) bool {
+	if b.opts.Source == nil {
+		return false
+	}
+	_, _, _, ok := b.opts.Source.Lookup(b.stored(b.path + name))
+	return ok
+}
+
+// Param asks for a parameter.
+func (b *Builder) Param(name string, init Init, shape ...int) *Weight {
+	full := b.path + name
+	if w := b.byName[full]; w != nil {
+		b.Fault("%s: asked for twice", full)
+		return w
+	}
+	w := &Weight{Stored: b.stored(full), DType: tensor.F32, Decay: len(shape) > 1, Init: init}
+	w.Name, w.Shape = full, shape
+	w.Frozen = b.opts.Frozen != nil && b.opts.Frozen(full)
+	b.weights = append(b.weights, w)
+	b.byName[full] = w
+	if src := b.opts.Source; src != nil {
+		dt, dtName, have, ok := src.Lookup(w.Stored)
+		b.used[w.Stored] = true
+		switch {
+		case !ok:
+			b.Fault("%s %v: missing", w.Stored, shape)
+		case !slices.Equal(have, shape):
+			b.Fault("%s: shape %v in the checkpoint, %v by config.json", w.Stored, have, shape)
+		case dt != tensor.F32 && dt != tensor.BF16 && dt != tensor.F16:
+			b.Fault("%s: type %s cannot be trained or computed with; needed is float32, bfloat16 or float16", w.Stored, dtName)
+		}
+		w.DType = dt
+	}
+	return w
+}
+
+// Skip marks a tensor of the checkpoint as known and not needed.
+func (b *Builder) Skip(name string) { b.used[b.stored(b.path+name)] = true }
+
+// Weights returns what was asked for, in order.
+func (b *Builder) Weights() []*Weight { return b.weights }
+
+// Err reports all tensors that are missing, mis-shaped, unreadable or left over, at once.
+func (b *Builder) Err() error {
+	faults := slices.Clone(b.faults)
+	if src := b.opts.Source; src != nil {
+		var extra []string
+		for _, n := range src.Names() {
+			if !b.used[n] && (b.opts.Ignore == nil || !b.opts.Ignore(n)) {
+				_, _, shape, _ := src.Lookup(n)
+				extra = append(extra, fmt.Sprintf("%s %v: in the checkpoint, but not part of this architecture", n, shape))
+			}
+		}
+		sort.Strings(extra)
+		faults = append(faults, extra...)
+	}
+	if len(faults) == 0 {
+		return nil
+	}
+	return &TensorError{faults}
+}
+
+// ErrTensors is matched by every TensorError.
+var ErrTensors = errors.New("the checkpoint's tensors do not fit the model")
+
+// TensorError lists what is wrong with a checkpoint's tensors.
+type TensorError struct{ Faults []string }
+
+func (e *TensorError) Error() string {
+	const most = 40
+	list := e.Faults
+	more := ""
+	if len(list) > most {
+		list, more = list[:most], fmt.Sprintf("\n  … and %d more", len(e.Faults)-most)
+	}
+	return fmt.Sprintf("%v:\n  %s%s", ErrTensors, strings.Join(list, "\n  "), more)
+}
+
+// Is makes errors.Is(err, ErrTensors) true.
+func (e *TensorError) Is(target error) bool { return target == ErrTensors }

@@ -1,0 +1,74 @@
+package nn
+
+import (
+	"github.com/mltrain/mltrain/internal/autograd"
+	"github.com/mltrain/mltrain/internal/tensor"
+)
+
+// Linear is y = x·Wᵀ + b in whatever form the weight has: dense, quantised, with an adapter. It is the only seam for
+// adapters; no model knows which it got.
+type Linear interface {
+	Forward(t *autograd.Tape, x *autograd.Var) *autograd.Var
+}
+
+// Dense is a Linear with a plain weight.
+type Dense struct {
+	W, B   *autograd.Param // B may be nil
+	Layout autograd.Layout
+}
+
+// Forward computes x [R,in] → [R,out].
+func (d *Dense) Forward(t *autograd.Tape, x *autograd.Var) *autograd.Var {
+	return t.Linear(x, d.W, d.B, d.Layout)
+}
+
+// Linear asks for name.weight [out,in], and name.bias [out] if bias.
+func (b *Builder) Linear(name string, in, out int, bias bool, std float32) Linear {
+	return b.linear(name, autograd.OutIn, []int{out, in}, out, bias, std)
+}
+
+// Conv1D asks for a linear layer that is stored transposed, name.weight [in,out], with a bias: GPT-2's.
+func (b *Builder) Conv1D(name string, in, out int, std float32) Linear {
+	return b.linear(name, autograd.InOut, []int{in, out}, out, true, std)
+}
+
+func (b *Builder) linear(name string, layout autograd.Layout, shape []int, out int, bias bool, std float32) Linear {
+	at := b.At(name)
+	d := &Dense{W: &at.Param("weight", Init{Std: std}, shape...).Param, Layout: layout}
+	if bias {
+		d.B = &at.Param("bias", Init{}, out).Param
+	}
+	return d
+}
+
+// Norm is RMSNorm or LayerNorm.
+type Norm struct {
+	Spec tensor.NormSpec
+	W, B *autograd.Param // B is nil for RMSNorm
+}
+
+// RMSNorm asks for name.weight [dim].
+func (b *Builder) RMSNorm(name string, dim int, eps float32) *Norm {
+	return &Norm{tensor.NormSpec{Kind: tensor.RMSNorm, Eps: eps}, &b.At(name).Param("weight", Init{Const: 1}, dim).Param, nil}
+}
+
+// RMSNorm1p asks for the weight [dim] of a norm that multiplies by 1 + weight.
+func (b *Builder) RMSNorm1p(name string, dim int, eps float32) *Norm {
+	return &Norm{tensor.NormSpec{Kind: tensor.RMSNorm, Eps: eps, PlusOne: true}, &b.At(name).Param("weight", Init{}, dim).Param, nil}
+}
+
+// LayerNorm asks for name.weight and name.bias [dim].
+func (b *Builder) LayerNorm(name string, dim int, eps float32) *Norm {
+	at := b.At(name)
+	return &Norm{tensor.NormSpec{Kind: tensor.LayerNorm, Eps: eps}, &at.Param("weight", Init{Const: 1}, dim).Param, &at.Param("bias", Init{}, dim).Param}
+}
+
+// Forward normalises runs of dim elements.
+func (n *Norm) Forward(t *autograd.Tape, x *autograd.Var) *autograd.Var {
+	return t.Norm(n.Spec, x, n.W, n.B)
+}
+
+// Embedding asks for name.weight [rows,dim].
+func (b *Builder) Embedding(name string, rows, dim int, std float32) *autograd.Param {
+	return &b.At(name).Param("weight", Init{Std: std}, rows, dim).Param
+}

@@ -1,0 +1,262 @@
+package nn
+
+import (
+	"encoding/binary"
+	"fmt"
+	"hash/fnv"
+	"math"
+	"strings"
+	"unsafe"
+
+	"github.com/mltrain/mltrain/internal/tensor"
+)
+
+// Table is constant data that a model computes with: rotary cosines and sines.
+type Table struct {
+	Value      tensor.Tensor
+	rows, cols int
+	fill       func() []float32
+}
+
+// Table asks for a constant float32 table, which fill makes when it is loaded.
+func (b *Builder) Table(rows, cols int, fill func() []float32) *Table {
+	t := &Table{rows: rows, cols: cols, fill: fill}
+	b.tables = append(b.tables, t)
+	return t
+}
+
+// Store holds a model's weights on a backend.
+type Store struct {
+	Weights []*Weight
+	// Values and Grads are the trainable parameters and their gradients as flat float32 vectors, absent if there are
+	// none; Offsets gives each trainable weight's place in both, in elements.
+	Values, Grads tensor.Tensor
+	Offsets       map[*Weight]int
+	Trainable     []*Weight
+	buffers       []tensor.Buffer
+	b             tensor.Backend
+}
+
+// TrainableLen returns the number of trainable elements.
+func (s *Store) TrainableLen() int {
+	if s.Values.IsZero() {
+		return 0
+	}
+	return s.Values.Len()
+}
+
+// Len returns the number of elements of all parameters.
+func (s *Store) Len() (n int) {
+	for _, w := range s.Weights {
+		n += elements(w.Shape)
+	}
+	return n
+}
+
+func elements(shape []int) int {
+	n := 1
+	for _, d := range shape {
+		n *= d
+	}
+	return n
+}
+
+// pad is the alignment of a parameter in the flat vectors, in elements.
+const pad = 64
+
+// Load allocates the Builder's weights and tables on b and fills them from the source, or at random by seed without one.
+//
+// Trainable parameters become float32, one flat vector. Frozen matrices keep the type of the checkpoint when they are
+// float32 or bfloat16, and are used where they lie, in the mapped file, if the backend can; the rest is converted.
+func (bd *Builder) Load(b tensor.Backend, seed uint64) (*Store, error) {
+	if err := bd.Err(); err != nil {
+		return nil, err
+	}
+	s := &Store{Weights: bd.weights, Offsets: map[*Weight]int{}, b: b}
+	n := 0
+	for _, w := range bd.weights {
+		if w.Frozen {
+			continue
+		}
+		s.Trainable = append(s.Trainable, w)
+		s.Offsets[w] = n
+		n += (elements(w.Shape) + pad - 1) / pad * pad
+	}
+	if err := s.allocFlat(n); err != nil {
+		return nil, err
+	}
+	for _, w := range bd.weights {
+		if err := s.place(w, bd.opts.Source, seed); err != nil {
+			return nil, fmt.Errorf("%s: %w", w.Stored, err)
+		}
+	}
+	for _, t := range bd.tables {
+		buf, err := s.alloc(int64(t.rows*t.cols)*4, tensor.UseTables)
+		if err != nil {
+			return nil, err
+		}
+		t.Value = tensor.New(buf, 0, tensor.F32, t.rows, t.cols)
+		if err := b.Upload(t.Value, f32Bytes(t.fill())); err != nil {
+			return nil, err
+		}
+	}
+	return s, nil
+}
+
+func (s *Store) alloc(bytes int64, use tensor.Use) (tensor.Buffer, error) {
+	buf, err := s.b.Alloc(bytes, use)
+	if err == nil {
+		s.buffers = append(s.buffers, buf)
+	}
+	return buf, err
+}
+
+func (s *Store) allocFlat(n int) error {
+	if n == 0 {
+		return nil
+	}
+	values, err := s.alloc(int64(n)*4, tensor.UseWeights)
+	if err != nil {
+		return err
+	}
+	grads, err := s.alloc(int64(n)*4, tensor.UseGradients)
+	if err != nil {
+		return err
+	}
+	s.Values, s.Grads = tensor.New(values, 0, tensor.F32, n), tensor.New(grads, 0, tensor.F32, n)
+	return nil
+}
+
+// place gives w its value.
+func (s *Store) place(w *Weight, src Source, seed uint64) error {
+	n := elements(w.Shape)
+	if off, ok := s.Offsets[w]; ok {
+		w.Value = s.Values.Slice(off, off+n).View(w.Shape...)
+		w.Grad = s.Grads.Slice(off, off+n).View(w.Shape...)
+	}
+	var raw []byte
+	dt := tensor.F32
+	if src != nil {
+		var err error
+		if raw, err = src.Bytes(w.Stored); err != nil {
+			return err
+		}
+		dt = w.DType
+	}
+	keep := dt == tensor.F32 || dt == tensor.BF16 && len(w.Shape) > 1
+	if w.Frozen && keep && src != nil {
+		if im, ok := s.b.(tensor.Importer); ok {
+			buf, err := im.Import(raw)
+			if err != nil {
+				return err
+			}
+			s.buffers = append(s.buffers, buf)
+			w.Value = tensor.New(buf, 0, dt, w.Shape...)
+			return nil
+		}
+	}
+	if w.Frozen {
+		to := tensor.F32
+		if keep {
+			to = dt
+		}
+		buf, err := s.alloc(int64(n*to.Size()), tensor.UseWeights)
+		if err != nil {
+			return err
+		}
+		w.Value = tensor.New(buf, 0, to, w.Shape...)
+	}
+	switch {
+	case src == nil:
+		return s.b.Upload(w.Value, f32Bytes(w.Init.draw(n, w.Name, seed)))
+	case dt != w.Value.DType:
+		return s.b.Upload(w.Value, f32Bytes(widen(raw, dt, n)))
+	}
+	return s.b.Upload(w.Value, raw)
+}
+
+// Close frees the store's memory. The weights must not be used afterwards.
+func (s *Store) Close() {
+	for _, b := range s.buffers {
+		s.b.Free(b)
+	}
+	s.buffers = nil
+}
+
+// draw returns n random numbers for the named weight. The normal deviates are those of Box and Muller (1958).
+func (i Init) draw(n int, name string, seed uint64) []float32 {
+	x := make([]float32, n)
+	if i.Std == 0 {
+		for j := range x {
+			x[j] = i.Const
+		}
+		return x
+	}
+	h := fnv.New64a()
+	h.Write([]byte(name))
+	key := tensor.RNGKey{Seed: seed ^ h.Sum64(), Op: 0x1417}
+	for j := 0; j < n; j += 4 {
+		u := key.Philox(uint64(j / 4))
+		for p := 0; p < 4; p += 2 {
+			r := float64(i.Std) * math.Sqrt(-2*math.Log((float64(u[p])+0.5)/(1<<32)))
+			sin, cos := math.Sincos(2 * math.Pi * float64(u[p+1]) / (1 << 32))
+			for q, v := range [2]float64{r * cos, r * sin} {
+				if j+p+q < n {
+					x[j+p+q] = float32(v)
+				}
+			}
+		}
+	}
+	return x
+}
+
+// f32Bytes returns the little-endian bytes of x; every platform that mltrain runs on is little endian.
+func f32Bytes(x []float32) []byte {
+	if len(x) == 0 {
+		return nil
+	}
+	return unsafe.Slice((*byte)(unsafe.Pointer(&x[0])), 4*len(x))
+}
+
+// widen converts bfloat16 or float16 to float32, exactly.
+func widen(raw []byte, dt tensor.DType, n int) []float32 {
+	x := make([]float32, n)
+	for i := range x {
+		u := uint32(binary.LittleEndian.Uint16(raw[2*i:]))
+		if dt == tensor.BF16 {
+			x[i] = math.Float32frombits(u << 16)
+			continue
+		}
+		x[i] = halfToFloat(u)
+	}
+	return x
+}
+
+// halfToFloat converts the bits of an IEEE binary16.
+func halfToFloat(h uint32) float32 {
+	sign, exp, frac := h&0x8000<<16, h>>10&0x1f, h&0x3ff
+	switch {
+	case exp == 31:
+		return math.Float32frombits(sign | 0xff<<23 | frac<<13)
+	case exp != 0:
+		return math.Float32frombits(sign | (exp+112)<<23 | frac<<13)
+	}
+	f := float32(frac) / (1 << 24)
+	if sign != 0 {
+		f = -f
+	}
+	return f
+}
+
+// Matcher returns a function that tells whether a name contains one of the patterns; a pattern may hold one "*".
+func Matcher(patterns ...string) func(string) bool {
+	return func(name string) bool {
+		for _, p := range patterns {
+			pre, post, star := strings.Cut(p, "*")
+			if i := strings.Index(name, pre); i >= 0 && (!star || strings.Contains(name[i+len(pre):], post)) {
+				return true
+			}
+		}
+		return false
+	}
+}
