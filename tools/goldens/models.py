@@ -6,11 +6,11 @@ the layout. The goldens come from the model as loaded back from disk, so the com
 
 import json
 
+import common  # first: it sets the environment before torch and transformers are loaded
+
 import torch
 from safetensors.torch import load_file
 from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForImageTextToText
-
-import common
 
 SMALL = dict(
     vocab_size=67,

@@ -3,10 +3,10 @@
 Writes testdata/optim.json and testdata/schedules.json; README.md describes the layout.
 """
 
+import common  # first: it sets the environment before torch and transformers are loaded
+
 import torch
 from transformers import get_scheduler
-
-import common
 
 STEPS = 20
 SIZE = 13

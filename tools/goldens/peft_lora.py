@@ -5,12 +5,14 @@ README.md describes the layout. The goldens come from the adapter as PEFT loads 
 """
 
 import json
+import warnings
+
+import common  # first: it sets the environment before torch and peft are loaded
 
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 from safetensors.torch import load_file
 
-import common
 import models
 
 BASE = common.TESTDATA / "models"
@@ -120,6 +122,7 @@ def golden(base, folder):
 
 
 def generate(out, only):
+    warnings.filterwarnings("ignore", message="Setting `save_embedding_layers`")
     for name, base, options in cases():
         if only in name:
             folder = out / "lora" / name
