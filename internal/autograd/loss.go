@@ -18,11 +18,19 @@ func headChunk(rows, vocab int) int {
 
 // LinearCrossEntropy computes the cross-entropy of logits x·Wᵀ [R,V] with targets int32 [R], a chunk of rows at a time,
 // so that the logits never exist whole. In a Step that records, the gradient of the summed loss flows at once, chunk by
-// chunk: into x, and into w if it is trainable.
-func (t *Tape) LinearCrossEntropy(spec tensor.CESpec, x *Var, w *Param, targets tensor.Tensor) Loss {
+// chunk: into x, and into w if it is trainable. weights float32 [R] multiply the rows of the loss; absent, all are 1.
+func (t *Tape) LinearCrossEntropy(spec tensor.CESpec, x *Var, w *Param, targets, weights tensor.Tensor) Loss {
 	t.use("linear_cross_entropy", x)
 	loss := t.newLoss(x)
-	t.head(spec, x, w, targets, loss, tensor.Tensor{}, true, !t.noGrad && t.training)
+	var drow tensor.Tensor
+	if !weights.IsZero() {
+		drow = t.Alloc(tensor.F32, weights.Len())
+		t.check(t.b.Unary(tensor.OpScale, -1, drow, weights))
+	}
+	t.head(spec, x, w, targets, loss, drow, true, !t.noGrad && t.training)
+	if !weights.IsZero() {
+		t.check(t.b.Binary(tensor.OpMul, loss.Rows, loss.Rows, weights.View(weights.Len(), 1), false))
+	}
 	t.check(t.b.Reduce(tensor.ReduceSum, loss.Sums, loss.Rows, 0, false))
 	return loss
 }

@@ -15,21 +15,28 @@ type Batch struct {
 	Seqs, MaxLen      int
 	Cache             *Cache // for generation; nil in training
 
-	// LossRows [R] are the positions that have a target, and Targets [R] their targets; absent where there is no loss.
-	LossRows, Targets tensor.Tensor
+	// LossRows [R] are the positions that have a target, Targets [R] their targets, and Weights float32 [R] what their
+	// losses are multiplied by, absent if all are 1.
+	LossRows, Targets, Weights tensor.Tensor
 }
 
 // Feeder owns the device memory that batches are uploaded to.
 type Feeder struct {
 	b                                tensor.Backend
 	tokens, positions, cu, rows, tgt tensor.Tensor
+	weights                          tensor.Tensor
 	host                             []byte
+	keep, kept                       []int32
+	keptWeights                      []float32
 }
 
 // NewFeeder allocates for batches of at most maxTokens tokens in maxSeqs sequences.
 func NewFeeder(b tensor.Backend, maxTokens, maxSeqs int) (*Feeder, error) {
-	f := &Feeder{b: b, host: make([]byte, 4*(max(maxTokens, maxSeqs)+1))}
-	buf, err := b.Alloc(int64(4*(4*maxTokens+maxSeqs+1)), tensor.UseBatch)
+	f := &Feeder{
+		b: b, host: make([]byte, 4*(max(maxTokens, maxSeqs)+1)),
+		keep: make([]int32, 0, maxTokens), kept: make([]int32, 0, maxTokens), keptWeights: make([]float32, 0, maxTokens),
+	}
+	buf, err := b.Alloc(int64(4*(5*maxTokens+maxSeqs+1)), tensor.UseBatch)
 	if err != nil {
 		return nil, err
 	}
@@ -41,16 +48,40 @@ func NewFeeder(b tensor.Backend, maxTokens, maxSeqs int) (*Feeder, error) {
 		*p.t = tensor.New(buf, off, tensor.I32, p.n)
 		off += int64(4 * p.n)
 	}
+	f.weights = tensor.New(buf, off, tensor.F32, maxTokens)
 	return f, nil
 }
 
-// Load uploads a batch. targets[i] is the label of position i, or ignore; nil for none.
-func (f *Feeder) Load(tokens, positions, cu, targets []int32, maxLen int, ignore int32) (*Batch, error) {
-	b := &Batch{Seqs: len(cu) - 1, MaxLen: maxLen}
-	var rows, kept []int32
-	for i, y := range targets {
-		if y != ignore {
-			rows, kept = append(rows, int32(i)), append(kept, y)
+// HostBatch is a Batch in host memory.
+type HostBatch struct {
+	Tokens, Positions []int32
+	Cu                []int32   // where sequences begin, and the number of tokens
+	Targets           []int32   // the label of each position, or Ignore; nil for none
+	Weights           []float32 // of each position's loss; nil if all are 1
+	MaxLen            int       // of the longest sequence
+	Ignore            int32
+}
+
+// Load uploads a batch. The result is valid until the next Load.
+func (f *Feeder) Load(h HostBatch) (*Batch, error) {
+	b := &Batch{Seqs: len(h.Cu) - 1, MaxLen: h.MaxLen}
+	if len(h.Targets) > cap(f.kept) {
+		return nil, fmt.Errorf("nn: batch of %d targets, room for %d", len(h.Targets), cap(f.kept))
+	}
+	rows, kept, weights := f.keep[:0], f.kept[:0], f.keptWeights[:0]
+	for i, y := range h.Targets {
+		if y == h.Ignore {
+			continue
+		}
+		rows, kept = append(rows, int32(i)), append(kept, y)
+		if h.Weights != nil {
+			weights = append(weights, h.Weights[i])
+		}
+	}
+	if h.Weights != nil {
+		b.Weights = f.weights.Slice(0, len(weights))
+		if err := f.b.Upload(b.Weights, f32Bytes(weights)); err != nil {
+			return nil, err
 		}
 	}
 	for _, m := range []struct {
@@ -59,7 +90,7 @@ func (f *Feeder) Load(tokens, positions, cu, targets []int32, maxLen int, ignore
 		src  []int32
 		what string
 	}{
-		{&b.Tokens, f.tokens, tokens, "tokens"}, {&b.Positions, f.positions, positions, "positions"}, {&b.CuSeqs, f.cu, cu, "sequences"},
+		{&b.Tokens, f.tokens, h.Tokens, "tokens"}, {&b.Positions, f.positions, h.Positions, "positions"}, {&b.CuSeqs, f.cu, h.Cu, "sequences"},
 		{&b.LossRows, f.rows, rows, "loss rows"}, {&b.Targets, f.tgt, kept, "targets"},
 	} {
 		if len(m.src) > m.room.Len() {

@@ -67,13 +67,28 @@ type shared struct {
 	byName  map[string]*Weight
 	tables  []*Table
 	used    map[string]bool
+	ignore  []func(string) bool
 	faults  []string
 }
 
 // NewBuilder returns a Builder at the root of the path.
 func NewBuilder(opts Options) *Builder {
-	return &Builder{shared: &shared{opts: opts, byName: map[string]*Weight{}, used: map[string]bool{}}}
+	s := &shared{opts: opts, byName: map[string]*Weight{}, used: map[string]bool{}}
+	if opts.Ignore != nil {
+		s.ignore = append(s.ignore, opts.Ignore)
+	}
+	return &Builder{shared: s}
 }
+
+// IgnoreMore adds patterns (see Matcher) of tensors that may be left unused.
+func (b *Builder) IgnoreMore(patterns ...string) { b.ignore = append(b.ignore, Matcher(patterns...)) }
+
+func (b *Builder) ignored(name string) bool {
+	return slices.ContainsFunc(b.ignore, func(f func(string) bool) bool { return f(name) })
+}
+
+// Root returns the Builder at the root of the path.
+func (b *Builder) Root() *Builder { return &Builder{shared: b.shared} }
 
 // At returns the Builder for a path below.
 func (b *Builder) At(name string) *Builder { return &Builder{b.shared, b.path + name + "."} }
@@ -157,7 +172,7 @@ func (b *Builder) Err() error {
 	if src := b.opts.Source; src != nil {
 		var extra []string
 		for _, n := range src.Names() {
-			if !b.used[n] && (b.opts.Ignore == nil || !b.opts.Ignore(n)) {
+			if !b.used[n] && !b.ignored(n) {
 				_, _, shape, _ := src.Lookup(n)
 				extra = append(extra, fmt.Sprintf("%s %v: in the checkpoint, but not part of this architecture", n, shape))
 			}

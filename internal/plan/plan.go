@@ -23,6 +23,23 @@ type Counter struct {
 // NewCounter returns a Counter with nothing allocated.
 func NewCounter() *Counter { return &Counter{allocated: map[tensor.Use]int64{}} }
 
+// Mapping is a Counter for a backend that uses a checkpoint's bytes where they lie.
+type Mapping struct{ *Counter }
+
+// Import counts the bytes as mapped.
+func (m Mapping) Import(b []byte) (tensor.Buffer, error) {
+	return m.Alloc(int64(len(b)), tensor.UseMapped)
+}
+
+// For returns a Counter, and the backend by which it counts for b.
+func For(b tensor.Backend) (*Counter, tensor.Backend) {
+	c := NewCounter()
+	if _, ok := b.(tensor.Importer); ok {
+		return c, Mapping{c}
+	}
+	return c, c
+}
+
 type buffer struct {
 	bytes int64
 	use   tensor.Use

@@ -8,6 +8,7 @@ type Use string
 // The purposes that a run's memory has.
 const (
 	UseWeights     Use = "weights"
+	UseMapped      Use = "mapped weights" // used where they lie in the checkpoint's file
 	UseGradients   Use = "gradients"
 	UseOptimizer   Use = "optimizer"
 	UseActivations Use = "activations"    // forward values kept for the backward pass
