@@ -256,6 +256,10 @@ func (d decoder) decodeList(n *yaml.Node, v reflect.Value) error {
 			items = append(items, scalarNode(strings.TrimSpace(part)))
 		}
 	}
+	if len(items) == 0 {
+		v.SetZero() // an empty list is one that was not given
+		return nil
+	}
 	list := reflect.MakeSlice(v.Type(), len(items), len(items))
 	var errs []error
 	for i, item := range items {
@@ -271,6 +275,10 @@ func (d decoder) decodeList(n *yaml.Node, v reflect.Value) error {
 func (d decoder) decodeMap(n *yaml.Node, v reflect.Value) error {
 	if n.Kind != yaml.MappingNode {
 		return expected(n, "a mapping (name: value)")
+	}
+	if len(n.Content) == 0 {
+		v.SetZero()
+		return nil
 	}
 	m := reflect.MakeMap(v.Type())
 	var errs []error

@@ -33,7 +33,13 @@ type Resolved struct {
 	Config
 	// Command whose defaults hold.
 	Command string
+
+	table   *table
 	origins map[string]origin
+}
+
+func newResolved(command string, t *table) *Resolved {
+	return &Resolved{Config: Default(command), Command: command, table: t, origins: map[string]origin{}}
 }
 
 // origin is where the value of a key came from.
@@ -219,7 +225,7 @@ func (l *loader) set(out layer, f *field, node *yaml.Node, e entry, viaMacro boo
 // merge lays the layers over the command's defaults; the first layer that sets
 // a key wins.
 func (l *loader) merge(command string, layers []layer) *Resolved {
-	r := &Resolved{Config: Default(command), Command: command, origins: map[string]origin{}}
+	r := newResolved(command, l.table)
 	l.dropOutranked(layers)
 	root := reflect.ValueOf(&r.Config).Elem()
 	for _, f := range l.table.fields {

@@ -47,7 +47,6 @@ func notBuilt() []pending {
 // all of it at once and by name, so that no key is silently without effect.
 func Unsupported(r *Resolved) error {
 	var fs Faults
-	t := newTable()
 	def := Default(r.Command)
 	root := reflect.ValueOf(&r.Config).Elem()
 	for _, p := range notBuilt() {
@@ -55,7 +54,7 @@ func Unsupported(r *Resolved) error {
 			continue
 		}
 		for _, key := range p.keys {
-			f := t.byKey[key]
+			f := r.table.byKey[key]
 			place := r.origins[key].place
 			value := root.FieldByIndex(f.index)
 			if len(p.values) == 0 {

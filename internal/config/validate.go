@@ -35,7 +35,7 @@ func (v *validator) fault(key, format string, args ...any) {
 // ignored. A key that has its default value does no harm.
 func (v *validator) commandKeys() {
 	def := Default(v.Command)
-	for _, f := range newTable().fields {
+	for _, f := range v.table.fields {
 		if len(f.commands) == 0 || slices.Contains(f.commands, v.Command) || v.IsDefault(f.key) {
 			continue
 		}
@@ -54,9 +54,6 @@ func sameValue(a, b *Config, f field) bool {
 func (v *validator) data() {
 	if len(v.Datasets) > 0 && v.DatasetName != "" {
 		v.fault("dataset_name", "given beside datasets; put it into that list")
-	}
-	if !v.IsDefault("datasets") && len(v.Datasets) == 0 {
-		v.fault("datasets", "the list is empty")
 	}
 	for _, key := range []string{"datasets", "eval_dataset"} {
 		sets := v.Datasets
@@ -210,7 +207,7 @@ func (v *validator) adapter() {
 	}
 	if !v.UsePeft {
 		for _, f := range structFields(reflect.TypeFor[PeftKeys](), nil) {
-			full := *newTable().byKey[f.key]
+			full := *v.table.byKey[f.key]
 			if f.key != "load_in_4bit" && f.key != "use_peft" && !v.IsDefault(f.key) && !sameValue(&v.Config, &def, full) {
 				v.fault(f.key, "has no effect without use_peft; set use_peft true, or remove it")
 			}
