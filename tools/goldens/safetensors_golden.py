@@ -1,15 +1,13 @@
 """A safetensors file as the reference program writes it, for the reader and the writer of internal/checkpoint.
 
-Writes internal/checkpoint/testdata/golden.safetensors: every dtype mltrain computes with and some it does not. The Go tests
-know the values by the formulas below. The versions are those of requirements.txt.
+Writes testdata/safetensors/golden.safetensors with every dtype mltrain computes with, and other_dtypes.safetensors with some it
+does not. The Go tests know the values by the formulas below.
 """
-
-import pathlib
 
 import torch
 from safetensors.torch import save_file
 
-OUT = pathlib.Path(__file__).resolve().parents[2] / "internal/checkpoint/testdata"
+import common
 
 
 def ramp(n, dtype):
@@ -31,18 +29,24 @@ def readable():
     }
 
 
-def main():
-    OUT.mkdir(exist_ok=True)
-    save_file(readable(), OUT / "golden.safetensors", metadata={"format": "pt"})
-    other = {
+def other():
+    return {
         "f8": ramp(4, torch.float8_e4m3fn),
         "f64": ramp(3, torch.float64),
         "i64": torch.arange(2),
         "flag": torch.tensor([True, False]),
         "plain": ramp(2, torch.float32),
     }
-    save_file(other, OUT / "other_dtypes.safetensors")
+
+
+def generate(out, only):
+    folder = out / "safetensors"
+    folder.mkdir(parents=True, exist_ok=True)
+    save_file(readable(), folder / "golden.safetensors", metadata={"format": "pt"})
+    save_file(other(), folder / "other_dtypes.safetensors")
+    for path in folder.iterdir():
+        path.chmod(0o644)
 
 
 if __name__ == "__main__":
-    main()
+    common.run(__doc__, ["safetensors"], generate)
