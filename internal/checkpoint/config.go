@@ -1,0 +1,99 @@
+package checkpoint
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+)
+
+// RewriteJSON returns the JSON object in text with the values of some of its top-level keys replaced. Everything else stays
+// as it is, byte for byte: unknown keys, their order, the spelling of numbers (1e-05), indentation. Keys that are not there
+// yet are added at the end, sorted. It fails on text that is no JSON object or that has a key twice.
+//
+// A Hugging Face config spells one setting in two ways, torch_dtype and, from transformers 5, dtype: an override of either
+// replaces whichever the file has.
+func RewriteJSON(text []byte, overrides map[string]any) ([]byte, error) {
+	members, err := objectMembers(text)
+	if err != nil {
+		return nil, err
+	}
+	has := func(key string) bool {
+		return slices.ContainsFunc(members, func(m member) bool { return m.Key == key })
+	}
+	values := map[string]any{}
+	for _, key := range slices.Sorted(maps.Keys(overrides)) {
+		v := overrides[key]
+		for _, pair := range [][2]string{{"torch_dtype", "dtype"}, {"dtype", "torch_dtype"}} {
+			if key == pair[0] && !has(key) && has(pair[1]) {
+				key = pair[1]
+				break
+			}
+		}
+		values[key] = v
+	}
+	indent := memberIndent(text, members)
+	var out bytes.Buffer
+	at := 0
+	for _, m := range members {
+		v, ok := values[m.Key]
+		if !ok {
+			continue
+		}
+		enc, err := encodeValue(m.Key, v, indent)
+		if err != nil {
+			return nil, err
+		}
+		out.Write(text[at:m.Start])
+		out.Write(enc)
+		at = m.End
+		delete(values, m.Key)
+	}
+	if len(values) == 0 {
+		out.Write(text[at:])
+		return out.Bytes(), nil
+	}
+	end := bytes.IndexByte(text, '{') + 1
+	if len(members) > 0 {
+		end = members[len(members)-1].End
+	}
+	if at < end {
+		out.Write(text[at:end])
+	}
+	for i, key := range slices.Sorted(maps.Keys(values)) {
+		enc, err := encodeValue(key, values[key], indent)
+		if err != nil {
+			return nil, err
+		}
+		if i > 0 || len(members) > 0 {
+			out.WriteByte(',')
+		}
+		fmt.Fprintf(&out, "%s%s: %s", indent, quoteJSON(key), enc)
+	}
+	out.Write(text[end:])
+	return out.Bytes(), nil
+}
+
+// memberIndent is the white space before the first key: a newline and spaces in an indented file, nothing in a dense one.
+func memberIndent(text []byte, members []member) string {
+	open := bytes.IndexByte(text, '{') + 1
+	if len(members) == 0 {
+		return ""
+	}
+	rest := text[open:]
+	return string(rest[:bytes.IndexByte(rest, '"')])
+}
+
+func encodeValue(key string, v any, indent string) ([]byte, error) {
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b)
+	enc.SetEscapeHTML(false)
+	if len(indent) > 0 && indent[0] == '\n' {
+		enc.SetIndent(indent[1:], indent[1:])
+	}
+	if err := enc.Encode(v); err != nil {
+		return nil, fmt.Errorf("value of %q: %w", key, err)
+	}
+	return bytes.TrimRight(b.Bytes(), "\n"), nil
+}
