@@ -1,0 +1,191 @@
+package cpu
+
+import (
+	"fmt"
+	"math"
+	"runtime"
+	"sync/atomic"
+
+	"github.com/mltrain/mltrain/internal/cpu/par"
+	"github.com/mltrain/mltrain/internal/tensor"
+)
+
+// AttentionBwd computes dq, dk and dv. delta is not needed: Σ do·o of a block of queries lives in scratch.
+//
+// With P the softmax, D dropout's factors and S the scores: dV = (P·D)ᵀ dO; dP = (dO Vᵀ)·D; dS = P·(dP − Σ do·o), times
+// 1−(S/cap)²; dQ = scale·dS K; dK = scale·dSᵀ Q. Tasks are blocks of queries, which own their dQ. Several add to the
+// same rows of dK and dV, in float32: a task adds its part of a tile of keys only after the block of queries before it
+// did, so that the order of the sum is fixed. Tasks start in that order, so the first unfinished one never waits.
+func (b *Backend) AttentionBwd(s tensor.AttnSpec, dq, dk, dv, do, o, lse, delta, q, k, v tensor.Tensor) error {
+	c := call{kernel: "attention backward"}
+	a := b.attnCall(&c, s, lse, q, k, v)
+	g := gradients{attn: a, pairs: s.Seqs * s.KVHeads}
+	g.dq = c.strided("dq", dq, a.totalQ, s.Heads*s.HeadDim, s.StrideQ, true)
+	g.do = c.strided("do", do, a.totalQ, s.Heads*s.HeadDim, s.StrideO, false)
+	g.o = c.strided("o", o, a.totalQ, s.Heads*s.HeadDim, s.StrideO, false)
+	g.lse = c.f32("lse", lse, lse.Len(), false)
+	width := s.KVHeads * s.HeadDim
+	krows, vrows := 0, 0
+	if c.err == nil {
+		krows, vrows = a.keyRows(dk, s.StrideK, width), a.keyRows(dv, s.StrideV, width)
+	}
+	dkf := c.strided("dk", dk, krows, width, s.StrideK, true)
+	dvf := c.strided("dv", dv, vrows, width, s.StrideV, true)
+	if c.err != nil {
+		return fmt.Errorf("%w (dq %v, dk %v, dv %v, do %v)", c.err, dq, dk, dv, do)
+	}
+	a.outside(func(row int) { g.dq.zero(row*s.StrideQ, row*s.StrideQ+s.Heads*s.HeadDim) })
+	for row := range krows {
+		dkf.zero(row*s.StrideK, row*s.StrideK+width)
+	}
+	for row := range vrows {
+		dvf.zero(row*s.StrideV, row*s.StrideV+width)
+	}
+	shared := b.borrow()
+	defer b.giveBack(shared)
+	// In float32 and with whole vectors, sums form in place; otherwise in scratch.
+	inPlace := dkf.f != nil && dvf.f != nil && a.pad == s.HeadDim
+	if inPlace {
+		g.dk, g.strideK, g.dv, g.strideV = dkf.f, s.StrideK, dvf.f, s.StrideV
+	} else {
+		g.strideK, g.strideV = s.KVHeads*a.pad, s.KVHeads*a.pad
+		g.dk, g.dv = shared.floats(0, krows*g.strideK), shared.floats(1, vrows*g.strideV)
+		clear(g.dk)
+		clear(g.dv)
+	}
+	g.done = shared.counters(g.pairs * a.blocks)
+	for i := range g.done {
+		g.done[i].Store(0)
+	}
+	par.Do(g.pairs*a.blocks, g.block)
+	if !inPlace {
+		g.collect(dkf, s.StrideK, g.dk, g.strideK, krows)
+		g.collect(dvf, s.StrideV, g.dv, g.strideV, vrows)
+	}
+	return nil
+}
+
+// keyRows returns how many rows of an output with the layout of k there are: those of the tensor, and at least those
+// that belong to sequences.
+func (a *attn) keyRows(t tensor.Tensor, stride, width int) int {
+	n := 0
+	for i := range a.Seqs {
+		n = max(n, int(a.cuK[i])+a.keys(i))
+	}
+	if stride > 0 && t.Len() >= width {
+		n = max(n, (t.Len()-width)/stride+1)
+	}
+	return n
+}
+
+// gradients is an attention backward pass.
+type gradients struct {
+	*attn
+	pairs            int
+	dq, do, o        floats
+	lse              []float32
+	dk, dv           []float32 // rows of heads of pad elements
+	strideK, strideV int
+	done             []atomic.Int32 // keys up to which a block of queries has added its part, by block and pair
+}
+
+// collect writes sums formed in scratch to their output.
+func (g *gradients) collect(y floats, stride int, sums []float32, from, rows int) {
+	rowParts(rows, g.KVHeads*g.HeadDim, func(lo, hi int) {
+		for r := lo; r < hi; r++ {
+			for h := range g.KVHeads {
+				y.store(g.b.v, r*stride+h*g.HeadDim, sums[r*from+h*g.pad:][:g.HeadDim], false, nil)
+			}
+		}
+	})
+}
+
+// await returns once the block before has added its part for the keys below hi.
+func (g *gradients) await(task, hi int) {
+	if task < g.pairs {
+		return
+	}
+	for spin := 1; int(g.done[task-g.pairs].Load()) < hi; spin++ {
+		if spin%1024 == 0 {
+			runtime.Gosched()
+		}
+	}
+}
+
+// block computes what one block of queries contributes.
+func (g *gradients) block(task int) {
+	pair := task % g.pairs
+	defer g.done[task].Store(math.MaxInt32)
+	l, ok := g.attn.block(pair/g.KVHeads, pair%g.KVHeads, task/g.pairs)
+	if !ok {
+		return
+	}
+	v := g.b.v
+	sc := g.b.borrow()
+	defer g.b.giveBack(sc)
+	n, hd, pad := l.padded, g.HeadDim, g.pad
+	// Four forms of the lanes' rows, each [hd,n] or [n,pad], and the transposed gradient of the queries.
+	forms := sc.floats(0, 3*hd*n)
+	qt, dot, dqt := forms[:hd*n], forms[hd*n:2*hd*n], forms[2*hd*n:]
+	rows := sc.floats(1, 2*n*pad)
+	qr, dor := rows[:n*pad], rows[n*pad:]
+	stats, tmp := sc.floats(2, 3*n), sc.floats(3, keyTile*hd)
+	lse, delta, factor := stats[:n], stats[n:2*n], stats[2*n:]
+	tiles := sc.floats(4, 3*keyTile*n)
+	p, dp, w := tiles[:keyTile*n], tiles[keyTile*n:2*keyTile*n], tiles[2*keyTile*n:]
+
+	g.loadT(&l, g.q, g.StrideQ, g.Scale, qt, tmp)
+	g.loadT(&l, g.do, g.StrideO, 1, dot, tmp)
+	clear(dqt)
+	clear(rows)
+	other := sc.floats(5, hd)
+	for r := range n {
+		lse[r], delta[r], factor[r] = 0, 0, g.Scale
+		if r >= l.n {
+			continue
+		}
+		row, col := g.at(&l, r)
+		v.Scale(qr[r*pad:r*pad+hd], g.q.read(v, row*g.StrideQ+col, hd, tmp), g.Scale)
+		copy(dor[r*pad:r*pad+hd], g.do.read(v, row*g.StrideO+col, hd, tmp))
+		delta[r] = v.Dot(dor[r*pad:r*pad+hd], g.o.read(v, row*g.StrideO+col, hd, other))
+		if x := g.lse[g.stat(&l, r)]; x != negInf {
+			lse[r] = x
+		}
+	}
+	// Tiles begin at multiples of keyTile, so that blocks meet at the same keys.
+	for j := l.lo / keyTile * keyTile; j < l.hi; j += keyTile {
+		keys := min(keyTile, l.hi-j)
+		g.scores(&l, p, qt, j, keys, tmp)
+		if g.SoftCap > 0 { // w = 1 − (S/cap)²
+			inv := 1 / g.SoftCap
+			for i, x := range p[:keys*n] {
+				w[i] = 0
+				if x != negInf {
+					w[i] = 1 - x*inv*(x*inv)
+				}
+			}
+		}
+		v.ExpTile(p, keys, n, lse)
+		vs, stride := g.rows(&l, g.v, g.StrideV, j, keys, tmp)
+		v.Tile(dp, n, vs, stride, 1, dot, n, keys, n, hd, false)
+		pd := p
+		if g.Dropout > 0 {
+			drop := sc.floats(6, 2*keyTile*n)
+			g.dropMask(&l, drop, j, keys)
+			pd = drop[keyTile*n:]
+			v.Mul(pd[:keys*n], p, drop)
+			v.Mul(dp[:keys*n], dp, drop)
+		}
+		v.ScoreGradTile(dp, p, keys, n, delta)
+		if g.SoftCap > 0 {
+			v.Mul(dp[:keys*n], dp, w)
+		}
+		ks, stride := g.rows(&l, g.k, g.StrideK, j, keys, tmp)
+		v.Tile(dqt, n, ks, 1, stride, dp, n, hd, n, keys, true)
+		g.await(task, j+keys)
+		v.Tile(g.dv[(l.key0+j)*g.strideV+l.kvh*pad:], g.strideV, pd, n, 1, dor, pad, keys, pad, n, true)
+		v.Tile(g.dk[(l.key0+j)*g.strideK+l.kvh*pad:], g.strideK, dp, n, 1, qr, pad, keys, pad, n, true)
+		g.done[task].Store(int32(j + keys))
+	}
+	g.storeT(&l, g.dq, g.StrideQ, factor, dqt, tmp)
+}

@@ -1,0 +1,280 @@
+package gemm
+
+import (
+	"unsafe"
+
+	"github.com/mltrain/mltrain/internal/cpu/par"
+)
+
+// The blocking, in 32-bit words (a word is one k in float32 and two k in pairs):
+//
+//	slab   rows of A, packed for up to all k by all workers together; lives in L3
+//	block  columns × kBlock of B, packed by the worker that multiplies it; lives in L2
+//	panel  mr rows × kBlock of A; lives in L1 while it meets every panel of the block
+//
+// k is cut into equal blocks of at most kBlock steps: each element of C is summed block by block, and the cut depends
+// on K alone.
+type blocking struct {
+	kBlock      int // steps
+	columnBlock int
+	slabWords   int
+	slabRows    int // most rows of a slab when its depth or sums are what takes memory
+}
+
+var standard = blocking{kBlock: 384, columnBlock: 320, slabWords: 2 << 20, slabRows: 512}
+
+const (
+	minSlabRows = 56
+
+	// Below this many multiplications a product is not worth waking a second worker.
+	serialWork = 1 << 18
+)
+
+// job is one product under way. Jobs are pooled, with the closures given to package par.
+type job struct {
+	engine      *engine
+	m, n        int
+	k, steps    int // elements, words
+	alpha, beta float32
+	pairs       bool
+	a, b        operand
+	c           unsafe.Pointer
+	ldc         int // bytes
+	cBF16       bool
+	bias        []float32
+	biasBuf     []float32
+	kBlock      int // steps of a block of k, at least 1
+	workers     int
+
+	slab      []uint32
+	row, rows int // of the slab
+	from, to  int // steps of the slab
+	groups    int // packing tasks
+	chunk     int // columns of a task
+
+	packTask, mulTask func(task int)
+}
+
+// block is what one worker needs for one task.
+type block struct {
+	b    []uint32 // packed columns
+	sums []uint32 // float32 sums of a bfloat16 C, between blocks of k
+	t    tile     // here because what is passed to an engine escapes
+}
+
+func (j *job) set(e *engine, s Spec, p Precision, c, a, b, bias Data) {
+	j.engine = e
+	j.m, j.n, j.k = s.M, s.N, s.K
+	j.alpha, j.beta = s.Alpha, s.Beta
+	j.a.set(e, a, s.LDA, !s.TransA, p)
+	j.b.set(e, b, s.LDB, s.TransB, p)
+	j.pairs = j.a.kind.isPair()
+	j.steps = s.K
+	if j.pairs {
+		j.steps = (s.K + 1) / 2
+	}
+	j.kBlock = max(1, even(j.steps, e.kBlock, 1))
+	j.c, j.cBF16, j.ldc = c.pointer(), c.BF16 != nil, 4*s.LDC
+	if j.cBF16 {
+		j.ldc = 2 * s.LDC
+	}
+	j.bias = bias.F32
+	if bias.BF16 != nil {
+		j.biasBuf = append(j.biasBuf[:0], make([]float32, 0)...)
+		for _, h := range bias.BF16[:s.N] {
+			j.biasBuf = append(j.biasBuf, widen(h))
+		}
+		j.bias = j.biasBuf
+	}
+	j.workers = 1
+	if s.M*s.N*(s.K+1) >= serialWork {
+		j.workers = par.Workers()
+	}
+	if j.packTask == nil {
+		j.packTask, j.mulTask = j.packRows, j.mulColumns
+	}
+}
+
+// release drops the references to the caller's memory.
+func (j *job) release() {
+	j.a.p, j.b.p, j.c, j.bias = nil, nil, nil, nil
+}
+
+// even is the length of a part when total is cut into the fewest equal parts of at most limit, each a multiple of unit.
+func even(total, limit, unit int) int {
+	parts := max(1, (total+limit-1)/limit)
+	return ceil((total+parts-1)/parts, unit)
+}
+
+func ceil(n, unit int) int { return (n + unit - 1) / unit * unit }
+
+// do runs tasks, in parallel if the product is large enough.
+func (j *job) do(tasks int, fn func(task int)) {
+	if j.workers > 1 {
+		par.Do(tasks, fn)
+		return
+	}
+	for task := range tasks {
+		fn(task)
+	}
+}
+
+const groupPanels = 8 // panels of A packed by one task
+
+// run cuts C into slabs of rows and, where A is too deep for a slab, k into ranges.
+func (j *job) run() {
+	j.row = 0
+	if j.k == 0 {
+		j.withoutProduct()
+		return
+	}
+	e := j.engine
+	depth := j.steps
+	rows := max(minSlabRows, e.slabWords/depth)
+	most := ceil(e.slabRows, e.mr)
+	switch {
+	case j.cBF16 && j.steps > j.kBlock:
+		rows = min(rows, most) // for the sake of block.sums
+	case !j.cBF16 && rows < most:
+		// The sums wait in C between ranges of k, which a bfloat16 C cannot hold.
+		rows = min(most, ceil(j.m, e.mr))
+		depth = max(1, e.slabWords/(rows*j.kBlock)) * j.kBlock
+	}
+	rows = even(j.m, max(e.mr, rows/e.mr*e.mr), e.mr)
+	j.chunk = j.columnChunk()
+	for j.row = 0; j.row < j.m; j.row += rows {
+		j.rows = min(rows, j.m-j.row)
+		for j.from = 0; j.from < j.steps; j.from += depth {
+			j.to = min(j.steps, j.from+depth)
+			j.slab = grow(j.slab, ceil(j.rows, e.mr)*(j.to-j.from)+packSlack)
+			j.groups = (j.rows + groupPanels*e.mr - 1) / (groupPanels * e.mr)
+			blocks := (j.to - j.from + j.kBlock - 1) / j.kBlock
+			j.do(j.groups*blocks, j.packTask)
+			j.do((j.n+j.chunk-1)/j.chunk, j.mulTask)
+		}
+	}
+}
+
+// withoutProduct computes C = beta·C + bias.
+func (j *job) withoutProduct() {
+	var t tile
+	j.finish(&t, true, true)
+	for row := range j.m {
+		j.output(&t, nil, row, 0, 0, j.n)
+		for col := range j.n {
+			t.store(0, 0, 0, col)
+		}
+	}
+}
+
+// columnChunk is the width of a task: a block of B, or less to give every worker some. It may depend on the number of
+// workers because no sum does.
+func (j *job) columnChunk() int {
+	nr := j.engine.nr
+	if j.workers == 1 {
+		return even(j.n, j.engine.columnBlock, nr)
+	}
+	panels := (j.n + nr - 1) / nr
+	tasks := ceil((j.n+j.engine.columnBlock-1)/j.engine.columnBlock, j.workers)
+	if panels/tasks >= 8 {
+		tasks *= 2
+	}
+	return max(1, (panels+tasks-1)/tasks) * nr
+}
+
+// steps to elements
+func (j *job) elems(step, steps int) (first, n int) {
+	if j.pairs {
+		return 2 * step, min(2*steps, j.k-2*step)
+	}
+	return step, steps
+}
+
+// packRows packs a group of panels of A for one block of k. The slab is ordered [block of k][panel][step][row].
+func (j *job) packRows(task int) {
+	e := j.engine
+	first := task % j.groups * groupPanels * e.mr
+	start := j.from + task/j.groups*j.kBlock
+	steps := min(j.kBlock, j.to-start)
+	dst := j.slab[(start-j.from)*ceil(j.rows, e.mr)+first*steps:]
+	k, elems := j.elems(start, steps)
+	e.pack(&j.a, dst, e.mr, j.row+first, min(groupPanels*e.mr, j.rows-first), k, elems)
+}
+
+// mulColumns multiplies the slab with one chunk of columns of B.
+func (j *job) mulColumns(task int) {
+	e := j.engine
+	w := blocks.get()
+	t := &w.t
+	col := task * j.chunk
+	cols := min(j.chunk, j.n-col)
+	w.b = grow(w.b, ceil(cols, e.nr)*min(j.kBlock, j.to-j.from)+packSlack)
+	if j.cBF16 && j.steps > j.kBlock {
+		w.sums = grow(w.sums, j.rows*cols)
+	}
+	for start := j.from; start < j.to; start += j.kBlock {
+		steps := min(j.kBlock, j.to-start)
+		k, elems := j.elems(start, steps)
+		e.pack(&j.b, w.b, e.nr, col, cols, k, elems)
+		*t = tile{k: steps, stepA: 4 * e.mr, stepB: 4 * e.nr, pairs: j.pairs}
+		j.finish(t, start == 0, start+steps >= j.steps)
+		for i := 0; i < j.rows; i += e.mr {
+			t.a = unsafe.Pointer(&j.slab[(start-j.from)*ceil(j.rows, e.mr)+i*steps])
+			full := cols / e.nr
+			if full > 0 {
+				t.b = unsafe.Pointer(&w.b[0])
+				t.n, t.nextB, t.nextC, t.nextD, t.nextBias = full, 4*steps*e.nr, 4*e.nr, 2*e.nr, 4*e.nr
+				j.output(t, w, i, col, 0, cols)
+				e.mul(t, min(e.mr, j.rows-i), e.nr)
+			}
+			if done := full * e.nr; done < cols {
+				t.b = unsafe.Pointer(&w.b[done*steps])
+				t.n = 1
+				j.output(t, w, i, col, done, cols)
+				e.mul(t, min(e.mr, j.rows-i), cols-done)
+			}
+		}
+	}
+	*t = tile{} // the pool must not hold the caller's memory
+	blocks.put(w)
+}
+
+// finish sets what a tile does with its sums, in the first and the last block of k.
+func (j *job) finish(t *tile, first, last bool) {
+	t.alpha, t.beta = j.alpha, 1
+	if j.alpha != 1 {
+		t.flags |= scale
+	}
+	if !first {
+		t.flags |= addC
+	}
+	if last && j.bias != nil {
+		t.flags |= addBias
+	}
+	switch { // the caller's C is added in its own type
+	case !j.cBF16 && first && j.beta != 0:
+		t.flags |= addC
+		t.beta = j.beta
+	case j.cBF16 && last:
+		t.flags |= toD
+		if j.beta != 0 {
+			t.flags |= addD
+			t.betaD = j.beta
+		}
+	}
+}
+
+// output points the tile at row i of the slab and column q of the task's columns.
+func (j *job) output(t *tile, w *block, i, col, q, cols int) {
+	if t.flags&addBias != 0 {
+		t.bias = unsafe.Pointer(&j.bias[col+q])
+	}
+	if !j.cBF16 {
+		t.c, t.ldc = unsafe.Add(j.c, (j.row+i)*j.ldc+4*(col+q)), j.ldc
+		return
+	}
+	if j.steps > j.kBlock {
+		t.c, t.ldc = unsafe.Pointer(&w.sums[i*cols+q]), 4*cols
+	}
+	t.d, t.ldd = unsafe.Add(j.c, (j.row+i)*j.ldc+2*(col+q)), j.ldc
+}

@@ -1,0 +1,131 @@
+package gemm
+
+import "unsafe"
+
+// engine is the arithmetic of one instruction set. Its tile is at most mr×nr elements of C; A is packed into panels of
+// mr rows and B into panels of nr columns, each stored step by step: [step][lane] of 32-bit words. A word is a float32,
+// or with pairs a pair of bfloat16 of two consecutive k, the lower k in the lower half. A last odd k is paired with 0.
+type engine struct {
+	name   string
+	mr, nr int
+	blocking
+	pairs bool // ComputeBF16 works on pairs; otherwise on rounded float32
+
+	// pack copies lanes (rows of op(A) or columns of op(B)) lane … lane+lanes-1 of o, from element k on, elems
+	// elements of k, into panels of width words. Lanes beyond the last are zero or repeat others. dst has packSlack
+	// words to spare.
+	pack func(o *operand, dst []uint32, width, lane, lanes, k, elems int)
+
+	// mul computes t.n tiles of rows×cols elements.
+	mul func(t *tile, rows, cols int)
+}
+
+const packSlack = 32
+
+// kind is what packing does to an element.
+type kind uint8
+
+const (
+	copyF32   kind = iota // float32 as it is
+	widenBF16             // bfloat16 to float32
+	roundF32              // float32 rounded to bfloat16 and widened again
+	pairBF16              // bfloat16 to pairs
+	pairF32               // float32 rounded to bfloat16, to pairs
+)
+
+func (k kind) isPair() bool { return k >= pairBF16 }
+
+// operand is op(A) as M lanes of K elements, or op(B) as N lanes of K elements.
+type operand struct {
+	p      unsafe.Pointer
+	ld     int  // bytes from stored row to stored row
+	size   int  // bytes of an element
+	contig bool // the elements of a lane are adjacent; otherwise the lanes of one k are
+	kind   kind
+}
+
+func (o *operand) set(e *engine, d Data, ld int, contig bool, p Precision) {
+	*o = operand{p: d.pointer(), size: 4, contig: contig}
+	bf16 := p == ComputeBF16
+	switch {
+	case d.BF16 != nil && bf16 && e.pairs:
+		o.kind, o.size = pairBF16, 2
+	case d.BF16 != nil:
+		o.kind, o.size = widenBF16, 2
+	case bf16 && e.pairs:
+		o.kind = pairF32
+	case bf16:
+		o.kind = roundF32
+	}
+	o.ld = ld * o.size
+}
+
+// at is the address of element k of a lane, which must exist.
+func (o *operand) at(lane, k int) unsafe.Pointer {
+	if o.contig {
+		return unsafe.Add(o.p, lane*o.ld+k*o.size)
+	}
+	return unsafe.Add(o.p, k*o.ld+lane*o.size)
+}
+
+// tile is the argument of the micro-kernels: t.n tiles of C, each
+//
+//	v = alpha·Σ a[step][row]·b[step][col]        over k steps
+//	v += beta·c   if addC
+//	v += betaD·d  if addD
+//	v += bias     if bias is set
+//	d = v as bfloat16 if toD, else c = v
+//
+// where after each tile the pointers advance by the next* distances. All distances are in bytes. The assembly knows
+// the offsets of the fields (see _generate).
+type tile struct {
+	k            int
+	a, b         unsafe.Pointer
+	stepA, stepB int // from step to step
+	c            unsafe.Pointer
+	ldc          int
+	d            unsafe.Pointer
+	ldd          int
+	bias         unsafe.Pointer
+	n            int
+	nextA, nextB int
+	nextC, nextD int
+	nextBias     int
+	mask         int // the columns as bits, for the AVX-512 kernels
+	flags        int
+	alpha, beta  float32
+	betaD, _     float32
+	lda          int  // from row to row, for kernels that read A in place
+	pairs        bool // words are pairs of bfloat16
+}
+
+// Flags of a tile. The kernels test alpha, too, only by its flag.
+const (
+	scale   = 1 << iota // alpha is not 1
+	addC                // add beta·c
+	addD                // add betaD·d
+	addBias             // add the bias
+	toD                 // store to d
+)
+
+// store finishes the element (row,col) of tile number n, whose sum is v.
+func (t *tile) store(v float32, n, row, col int) {
+	if t.flags&scale != 0 {
+		v *= t.alpha
+	}
+	c, d := n*t.nextC+row*t.ldc+4*col, n*t.nextD+row*t.ldd+2*col
+	if t.flags&addC != 0 {
+		v += t.beta * *(*float32)(unsafe.Add(t.c, c))
+	}
+	if t.flags&addD != 0 {
+		v += t.betaD * widen(*(*uint16)(unsafe.Add(t.d, d)))
+	}
+	if t.flags&addBias != 0 {
+		v += *(*float32)(unsafe.Add(t.bias, n*t.nextBias+4*col))
+	}
+	if t.flags&toD != 0 {
+		*(*uint16)(unsafe.Add(t.d, d)) = round(v)
+	} else {
+		*(*float32)(unsafe.Add(t.c, c)) = v
+	}
+}

@@ -1,0 +1,5 @@
+//go:build !noasm
+
+package gemm
+
+var engines = []engine{portable}

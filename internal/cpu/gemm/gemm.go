@@ -1,0 +1,115 @@
+// Package gemm multiplies matrices on the CPU: float32 and bfloat16 storage in any mixture, float32 accumulation.
+//
+// It follows BLIS (Van Zee and van de Geijn, "BLIS: A Framework for Rapidly Instantiating BLAS Functionality", 2015):
+// blocks of the operands are copied ("packed") into the order in which a register-tiled micro-kernel reads them, which
+// makes all transpositions and leading dimensions alike and hides them behind the arithmetic. There is one engine (a
+// micro-kernel with its packing) per instruction set: AVX-512, AVX2 with FMA, and portable Go, the last always and the
+// only one with the build tag noasm. The assembly is written by _generate.
+//
+// Products with few rows or columns, as in generation and in LoRA, take paths that read the large operand in place.
+//
+// Every element of C is a sum over k in one order, which depends on the shape alone; threads divide elements and never
+// a sum, so results are the same bits with any number of threads. Different engines round differently.
+package gemm
+
+import (
+	"fmt"
+	"unsafe"
+)
+
+//go:generate go -C _generate run . -out ..
+
+// Spec is the shape of a product of row-major matrices:
+//
+//	C[M,N] = Alpha · op(A)[M,K] · op(B)[K,N] + Beta · C[M,N] + bias[N]
+//
+// where op(X) is X, or its transpose if Trans is set: A is stored [M,K] or, with TransA, [K,M]; B is stored [K,N] or,
+// with TransB, [N,K]. LDA, LDB and LDC are the elements from one stored row to the next, at least the row's length.
+// With Beta 0 C is not read, with Alpha 0 A and B are not. C must not overlap A, B or the bias.
+type Spec struct {
+	TransA, TransB bool
+	M, N, K        int
+	LDA, LDB, LDC  int
+	Alpha, Beta    float32
+}
+
+// Data is the storage of a matrix: float32 or bfloat16 (the upper half of a float32), never both.
+type Data struct {
+	F32  []float32
+	BF16 []uint16
+}
+
+// Precision says how products of elements are computed. Sums are float32 always.
+type Precision uint8
+
+const (
+	// ComputeF32 multiplies in float32; bfloat16 operands are widened, which is exact.
+	ComputeF32 Precision = iota
+	// ComputeBF16 multiplies bfloat16 values; float32 operands are rounded to nearest even first. Where the CPU has
+	// VDPBF16PS (AVX512_BF16) it is used, which treats denormal numbers as zero; elsewhere the rounded operands are
+	// multiplied in float32, about half as fast.
+	ComputeBF16
+)
+
+// F32 computes the product s of float32 matrices. bias may be nil.
+func F32(s Spec, c, a, b, bias []float32) {
+	Mul(s, ComputeF32, Data{F32: c}, Data{F32: a}, Data{F32: b}, Data{F32: bias})
+}
+
+// Mul computes the product s of matrices in any storage; a bfloat16 C is rounded to nearest even, once. bias may be
+// empty. It allocates nothing once its pooled buffers (see PackBytes) have grown to the shapes in use, and panics if
+// the shape contradicts itself or the slices.
+func Mul(s Spec, p Precision, c, a, b, bias Data) { mul(&engines[0], s, p, c, a, b, bias) }
+
+// mul is Mul with a given engine.
+func mul(e *engine, s Spec, p Precision, c, a, b, bias Data) {
+	if s.M < 0 || s.N < 0 || s.K < 0 {
+		panic(fmt.Sprintf("gemm: negative size in M=%d N=%d K=%d", s.M, s.N, s.K))
+	}
+	check("A", a, s.TransA, s.M, s.K, s.LDA)
+	check("B", b, s.TransB, s.K, s.N, s.LDB)
+	check("C", c, false, s.M, s.N, s.LDC)
+	if bias.length() > 0 {
+		check("the bias", bias, false, 1, s.N, s.N)
+	}
+	if s.M == 0 || s.N == 0 {
+		return
+	}
+	if s.Alpha == 0 {
+		s.K = 0
+	}
+	j := jobs.get()
+	j.set(e, s, p, c, a, b, bias)
+	j.run()
+	j.release()
+	jobs.put(j)
+}
+
+func (d Data) length() int { return max(len(d.F32), len(d.BF16)) }
+
+func (d Data) pointer() unsafe.Pointer {
+	if d.BF16 != nil {
+		return unsafe.Pointer(unsafe.SliceData(d.BF16))
+	}
+	return unsafe.Pointer(unsafe.SliceData(d.F32))
+}
+
+// check panics unless d holds the matrix op(X)[rows,cols]: the kernels trust the shape.
+func check(name string, d Data, trans bool, rows, cols, ld int) {
+	if d.F32 != nil && d.BF16 != nil {
+		panic(fmt.Sprintf("gemm: %s has both float32 and bfloat16 storage", name))
+	}
+	if trans {
+		rows, cols = cols, rows
+	}
+	if rows == 0 || cols == 0 {
+		return
+	}
+	if ld < cols {
+		panic(fmt.Sprintf("gemm: leading dimension %d of %s is less than its row length %d", ld, name, cols))
+	}
+	if need := (rows-1)*ld + cols; d.length() < need {
+		panic(fmt.Sprintf("gemm: %s is stored as %d×%d with leading dimension %d, which takes %d elements, but the slice has %d",
+			name, rows, cols, ld, need, d.length()))
+	}
+}

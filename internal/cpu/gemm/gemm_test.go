@@ -1,0 +1,347 @@
+package gemm
+
+import (
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"runtime"
+	"slices"
+	"testing"
+	"unsafe"
+)
+
+// product is one test case: a product in one mixture of storage.
+type product struct {
+	Spec
+	compute             Precision
+	aBF16, bBF16, cBF16 bool
+	bias                bool
+	padA, padB, padC    int
+}
+
+func (p product) String() string {
+	return fmt.Sprintf("%d×%d×%d transA=%v transB=%v bf16(compute=%v a=%v b=%v c=%v) alpha=%v beta=%v bias=%v pads=%d,%d,%d",
+		p.M, p.N, p.K, p.TransA, p.TransB, p.compute == ComputeBF16, p.aBF16, p.bBF16, p.cBF16, p.Alpha, p.Beta, p.bias, p.padA, p.padB, p.padC)
+}
+
+func floats(t testing.TB, n int) []float32 {
+	if n == 0 {
+		return nil
+	}
+	return unsafe.Slice((*float32)(unsafe.Pointer(unsafe.SliceData(guarded(t, 4*n)))), n)
+}
+
+func halves(t testing.TB, n int) []uint16 {
+	if n == 0 {
+		return nil
+	}
+	return unsafe.Slice((*uint16)(unsafe.Pointer(unsafe.SliceData(guarded(t, 2*n)))), n)
+}
+
+// matrix makes storage for rows×cols normal values before a guard page; the padding between rows is NaN.
+func matrix(t testing.TB, r *rand.Rand, bf16 bool, rows, cols, ld int) Data {
+	n := 0
+	if rows > 0 && cols > 0 {
+		n = (rows-1)*ld + cols
+	}
+	value := func(i int) float32 {
+		if i%ld >= cols {
+			return float32(math.NaN())
+		}
+		return float32(r.NormFloat64())
+	}
+	if bf16 {
+		h := halves(t, n)
+		for i := range h {
+			h[i] = round(value(i))
+		}
+		return Data{BF16: h}
+	}
+	f := floats(t, n)
+	for i := range f {
+		f[i] = value(i)
+	}
+	return Data{F32: f}
+}
+
+func (d Data) value(i int) float32 {
+	if d.BF16 != nil {
+		return widen(d.BF16[i])
+	}
+	return d.F32[i]
+}
+
+func (d Data) clone(t testing.TB) Data {
+	if d.BF16 != nil {
+		h := halves(t, len(d.BF16))
+		copy(h, d.BF16)
+		return Data{BF16: h}
+	}
+	f := floats(t, len(d.F32))
+	copy(f, d.F32)
+	return Data{F32: f}
+}
+
+// lanes is op(X) as float64 rows of k values (columns of op(B)), rounded as the precision says.
+func lanes(d Data, ld, n, k int, contig bool, p Precision) [][]float64 {
+	out := make([][]float64, n)
+	for i := range out {
+		out[i] = make([]float64, k)
+		for q := range out[i] {
+			at := i*ld + q
+			if !contig {
+				at = q*ld + i
+			}
+			v := d.value(at)
+			if p == ComputeBF16 {
+				v = widen(round(v))
+			}
+			out[i][q] = float64(v)
+		}
+	}
+	return out
+}
+
+// run checks the product against float64 with 1, 2 and 3 threads.
+func (p product) run(t *testing.T, e *engine, r *rand.Rand) {
+	t.Helper()
+	defer unguard()
+	stored := func(trans bool, rows, cols int) (int, int) {
+		if trans {
+			return cols, rows
+		}
+		return rows, cols
+	}
+	ar, ac := stored(p.TransA, p.M, p.K)
+	br, bc := stored(p.TransB, p.K, p.N)
+	p.LDA, p.LDB, p.LDC = ac+p.padA, bc+p.padB, p.N+p.padC
+	a, b := matrix(t, r, p.aBF16, ar, ac, max(1, p.LDA)), matrix(t, r, p.bBF16, br, bc, max(1, p.LDB))
+	c := matrix(t, r, p.cBF16, p.M, p.N, max(1, p.LDC))
+	var bias Data
+	if p.bias {
+		bias = matrix(t, r, p.cBF16, 1, p.N, p.N)
+	}
+	if p.Beta == 0 { // C must not be read
+		for i := range c.F32 {
+			c.F32[i] = float32(math.NaN())
+		}
+		for i := range c.BF16 {
+			c.BF16[i] = round(float32(math.NaN()))
+		}
+	}
+	x, y := lanes(a, p.LDA, p.M, p.K, !p.TransA, p.compute), lanes(b, p.LDB, p.N, p.K, p.TransB, p.compute)
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(0))
+	var first Data
+	for procs := 1; procs <= 3; procs++ {
+		runtime.GOMAXPROCS(procs)
+		got := c.clone(t)
+		mul(e, p.Spec, p.compute, got, a, b, bias)
+		if procs == 1 {
+			first = got
+			p.compare(t, got, c, bias, x, y)
+		} else if !sameBits(first, got) {
+			t.Fatalf("%s %v: %d threads differ from one", e.name, p, procs)
+		}
+	}
+}
+
+func sameBits(a, b Data) bool {
+	return slices.Equal(a.BF16, b.BF16) &&
+		slices.EqualFunc(a.F32, b.F32, func(x, y float32) bool { return math.Float32bits(x) == math.Float32bits(y) })
+}
+
+func (p product) compare(t *testing.T, got, before, bias Data, x, y [][]float64) {
+	t.Helper()
+	for i := range got.length() {
+		row, col := i/p.LDC, i%p.LDC
+		if col >= p.N {
+			if !math.IsNaN(float64(got.value(i))) {
+				t.Fatalf("%v: wrote %v into the padding at [%d,%d]", p, got.value(i), row, col)
+			}
+			continue
+		}
+		var sum, size float64
+		for k, v := range x[row] {
+			sum += v * y[col][k]
+			size += math.Abs(v * y[col][k])
+		}
+		sum *= float64(p.Alpha)
+		size *= math.Abs(float64(p.Alpha))
+		if p.Beta != 0 {
+			sum += float64(p.Beta) * float64(before.value(i))
+			size += math.Abs(float64(p.Beta) * float64(before.value(i)))
+		}
+		if p.bias {
+			sum += float64(bias.value(col))
+			size += math.Abs(float64(bias.value(col)))
+		}
+		// Random rounding errors grow like √K, and one more rounding makes a bfloat16.
+		tolerance := 1e-7 * (2 + math.Sqrt(float64(p.K))/4) * size
+		if p.cBF16 {
+			tolerance += math.Abs(sum) / 256
+		}
+		if diff := math.Abs(float64(got.value(i)) - sum); !(diff <= tolerance+1e-30) {
+			t.Fatalf("%v: [%d,%d] is %v, want %v ± %v", p, row, col, got.value(i), sum, tolerance)
+		}
+	}
+}
+
+// eachEngine runs f for every engine this CPU has, with its own blocking and with one so small that every loop of the
+// blocking runs several times.
+func eachEngine(t *testing.T, f func(t *testing.T, e *engine)) {
+	for i := range engines {
+		e := engines[i]
+		t.Run(e.name, func(t *testing.T) { f(t, &e) })
+		small := e
+		small.blocking = blocking{kBlock: 24, columnBlock: 2 * e.nr, slabWords: 2048, slabRows: 2 * e.mr}
+		t.Run(e.name+"/small blocks", func(t *testing.T) { f(t, &small) })
+	}
+}
+
+var sizes = []int{1, 2, 3, 5, 8, 13, 14, 16, 17, 31, 33, 63, 65, 123}
+
+func randomProduct(r *rand.Rand) product {
+	pick := func(v ...float32) float32 { return v[r.IntN(len(v))] }
+	coin := func() bool { return r.IntN(2) == 1 }
+	p := product{
+		aBF16: coin(), bBF16: coin(), cBF16: r.IntN(3) == 0, bias: r.IntN(3) == 0,
+		compute: Precision(r.IntN(2)),
+		padA:    r.IntN(4), padB: r.IntN(4), padC: r.IntN(4),
+	}
+	p.TransA, p.TransB = coin(), coin()
+	p.M, p.N, p.K = sizes[r.IntN(len(sizes))], sizes[r.IntN(len(sizes))], sizes[r.IntN(len(sizes))]
+	p.Alpha, p.Beta = pick(1, 1, 0.5, -2), pick(0, 0, 1, 1, -0.25)
+	return p
+}
+
+func TestRandomProducts(t *testing.T) {
+	eachEngine(t, func(t *testing.T, e *engine) {
+		r := rand.New(rand.NewPCG(1, 2))
+		for range 1200 {
+			randomProduct(r).run(t, e, r)
+		}
+	})
+}
+
+// TestShapes holds shapes that take paths of their own: deep, wide, narrow, one row, one column, nothing.
+func TestShapes(t *testing.T) {
+	shapes := [][3]int{
+		{0, 5, 5}, {5, 0, 5}, {5, 7, 0}, {1, 1, 1}, {1, 700, 65}, {700, 1, 65}, {1, 65, 1100}, {3, 65, 1023}, {8, 123, 300},
+		{16, 200, 333}, {200, 16, 333}, {333, 200, 16}, {333, 200, 1}, {9, 1000, 64}, {150, 33, 801}, {65, 350, 431}, {64, 64, 512},
+	}
+	eachEngine(t, func(t *testing.T, e *engine) {
+		r := rand.New(rand.NewPCG(3, 4))
+		for _, s := range shapes {
+			for trans := range 4 {
+				for storage := range 4 {
+					p := randomProduct(r)
+					p.M, p.N, p.K = s[0], s[1], s[2]
+					p.TransA, p.TransB = trans&1 != 0, trans&2 != 0
+					p.aBF16, p.bBF16 = storage&1 != 0, storage&2 != 0
+					if s[2]%4 == 0 { // whole vectors and even strides
+						p.padA, p.padB = 0, 0
+					}
+					p.run(t, e, r)
+				}
+			}
+		}
+	})
+}
+
+// TestNaNAndInf: a NaN or infinity in row i of A reaches row i of C and no other; likewise for columns of B.
+func TestNaNAndInf(t *testing.T) {
+	eachEngine(t, func(t *testing.T, e *engine) {
+		for _, s := range [][3]int{{1, 40, 33}, {5, 6, 7}, {40, 50, 33}, {40, 16, 33}, {16, 40, 33}} {
+			for trans := range 4 {
+				for compute := range Precision(2) {
+					for _, bad := range []float64{math.NaN(), math.Inf(1)} {
+						spec := Spec{M: s[0], N: s[1], K: s[2], TransA: trans&1 != 0, TransB: trans&2 != 0, Alpha: 1}
+						spec.LDA, spec.LDB, spec.LDC = spec.K, spec.N, spec.N
+						if spec.TransA {
+							spec.LDA = spec.M
+						}
+						if spec.TransB {
+							spec.LDB = spec.K
+						}
+						a, b, c := ones(spec.M*spec.K), ones(spec.K*spec.N), ones(spec.M*spec.N)
+						row, k, col := spec.M-1, spec.K-1, spec.N/2
+						set := func(x []float32, trans bool, i, j, ld int) {
+							if trans {
+								i, j = j, i
+							}
+							x[i*ld+j] = float32(bad)
+						}
+						set(a, spec.TransA, row, k, spec.LDA)
+						mul(e, spec, compute, Data{F32: c}, Data{F32: a}, Data{F32: b}, Data{})
+						for i, v := range c {
+							if got, want := v != float32(spec.K), i/spec.N == row; got != want {
+								t.Fatalf("%v A[%d,%d]=%v: C[%d,%d] = %v", spec, row, k, bad, i/spec.N, i%spec.N, v)
+							}
+						}
+						a = ones(spec.M * spec.K)
+						set(b, spec.TransB, k, col, spec.LDB)
+						mul(e, spec, compute, Data{F32: c}, Data{F32: a}, Data{F32: b}, Data{})
+						for i, v := range c {
+							if got, want := v != float32(spec.K), i%spec.N == col; got != want {
+								t.Fatalf("%v B[%d,%d]=%v: C[%d,%d] = %v", spec, k, col, bad, i/spec.N, i%spec.N, v)
+							}
+						}
+					}
+				}
+			}
+		}
+	})
+}
+
+func ones(n int) []float32 { return slices.Repeat([]float32{1}, n) }
+
+func TestAlphaZeroReadsNeitherOperand(t *testing.T) {
+	nan := slices.Repeat([]float32{float32(math.NaN())}, 6)
+	c := []float32{1, 2, 3, 4}
+	F32(Spec{M: 2, N: 2, K: 3, LDA: 3, LDB: 2, LDC: 2, Beta: 2}, c, nan, nan, []float32{10, 20})
+	if want := []float32{12, 24, 16, 28}; !slices.Equal(c, want) {
+		t.Fatalf("got %v, want %v", c, want)
+	}
+}
+
+func TestWrongShapesPanic(t *testing.T) {
+	s := Spec{M: 2, N: 3, K: 4, LDA: 4, LDB: 3, LDC: 3, Alpha: 1}
+	for name, f := range map[string]func(s Spec, a, b, c []float32){
+		"negative": func(s Spec, a, b, c []float32) { s.M = -1; F32(s, c, a, b, nil) },
+		"short A":  func(s Spec, a, b, c []float32) { F32(s, c, a[1:], b, nil) },
+		"short B":  func(s Spec, a, b, c []float32) { F32(s, c, a, b[1:], nil) },
+		"short C":  func(s Spec, a, b, c []float32) { F32(s, c[1:], a, b, nil) },
+		"bias":     func(s Spec, a, b, c []float32) { F32(s, c, a, b, a[:2]) },
+		"narrow":   func(s Spec, a, b, c []float32) { s.LDB = 2; F32(s, c, a, b, nil) },
+		"both": func(s Spec, a, b, c []float32) {
+			Mul(s, 0, Data{F32: c, BF16: []uint16{1}}, Data{F32: a}, Data{F32: b}, Data{})
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			defer func() {
+				if recover() == nil {
+					t.Fatal("no panic")
+				}
+			}()
+			f(s, make([]float32, 8), make([]float32, 12), make([]float32, 6))
+		})
+	}
+}
+
+func TestNoAllocations(t *testing.T) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(2))
+	r := rand.New(rand.NewPCG(5, 6))
+	for _, s := range [][3]int{{200, 300, 100}, {1, 300, 1000}, {300, 16, 200}, {16, 300, 200}} {
+		for compute := range Precision(2) {
+			for trans := range 4 {
+				spec := Spec{M: s[0], N: s[1], K: s[2], LDA: 1000, LDB: 1000, LDC: 300, Alpha: 1, TransA: trans&1 != 0, TransB: trans&2 != 0}
+				x := matrix(t, r, true, 1000, 1000, 1000)
+				c, bias := Data{BF16: make([]uint16, 300*300)}, Data{BF16: make([]uint16, 300)}
+				if n := testing.AllocsPerRun(5, func() { Mul(spec, compute, c, x, x, bias) }); n != 0 {
+					t.Errorf("%+v: %v allocations", spec, n)
+				}
+				unguard()
+			}
+		}
+	}
+}

@@ -1,0 +1,63 @@
+package gemm
+
+import (
+	"sync"
+	"sync/atomic"
+)
+
+// Buffers for packed blocks are kept and used again, in free lists of the whole process: a training step calls the
+// same shapes thousands of times and must not allocate, and a sync.Pool forgets its buffers at every garbage
+// collection. There are never more buffers than there were products and workers at one time, and each is bounded by
+// the blocking (see block.go), whatever the shapes.
+
+// PackBytes is the memory that packing buffers hold now. It never shrinks.
+func PackBytes() int64 { return packBytes.Load() }
+
+// MaxPackBytes is what PackBytes grows to at most with this many workers (par.Workers) and one product at a time, as
+// long as no bfloat16 C has a K above 32768.
+func MaxPackBytes(workers int) int64 {
+	s := standard
+	margin := 1 << 12 // rounding to tiles
+	slab := max(s.slabWords, minSlabRows*32768) + margin
+	block := s.columnBlock*s.kBlock + s.columnBlock*(s.slabRows+minSlabRows) + margin
+	return 4 * int64(slab+workers*block)
+}
+
+var (
+	packBytes atomic.Int64
+	jobs      freeList[job]
+	blocks    freeList[block]
+)
+
+// freeList hands out values that keep their buffers.
+type freeList[T any] struct {
+	mu   sync.Mutex
+	free []*T
+}
+
+func (l *freeList[T]) get() *T {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	n := len(l.free)
+	if n == 0 {
+		return new(T)
+	}
+	v := l.free[n-1]
+	l.free = l.free[:n-1]
+	return v
+}
+
+func (l *freeList[T]) put(v *T) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.free = append(l.free, v)
+}
+
+// grow returns s with at least n words; what it held is lost.
+func grow(s []uint32, n int) []uint32 {
+	if cap(s) < n {
+		packBytes.Add(4 * int64(n-cap(s)))
+		return make([]uint32, n)
+	}
+	return s[:n]
+}

@@ -1,0 +1,7 @@
+//go:build !amd64 || noasm
+
+package vec
+
+func detect() Level { return LevelPortable }
+
+func accelerate(*Ops, Level) {}
