@@ -46,12 +46,6 @@ func newGPT2(b *nn.Builder, c *config, opts Options) Model {
 	c.refuse("add_cross_attention", false)
 	c.refuse("scale_attn_weights", true)
 	c.refuse("scale_attn_by_inverse_layer_idx", false)
-	drop := func(key string) float32 {
-		if opts.Dropout != nil {
-			return *opts.Dropout
-		}
-		return float32(c.floatOr(key, 0.1))
-	}
 	std := float32(c.floatOr("initializer_range", 0.02))
 	// The projections back into the residual stream start smaller, by √(2·layers): Radford et al., 2019.
 	projStd := std / float32(math.Sqrt(2*float64(m.info.Layers)))
@@ -61,15 +55,15 @@ func newGPT2(b *nn.Builder, c *config, opts Options) Model {
 
 	b.Optional("transformer.")
 	at := b.At("transformer")
-	m.embedDrop = drop("embd_pdrop")
+	m.embedDrop = probability(c, opts.Dropout.Embedding, "embd_pdrop", 0.1)
 	m.tokens = at.Embedding("wte", m.info.VocabSize, hidden, std)
 	m.positions = at.Embedding("wpe", positions, hidden, std)
 	for i := range m.info.Layers {
 		h := at.At("h").At(itoa(i))
-		l := gpt2Layer{norm1: h.LayerNorm("ln_1", hidden, eps), act: act, drop: drop("resid_pdrop")}
+		l := gpt2Layer{norm1: h.LayerNorm("ln_1", hidden, eps), act: act, drop: probability(c, opts.Dropout.Residual, "resid_pdrop", 0.1)}
 		l.attn = &nn.SelfAttention{
 			Heads: heads, KVHeads: heads, HeadDim: hidden / heads, Causal: true,
-			Scale: float32(1 / math.Sqrt(float64(hidden/heads))), Dropout: drop("attn_pdrop"),
+			Scale: float32(1 / math.Sqrt(float64(hidden/heads))), Dropout: probability(c, opts.Dropout.Attention, "attn_pdrop", 0.1),
 			QKV: h.At("attn").Conv1D("c_attn", hidden, 3*hidden, std),
 			Out: h.At("attn").Conv1D("c_proj", hidden, hidden, projStd),
 		}

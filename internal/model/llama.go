@@ -65,21 +65,15 @@ func newLlama(b *nn.Builder, c *config, opts Options) Model {
 	if gemma {
 		m.scale = float32(math.Sqrt(float64(m.info.HiddenSize)))
 	}
-	drop := func(key string) float32 {
-		if opts.Dropout != nil {
-			return *opts.Dropout
-		}
-		return float32(c.floatOr(key, 0))
-	}
 	if typ == "phi3" {
-		m.embedDrop = drop("embd_pdrop")
+		m.embedDrop = probability(c, opts.Dropout.Embedding, "embd_pdrop", 0)
 	}
 
 	b = b.At(prefix + "model")
 	m.embed = b.Embedding("embed_tokens", m.info.VocabSize, m.info.HiddenSize, std)
-	l := layerBuilder{c: c, v: v, typ: typ, hidden: m.info.HiddenSize, std: std, eps: float32(c.floatOr("rms_norm_eps", 1e-6)), attnDrop: drop("attention_dropout")}
+	l := layerBuilder{c: c, v: v, typ: typ, hidden: m.info.HiddenSize, std: std, eps: float32(c.floatOr("rms_norm_eps", 1e-6)), attnDrop: probability(c, opts.Dropout.Attention, "attention_dropout", 0)}
 	if typ == "phi3" {
-		l.drop = drop("resid_pdrop")
+		l.drop = probability(c, opts.Dropout.Residual, "resid_pdrop", 0)
 	}
 	l.shape()
 	m.info.KVDim = l.kvHeads * l.headDim

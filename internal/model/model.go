@@ -50,8 +50,25 @@ type Options struct {
 	// Positions is the largest number of positions that a sequence will have: tables are made for that many. 0 means
 	// max_position_embeddings.
 	Positions int
-	// Dropout overrides every dropout probability of config.json; nil keeps them.
-	Dropout *float32
+	// Dropout overrides the dropout probabilities of config.json.
+	Dropout Dropout
+}
+
+// Dropout holds probabilities by place; nil keeps config.json's.
+type Dropout struct{ Attention, Residual, Embedding *float32 }
+
+// NoDropout switches all dropout off.
+func NoDropout() Dropout {
+	var p float32
+	return Dropout{&p, &p, &p}
+}
+
+// probability reads a dropout probability of config.json unless it is overridden.
+func probability(c *config, override *float32, key string, def float64) float32 {
+	if override != nil {
+		return *override
+	}
+	return float32(c.floatOr(key, def))
 }
 
 type family struct {

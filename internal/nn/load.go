@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"hash/fnv"
 	"math"
+	"slices"
 	"strings"
 	"unsafe"
 
@@ -33,11 +34,13 @@ type Store struct {
 	Values, Grads tensor.Tensor
 	Offsets       map[*Weight]int
 	Trainable     []*Weight
-	buffers       []tensor.Buffer
-	b             tensor.Backend
+	// Extra names the tensors of the source that are not part of the model.
+	Extra   []string
+	buffers []tensor.Buffer
+	b       tensor.Backend
 }
 
-// TrainableLen returns the number of trainable elements.
+// TrainableLen returns the length of Values.
 func (s *Store) TrainableLen() int {
 	if s.Values.IsZero() {
 		return 0
@@ -88,6 +91,13 @@ func (bd *Builder) Load(b tensor.Backend, seed uint64) (*Store, error) {
 	for _, w := range bd.weights {
 		if err := s.place(w, bd.opts.Source, seed); err != nil {
 			return nil, fmt.Errorf("%s: %w", w.Stored, err)
+		}
+	}
+	if bd.opts.Source != nil {
+		for _, name := range bd.opts.Source.Names() {
+			if !bd.used[name] {
+				s.Extra = append(s.Extra, name)
+			}
 		}
 	}
 	for _, t := range bd.tables {
@@ -175,6 +185,30 @@ func (s *Store) place(w *Weight, src Source, seed uint64) error {
 	return s.b.Upload(w.Value, raw)
 }
 
+// Reload replaces the value of a trainable weight by the source's.
+func (s *Store) Reload(w *Weight, src Source) error {
+	dt, name, shape, ok := src.Lookup(w.Stored)
+	if !ok || !slices.Equal(shape, w.Shape) {
+		return fmt.Errorf("found %s %v, needed is %v", name, shape, w.Shape)
+	}
+	raw, err := src.Bytes(w.Stored)
+	if err != nil {
+		return err
+	}
+	if dt != tensor.F32 {
+		raw = f32Bytes(widen(raw, dt, elements(shape)))
+	}
+	return s.b.Upload(w.Value, raw)
+}
+
+// TrainableCount returns the number of trainable parameters, without the gaps that alignment leaves in Values.
+func (s *Store) TrainableCount() (n int) {
+	for _, w := range s.Trainable {
+		n += elements(w.Shape)
+	}
+	return n
+}
+
 // Close frees the store's memory. The weights must not be used afterwards.
 func (s *Store) Close() {
 	for _, b := range s.buffers {
@@ -222,30 +256,14 @@ func f32Bytes(x []float32) []byte {
 func widen(raw []byte, dt tensor.DType, n int) []float32 {
 	x := make([]float32, n)
 	for i := range x {
-		u := uint32(binary.LittleEndian.Uint16(raw[2*i:]))
+		h := binary.LittleEndian.Uint16(raw[2*i:])
 		if dt == tensor.BF16 {
-			x[i] = math.Float32frombits(u << 16)
+			x[i] = tensor.FromBF16(h)
 			continue
 		}
-		x[i] = halfToFloat(u)
+		x[i] = tensor.FromF16(h)
 	}
 	return x
-}
-
-// halfToFloat converts the bits of an IEEE binary16.
-func halfToFloat(h uint32) float32 {
-	sign, exp, frac := h&0x8000<<16, h>>10&0x1f, h&0x3ff
-	switch {
-	case exp == 31:
-		return math.Float32frombits(sign | 0xff<<23 | frac<<13)
-	case exp != 0:
-		return math.Float32frombits(sign | (exp+112)<<23 | frac<<13)
-	}
-	f := float32(frac) / (1 << 24)
-	if sign != 0 {
-		f = -f
-	}
-	return f
 }
 
 // Matcher returns a function that tells whether a name contains one of the patterns; a pattern may hold one "*".

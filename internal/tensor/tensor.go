@@ -192,3 +192,48 @@ func NumElements(shape []int) (int64, bool) {
 	}
 	return n, true
 }
+
+// ToBF16 rounds x to bfloat16, to nearest even; a NaN stays a NaN.
+func ToBF16(x float32) uint16 {
+	u := math.Float32bits(x)
+	if u&0x7fffffff > 0x7f800000 {
+		return uint16(u>>16) | 0x40
+	}
+	return uint16((u + 0x7fff + u>>16&1) >> 16)
+}
+
+// FromBF16 widens a bfloat16, exactly.
+func FromBF16(h uint16) float32 { return math.Float32frombits(uint32(h) << 16) }
+
+// ToF16 rounds x to IEEE binary16, to nearest even; what is too large becomes infinite.
+func ToF16(x float32) uint16 {
+	u := math.Float32bits(x)
+	sign, a := uint16(u>>16)&0x8000, u&0x7fffffff
+	switch {
+	case a > 0x7f800000:
+		return sign | 0x7e00
+	case a >= 0x477ff000: // rounds to 65520 or more
+		return sign | 0x7c00
+	case a < 0x38800000: // subnormal: units of 2^−24
+		f := math.Float32frombits(a) * (1 << 24)
+		return sign | uint16(math.RoundToEven(float64(f)))
+	}
+	a += 0xfff + a>>13&1
+	return sign | uint16((a-0x38000000)>>13)
+}
+
+// FromF16 widens an IEEE binary16, exactly.
+func FromF16(h uint16) float32 {
+	sign, exp, frac := uint32(h&0x8000)<<16, uint32(h>>10&0x1f), uint32(h&0x3ff)
+	switch {
+	case exp == 31:
+		return math.Float32frombits(sign | 0xff<<23 | frac<<13)
+	case exp != 0:
+		return math.Float32frombits(sign | (exp+112)<<23 | frac<<13)
+	}
+	f := float32(frac) / (1 << 24)
+	if sign != 0 {
+		f = -f
+	}
+	return f
+}

@@ -45,3 +45,37 @@ func TestPhiloxKnownAnswers(t *testing.T) {
 		t.Errorf("all ones: %x, want %x", got, want)
 	}
 }
+
+func TestHalfRoundTrip(t *testing.T) {
+	for i := range 1 << 16 {
+		h := uint16(i)
+		if f := FromF16(h); f == f && ToF16(f) != h {
+			t.Fatalf("float16 %#04x → %g → %#04x", h, f, ToF16(f))
+		}
+		if f := FromBF16(h); f == f && ToBF16(f) != h {
+			t.Fatalf("bfloat16 %#04x → %g → %#04x", h, f, ToBF16(f))
+		}
+	}
+}
+
+func TestHalfRounding(t *testing.T) {
+	for _, c := range []struct {
+		x         float32
+		f16, bf16 uint16
+	}{
+		{1 + 1.0/2048, 0x3c00, 0x3f80},    // a tie goes to the even neighbour
+		{1 + 3.0/2048, 0x3c02, 0x3f80},    // and up if that is even
+		{1 + 1.0/256, 0x3c04, 0x3f80},     // bfloat16: tie, down to even
+		{1 + 3.0/256, 0x3c0c, 0x3f82},     // bfloat16: tie, up to even
+		{65519, 0x7bff, 0x4780},           // largest that stays finite in float16
+		{65520, 0x7c00, 0x4780},           // and the first that does not
+		{1.0 / (1 << 25), 0x0000, 0x3300}, // half the smallest subnormal: even
+	} {
+		if got := ToF16(c.x); got != c.f16 {
+			t.Errorf("ToF16(%g) = %#04x, want %#04x", c.x, got, c.f16)
+		}
+		if got := ToBF16(c.x); got != c.bf16 {
+			t.Errorf("ToBF16(%g) = %#04x, want %#04x", c.x, got, c.bf16)
+		}
+	}
+}

@@ -1,0 +1,199 @@
+package train
+
+import (
+	"fmt"
+
+	"github.com/mltrain/mltrain/internal/autograd"
+	"github.com/mltrain/mltrain/internal/checkpoint"
+	"github.com/mltrain/mltrain/internal/data"
+	"github.com/mltrain/mltrain/internal/model"
+	"github.com/mltrain/mltrain/internal/nn"
+	"github.com/mltrain/mltrain/internal/plan"
+	"github.com/mltrain/mltrain/internal/tensor"
+)
+
+// EngineSpec says what an Engine is made of.
+type EngineSpec struct {
+	ConfigJSON []byte
+	Source     nn.Source // nil: random weights
+	Model      model.Options
+	Frozen     func(name string) bool
+	Seed       uint64
+	Optim      OptimOptions
+	Objective  Objective
+	Recompute  bool
+	// Train and Eval bound the micro-batches; a zero Eval means that nothing is evaluated.
+	Train, Eval data.Limits
+}
+
+// Engine is a model with all that training it needs, on one backend.
+type Engine struct {
+	Backend  tensor.Backend
+	Model    model.Model
+	Store    *nn.Store
+	Tape     *autograd.Tape
+	Opt      *Optimizer
+	spec     EngineSpec
+	feeder   *nn.Feeder
+	acc      tensor.Tensor // sums of the objective over micro-batches
+	accBytes []byte
+}
+
+// The programs of the tape.
+const (
+	programTrain = "train"
+	programEval  = "eval"
+)
+
+// NewEngine plans the engine's memory, allocates it on b and loads the weights. It returns the plan: bytes by purpose.
+func NewEngine(b tensor.Backend, spec EngineSpec) (*Engine, map[tensor.Use]int64, error) {
+	p, planned, err := Plan(b, spec)
+	if err != nil {
+		return nil, nil, err
+	}
+	e, err := assemble(b, spec)
+	if err != nil {
+		return nil, planned, err
+	}
+	if e.Tape, err = autograd.NewPlannedTape(b, p); err != nil {
+		return nil, planned, err
+	}
+	e.Tape.Recompute = spec.Recompute
+	return e, planned, nil
+}
+
+// Plan returns the bytes that an Engine of this spec allocates on b, by purpose, and the memory plan of its tape. It reads
+// no weight and computes nothing.
+func Plan(b tensor.Backend, spec EngineSpec) (autograd.Plan, map[tensor.Use]int64, error) {
+	counter, cb := plan.For(b)
+	e, err := assemble(cb, spec)
+	if err != nil {
+		return autograd.Plan{}, nil, err
+	}
+	e.Tape = autograd.NewMeasuringTape(cb)
+	e.Tape.Recompute = spec.Recompute
+	if err := e.largest(spec.Train, func(b *nn.Batch) error { return e.trainMicro(b, tensor.RNGKey{}) }); err != nil {
+		return autograd.Plan{}, nil, fmt.Errorf("plan: %w", err)
+	}
+	if spec.Eval.Tokens > 0 {
+		if err := e.largest(spec.Eval, e.evalMicro); err != nil {
+			return autograd.Plan{}, nil, fmt.Errorf("plan: %w", err)
+		}
+	}
+	p := e.Tape.Plan()
+	if _, err := autograd.NewPlannedTape(cb, p); err != nil {
+		return autograd.Plan{}, nil, err
+	}
+	return p, counter.Allocated(), nil
+}
+
+// assemble makes everything but the tape.
+func assemble(b tensor.Backend, spec EngineSpec) (*Engine, error) {
+	builder := nn.NewBuilder(nn.Options{Source: spec.Source, Frozen: spec.Frozen, Ignore: model.Ignored})
+	m, err := model.New(spec.ConfigJSON, builder, spec.Model)
+	if err != nil {
+		return nil, err
+	}
+	e := &Engine{Backend: b, Model: m, spec: spec}
+	if e.Store, err = builder.Load(b, spec.Seed); err != nil {
+		return nil, err
+	}
+	if e.Store.TrainableLen() == 0 {
+		return nil, fmt.Errorf("no parameter is trainable: freeze matches them all")
+	}
+	if e.Opt, err = NewOptimizer(b, e.Store, spec.Optim); err != nil {
+		return nil, err
+	}
+	ext := union(spec.Train, spec.Eval)
+	if e.feeder, err = nn.NewFeeder(b, ext.Tokens, ext.Sequences); err != nil {
+		return nil, err
+	}
+	n := spec.Objective.Sums()
+	buf, err := b.Alloc(int64(4*n), tensor.UseBatch)
+	if err != nil {
+		return nil, err
+	}
+	e.acc, e.accBytes = tensor.New(buf, 0, tensor.F32, n), make([]byte, 4*n)
+	return e, nil
+}
+
+// largest runs fn on a made-up batch of the largest size, with a target everywhere.
+func (e *Engine) largest(ext data.Limits, fn func(*nn.Batch) error) error {
+	h := nn.HostBatch{
+		Tokens: make([]int32, ext.Tokens), Positions: make([]int32, ext.Tokens), Targets: make([]int32, ext.Tokens),
+		Weights: make([]float32, ext.Tokens), Cu: make([]int32, ext.Sequences+1), MaxLen: ext.SeqLen, Ignore: data.IgnoreIndex,
+	}
+	b, err := e.feeder.Load(h)
+	if err != nil {
+		return err
+	}
+	return fn(b)
+}
+
+func (e *Engine) load(b *data.Batch) (*nn.Batch, error) {
+	return e.feeder.Load(nn.HostBatch{
+		Tokens: b.Tokens, Positions: b.Positions, Cu: b.Cu, Targets: b.Targets, Weights: b.Weights, MaxLen: b.MaxLen, Ignore: data.IgnoreIndex,
+	})
+}
+
+// trainMicro adds the gradient of a micro-batch to the parameters' and its sums to the engine's.
+func (e *Engine) trainMicro(b *nn.Batch, key tensor.RNGKey) error {
+	var err error
+	if stepErr := e.Tape.Step(programTrain, key, func() { err = e.addSums(b) }); stepErr != nil {
+		return stepErr
+	}
+	return err
+}
+
+func (e *Engine) evalMicro(b *nn.Batch) error {
+	var err error
+	if runErr := e.Tape.Run(programEval, func() { err = e.addSums(b) }); runErr != nil {
+		return runErr
+	}
+	return err
+}
+
+// probe is evalMicro for a training batch, which may be larger than the evaluation's: it uses memory of its own.
+func (e *Engine) probe(b *nn.Batch) error {
+	t := autograd.NewTape(e.Backend)
+	var err error
+	if runErr := t.Run("probe", func() {
+		s := e.spec.Objective.Loss(t, e.Model, b)
+		err = e.Backend.Binary(tensor.OpAdd, e.acc, e.acc, s, false)
+	}); runErr != nil {
+		return runErr
+	}
+	return err
+}
+
+func (e *Engine) addSums(b *nn.Batch) error {
+	s := e.spec.Objective.Loss(e.Tape, e.Model, b)
+	return e.Backend.Binary(tensor.OpAdd, e.acc, e.acc, s, false)
+}
+
+// sums returns what was added up since the last resetSums.
+func (e *Engine) sums() ([]float64, error) {
+	if err := e.Backend.Download(e.accBytes, e.acc); err != nil {
+		return nil, err
+	}
+	out := make([]float64, e.acc.Len())
+	for i := range out {
+		out[i] = readF32(e.accBytes[4*i:])
+	}
+	return out, nil
+}
+
+func (e *Engine) resetSums() error { return e.Backend.Zero(e.acc) }
+
+// Source adapts a checkpoint to the Builder.
+type Source struct{ *checkpoint.Reader }
+
+// Lookup returns a tensor's type and shape.
+func (s Source) Lookup(name string) (dt tensor.DType, dtypeName string, shape []int, ok bool) {
+	info, ok := s.Info(name)
+	if !ok {
+		return tensor.Invalid, "", nil, false
+	}
+	dt, _ = checkpoint.ParseDType(info.DType)
+	return dt, info.DType, info.Shape, true
+}

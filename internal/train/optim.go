@@ -1,0 +1,138 @@
+package train
+
+import (
+	"encoding/binary"
+	"fmt"
+	"math"
+
+	"github.com/mltrain/mltrain/internal/nn"
+	"github.com/mltrain/mltrain/internal/tensor"
+)
+
+// OptimOptions configure an Optimizer.
+type OptimOptions struct {
+	Name         string // sgd, adam, adamw, lion
+	Beta1, Beta2 float64
+	Eps          float64
+	Momentum     float64
+	Nesterov     bool
+	WeightDecay  float64
+	MaxGradNorm  float64 // 0: no clipping
+}
+
+// Optimizer updates the trainable parameters of a Store, which are one flat vector.
+type Optimizer struct {
+	opts   OptimOptions
+	spec   tensor.OptSpec
+	store  *nn.Store
+	b      tensor.Backend
+	segs   []tensor.Segment
+	s1, s2 tensor.Tensor
+	// sums: [0] squared norm of the gradient; scale: [0] what gradients are multiplied by, [1] the norm.
+	sums, scale tensor.Tensor
+}
+
+// NewOptimizer allocates the states for the trainable parameters of s.
+func NewOptimizer(b tensor.Backend, s *nn.Store, o OptimOptions) (*Optimizer, error) {
+	kinds := map[string]tensor.OptKind{"sgd": tensor.SGD, "adam": tensor.Adam, "adamw": tensor.AdamW, "lion": tensor.Lion}
+	kind, ok := kinds[o.Name]
+	if !ok {
+		return nil, fmt.Errorf("optim %q is not supported; supported are adam, adamw, lion, sgd", o.Name)
+	}
+	opt := &Optimizer{opts: o, store: s, b: b, spec: tensor.OptSpec{
+		Kind: kind, Beta1: float32(o.Beta1), Beta2: float32(o.Beta2), Eps: float32(o.Eps), Momentum: float32(o.Momentum), Nesterov: o.Nesterov,
+	}}
+	n := s.TrainableLen()
+	states := map[tensor.OptKind]int{tensor.Adam: 2, tensor.AdamW: 2, tensor.Lion: 1}[kind]
+	if kind == tensor.SGD && o.Momentum != 0 {
+		states = 1
+	}
+	for i, st := range []*tensor.Tensor{&opt.s1, &opt.s2} {
+		if i >= states {
+			break
+		}
+		buf, err := b.Alloc(int64(n)*4, tensor.UseOptimizer)
+		if err != nil {
+			return nil, err
+		}
+		*st = tensor.New(buf, 0, tensor.F32, n)
+	}
+	buf, err := b.Alloc(64, tensor.UseOptimizer)
+	if err != nil {
+		return nil, err
+	}
+	opt.sums, opt.scale = tensor.New(buf, 0, tensor.F32, 1), tensor.New(buf, 16, tensor.F32, 2)
+	for _, w := range s.Trainable {
+		opt.addSegment(w)
+	}
+	return opt, nil
+}
+
+// addSegment gives w's run of the flat vector its weight decay. Neighbours with the same one are joined, over the gap
+// that alignment leaves between them, where gradients are zero.
+func (o *Optimizer) addSegment(w *nn.Weight) {
+	off := o.store.Offsets[w]
+	n := 1
+	for _, d := range w.Shape {
+		n *= d
+	}
+	decay := float32(0)
+	if w.Decay {
+		decay = float32(o.opts.WeightDecay)
+	}
+	if k := len(o.segs) - 1; k >= 0 && o.segs[k].WeightDecay == decay {
+		o.segs[k].Len = off + n - o.segs[k].Off
+		return
+	}
+	o.segs = append(o.segs, tensor.Segment{Off: off, Len: n, WeightDecay: decay})
+}
+
+// ZeroGrad sets the gradients to zero.
+func (o *Optimizer) ZeroGrad() error {
+	if o.store.Grads.IsZero() {
+		return nil
+	}
+	return o.b.Zero(o.store.Grads)
+}
+
+// Step divides the accumulated gradient by count, clips it, and updates the parameters; step counts from 1. It returns the
+// norm of the gradient before clipping. If that is not finite, nothing is changed.
+func (o *Optimizer) Step(step int, lr, count float64) (gradNorm float64, err error) {
+	if err := o.b.SumSq(o.sums, o.store.Grads, false); err != nil {
+		return 0, err
+	}
+	if err := o.b.ClipScale(o.scale, o.sums, float32(1/count), float32(o.opts.MaxGradNorm)); err != nil {
+		return 0, err
+	}
+	for i := range o.segs {
+		o.segs[i].LR = float32(lr)
+	}
+	o.spec.Step = step
+	if err := o.b.Optim(o.spec, o.segs, tensor.Tensor{}, o.store.Values, o.s1, o.s2, o.store.Grads, o.scale); err != nil {
+		return 0, err
+	}
+	var raw [8]byte
+	if err := o.b.Download(raw[:], o.scale); err != nil {
+		return 0, err
+	}
+	scale, norm := readF32(raw[0:]), readF32(raw[4:])
+	if math.IsNaN(scale) || math.IsInf(scale, 0) {
+		return math.NaN(), nil
+	}
+	return norm, nil
+}
+
+func readF32(b []byte) float64 {
+	return float64(math.Float32frombits(binary.LittleEndian.Uint32(b)))
+}
+
+// States returns the optimiser's state vectors by name.
+func (o *Optimizer) States() map[string]tensor.Tensor {
+	m := map[string]tensor.Tensor{}
+	for name, t := range map[string]tensor.Tensor{"s1": o.s1, "s2": o.s2} {
+		if !t.IsZero() {
+			m[name] = t
+		}
+	}
+	return m
+}

@@ -1,0 +1,64 @@
+package train
+
+import (
+	"time"
+
+	"github.com/mltrain/mltrain/internal/checkpoint"
+	"github.com/mltrain/mltrain/internal/tensor"
+)
+
+// Summary is what is known of a run before its first step.
+type Summary struct {
+	Command, Model, ModelType, Objective string
+	Device, Output                       string
+	Parameters, Trainable                int
+	StepsPerEpoch, TotalSteps, StartStep int
+	Epochs                               float64
+	MicroBatch, Accumulation             int // rows of a micro-batch; micro-batches of a step
+	MaxLength                            int
+	EvalMicroBatches                     int
+	Planned                              map[tensor.Use]int64
+}
+
+// StepInfo is one optimiser step.
+type StepInfo struct {
+	Step, Total      int
+	Epoch            float64
+	Loss, GradNorm   float64
+	LearningRate     float64
+	Tokens           int // of this step
+	TokensPerSecond  float64
+	Elapsed          time.Duration // of this step
+	EvaluationFollow bool          // an evaluation comes next
+}
+
+// Result is what a finished run leaves.
+type Result struct {
+	Steps       int                   `json:"steps"`
+	Output      string                `json:"output_dir"`
+	TrainLoss   float64               `json:"train_loss"` // mean over the steps of this process
+	Final       map[string]float64    `json:"eval,omitempty"`
+	BestStep    int64                 `json:"best_step,omitempty"`
+	BestMetric  float64               `json:"best_metric,omitempty"`
+	Seconds     float64               `json:"train_runtime"`
+	Tokens      int64                 `json:"num_tokens"`
+	TokensPerS  float64               `json:"tokens_per_second"`
+	Allocated   map[tensor.Use]int64  `json:"-"`
+	Planned     map[tensor.Use]int64  `json:"-"`
+	LogHistory  []checkpoint.LogEntry `json:"-"`
+	Interrupted bool                  `json:"interrupted,omitempty"`
+}
+
+// Reporter is told what happens. Its methods are called from the loop's goroutine.
+type Reporter interface {
+	Begin(Summary)
+	Step(StepInfo)
+	// Log is told each line of metrics.jsonl.
+	Log(checkpoint.LogEntry)
+	// EvalProgress is told after each micro-batch of an evaluation.
+	EvalProgress(done, total int)
+	Saved(path string)
+	Note(message string)
+	Warn(message string)
+	End(*Result)
+}
