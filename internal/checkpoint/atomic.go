@@ -166,12 +166,8 @@ func CommitDir(tmp, final string) error {
 	}
 	old := tmp
 	if err := exchange(tmp, final); err != nil {
-		old = tempPath(final, oldMark)
-		if err := os.Rename(final, old); err != nil {
+		if old, err = moveAside(tmp, final); err != nil {
 			return fmt.Errorf("commit %s: %w", final, hint(err))
-		}
-		if err := os.Rename(tmp, final); err != nil {
-			return errors.Join(fmt.Errorf("commit %s: %w", final, hint(err)), os.Rename(old, final))
 		}
 	}
 	if err := syncDir(parent); err != nil {
@@ -181,6 +177,19 @@ func CommitDir(tmp, final string) error {
 		return fmt.Errorf("remove the old %s: %w", final, err)
 	}
 	return nil
+}
+
+// moveAside replaces final by tmp in two steps and returns where the old directory is now. CleanTemp knows that name, and
+// puts the directory back if the second step never came.
+func moveAside(tmp, final string) (old string, err error) {
+	old = tempPath(final, oldMark)
+	if err := os.Rename(final, old); err != nil {
+		return "", err
+	}
+	if err := os.Rename(tmp, final); err != nil {
+		return "", errors.Join(err, os.Rename(old, final))
+	}
+	return old, nil
 }
 
 // RemoveDir deletes a directory so that a process that dies while deleting leaves no directory of that name with half its

@@ -151,7 +151,7 @@ func copySourceFiles(stage, src, dst string) ([]string, error) {
 		if err != nil {
 			return err
 		}
-		if d.IsDir() && (skipSource(rel) || os.SameFile(st, to)) {
+		if d.IsDir() && (skipSource(rel) || within(dst, path) || isRun(path)) {
 			return filepath.SkipDir
 		}
 		if !st.Mode().IsRegular() || skipSource(rel) {
@@ -172,6 +172,12 @@ func skipSource(rel string) bool {
 	_, isCheckpoint := parseStep(name)
 	return rel == ConfigFile || strings.HasPrefix(name, ".") || isCheckpoint || slices.Contains(runFiles, name) ||
 		slices.Contains(weightExtensions, strings.ToLower(filepath.Ext(name))) || indexName.MatchString(name)
+}
+
+// isRun says whether a directory is a run's output: trained below its source, it is no part of it.
+func isRun(dir string) bool {
+	_, err := os.Stat(filepath.Join(dir, "run.yaml"))
+	return err == nil
 }
 
 func copyFile(dst, src string) error {
