@@ -20,13 +20,13 @@ func (c *call) targets(s tensor.CESpec, t tensor.Tensor, rows, vocab int) []int3
 
 // ceRow gathers what a row of logits is about, piece by piece. Sums are relative to the largest logit so far.
 type ceRow struct {
-	max     float32
-	first   int     // where max was met first
-	sum     float64 // Σ exp(z−max)
-	sumDev  float64 // Σ exp(z−max)·(z−max)
-	sumZ    float64 // Σ z
-	target  float32
-	targets int // index of the target; −1 if ignored
+	max    float32
+	first  int     // where max was met first
+	sum    float64 // Σ exp(z−max)
+	sumDev float64 // Σ exp(z−max)·(z−max)
+	sumZ   float64 // Σ z
+	target float32
+	label  int // index of the target; −1 if ignored
 }
 
 // add takes logits z from index j on; t is scratch as long as z.

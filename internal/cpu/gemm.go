@@ -48,6 +48,7 @@ func (c *call) matrix(name string, t tensor.Tensor, rows, cols, ld, batch, strid
 	if trans {
 		rows, cols = cols, rows
 	}
+	c.require(ld >= cols || rows == 0, "%s has rows of %d elements and leading dimension %d", name, cols, ld)
 	n := c.extent(name, rows, cols, ld)
 	if n > 0 && batch > 1 {
 		n += (batch - 1) * stride
@@ -58,10 +59,7 @@ func (c *call) matrix(name string, t tensor.Tensor, rows, cols, ld, batch, strid
 // from returns the operand from element n on.
 func (x floats) from(n int) gemm.Data {
 	if x.h != nil {
-		return gemm.Data{BF16: x.h[n:]}
+		return gemm.Data{BF16: x.h[min(n, len(x.h)):]}
 	}
-	if x.f != nil {
-		return gemm.Data{F32: x.f[n:]}
-	}
-	return gemm.Data{}
+	return gemm.Data{F32: x.f[min(n, len(x.f)):]}
 }

@@ -1,0 +1,121 @@
+// Package backendtest is the conformance suite of tensor.Backend: one list of cases for every backend.
+//
+// A case computes with a kernel on random data and compares with a naive float64 reference (ref.go and its neighbours),
+// which the package's own tests check by finite differences. Inputs are rounded to their type before the reference sees
+// them, outputs start as NaN, every tensor lies between sentinels, and gaps between strided rows must stay untouched.
+package backendtest
+
+import (
+	"fmt"
+	"reflect"
+	"testing"
+
+	"github.com/mltrain/mltrain/internal/tensor"
+)
+
+// Case is one use of a kernel.
+type Case struct {
+	Kernel string // the method of tensor.Kernels or tensor.Device
+	Name   string
+	// Prepare makes the operands in e and returns the call and the check of its results.
+	Prepare func(e *Env) Job
+}
+
+// Job is a prepared call. Run may be called repeatedly; Check holds after the first.
+type Job struct {
+	Run   func() error
+	Check func()
+	Bytes int     // memory that a call must at least read and write, for benchmarks
+	Flops float64 // multiplications and additions of a call, for benchmarks
+}
+
+// String names the case.
+func (c Case) String() string { return c.Kernel + "/" + c.Name }
+
+// Cases returns all cases of the suite: small and odd shapes, every option.
+func Cases() []Case {
+	var l list
+	l.device()
+	l.gemm()
+	l.elementwise()
+	l.reduce()
+	l.norms()
+	l.rope()
+	l.rows()
+	l.attention()
+	l.crossEntropy()
+	l.optimisers()
+	return l.cases
+}
+
+type list struct{ cases []Case }
+
+func (l *list) add(kernel string, prepare func(e *Env) Job, format string, args ...any) {
+	l.cases = append(l.cases, Case{kernel, fmt.Sprintf(format, args...), prepare})
+}
+
+// activations are the types that activations have.
+var activations = []tensor.DType{tensor.F32, tensor.BF16}
+
+// RunAll runs every case on b, and fails if a method of tensor.Kernels has none.
+func RunAll(t *testing.T, b tensor.Backend) {
+	seen := map[string]bool{}
+	for _, c := range Cases() {
+		seen[c.Kernel] = true
+		t.Run(c.String(), func(t *testing.T) {
+			e := NewEnv(t, b, c.String())
+			defer e.Free()
+			j := c.Prepare(e)
+			if err := j.Run(); err != nil {
+				t.Fatal(err)
+			}
+			j.Check()
+			e.CheckSentinels()
+		})
+	}
+	for _, m := range methods() {
+		if !seen[m] {
+			t.Errorf("method %s has no case", m)
+		}
+	}
+	t.Run("Errors", func(t *testing.T) { runErrors(t, b) })
+}
+
+// methods returns the names of tensor.Kernels' methods.
+func methods() []string {
+	var names []string
+	for m := range reflect.TypeFor[tensor.Kernels]().Methods() {
+		names = append(names, m.Name)
+	}
+	return names
+}
+
+// Bench times the kernels of b at the shapes of a small model's training step.
+func Bench(b *testing.B, backend tensor.Backend) {
+	for _, c := range benchCases() {
+		b.Run(c.String(), func(b *testing.B) {
+			e := NewEnv(b, backend, c.String())
+			defer e.Free()
+			j := c.Prepare(e)
+			if err := j.Run(); err != nil {
+				b.Fatal(err)
+			}
+			if err := backend.Sync(); err != nil {
+				b.Fatal(err)
+			}
+			b.SetBytes(int64(j.Bytes))
+			b.ReportAllocs()
+			for b.Loop() {
+				if err := j.Run(); err != nil {
+					b.Fatal(err)
+				}
+			}
+			if err := backend.Sync(); err != nil {
+				b.Fatal(err)
+			}
+			if j.Flops > 0 {
+				b.ReportMetric(j.Flops*float64(b.N)/b.Elapsed().Seconds()/1e9, "GFLOP/s")
+			}
+		})
+	}
+}

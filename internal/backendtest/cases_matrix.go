@@ -1,0 +1,299 @@
+package backendtest
+
+import (
+	"math"
+
+	"github.com/mltrain/mltrain/internal/tensor"
+)
+
+// device covers what Device does with data: Copy's conversions, Upload, Download and Zero.
+func (l *list) device() {
+	for _, from := range []tensor.DType{tensor.F32, tensor.BF16, tensor.F16, tensor.I32} {
+		for _, to := range []tensor.DType{tensor.F32, tensor.BF16, tensor.F16, tensor.I32} {
+			for _, n := range sizes {
+				l.add("Copy", copyCase(from, to, n), "%v/%v/%d", from, to, n)
+			}
+		}
+	}
+	for _, n := range sizes {
+		l.add("Zero", func(e *Env) Job {
+			x := e.Out("x", tensor.BF16, n)
+			return Job{
+				Run:   func() error { return e.B.Zero(x) },
+				Bytes: 2 * n,
+				Check: func() { e.Expect(x, make([]float64, n), 0) },
+			}
+		}, "%d", n)
+		l.add("Upload", func(e *Env) Job {
+			xs := e.Rand(n)
+			data := encode(tensor.F32, xs)
+			x := e.Out("x", tensor.F32, n)
+			return Job{
+				Run: func() error { return e.B.Upload(x, data) },
+				Check: func() {
+					got := make([]byte, len(data))
+					if err := e.B.Download(got, x); err != nil {
+						e.TB.Fatal(err)
+					}
+					if string(got) != string(data) {
+						e.TB.Error("Download returns other bytes than Upload got")
+					}
+				},
+			}
+		}, "%d", n)
+	}
+}
+
+func copyCase(from, to tensor.DType, n int) func(*Env) Job {
+	return func(e *Env) Job {
+		xs := e.Rand(n)
+		for i := range xs {
+			xs[i] *= []float64{1e-6, 1, 100}[e.rng.IntN(3)]
+		}
+		if from != tensor.I32 && to != tensor.I32 {
+			for i, v := range []float64{math.Inf(1), math.Inf(-1), math.NaN(), 0, 65519, 65520, 6e-8, 2e-8, 1.00390625, 1.01171875} {
+				xs[(i*7)%n] = v
+			}
+		}
+		src, dst := e.In("src", from, xs, n), e.Out("dst", to, n)
+		if from == tensor.I32 { // as the integers are read, so that rounding happens once
+			xs = e.Read(src)
+		}
+		return Job{
+			Run:   func() error { return e.B.Copy(dst, src) },
+			Bytes: n * (from.Size() + to.Size()),
+			Check: func() {
+				for i, v := range xs {
+					if to == tensor.I32 {
+						xs[i] = math.RoundToEven(v)
+					}
+				}
+				e.Expect(dst, decode(to, encode(to, xs)), 0)
+			},
+		}
+	}
+}
+
+func (l *list) gemm() {
+	f, h := tensor.F32, tensor.BF16
+	types := [][3]tensor.DType{{f, f, f}, {h, h, h}, {f, h, h}, {f, f, h}, {h, f, h}, {f, h, f}, {h, f, f}, {h, h, f}}
+	for i, dt := range types {
+		for _, ta := range []bool{false, true} {
+			for _, tb := range []bool{false, true} {
+				for j, shape := range [][3]int{{1, 1, 1}, {1, 65, 123}, {5, 1, 63}, {65, 63, 5}, {63, 123, 65}, {130, 97, 300}, {33, 16, 64}, {1, 300, 200}, {7, 8, 0}} {
+					s := tensor.GemmSpec{TransA: ta, TransB: tb, M: shape[0], N: shape[1], K: shape[2], Alpha: 1}
+					switch (i + j) % 3 {
+					case 1:
+						s.Alpha, s.Beta = 0.5, 1
+					case 2:
+						s.Alpha, s.Beta = -1.25, 0.75
+					}
+					l.add("Gemm", gemmCase(s, dt, (i+j)%2 == 0, j%2*3), "%v/%v/%v%v/%v/alpha=%v,beta=%v", dt, shape, ta, tb, j%2 == 0, s.Alpha, s.Beta)
+				}
+			}
+		}
+		for _, batch := range []int{2, 5} {
+			s := tensor.GemmSpec{TransB: true, M: 13, N: 17, K: 31, Alpha: 1, Batch: batch}
+			l.add("Gemm", gemmCase(s, dt, true, 2), "%v/batch=%d", dt, batch)
+		}
+	}
+}
+
+// gemmCase makes a product with extra elements between rows, and between the matrices of a batch.
+func gemmCase(s tensor.GemmSpec, dt [3]tensor.DType, bias bool, extra int) func(*Env) Job {
+	return func(e *Env) Job {
+		ar, ac, br, bc := s.M, s.K, s.K, s.N
+		if s.TransA {
+			ar, ac = ac, ar
+		}
+		if s.TransB {
+			br, bc = bc, br
+		}
+		s.LDA, s.LDB, s.LDC = ac+extra, bc+2*extra, s.N+extra
+		s.StrideA, s.StrideB, s.StrideC = ar*s.LDA+extra, br*s.LDB, s.M*s.LDC+2*extra
+		batch := max(1, s.Batch)
+		as, bs := e.Rand(batch*s.StrideA), e.Rand(batch*s.StrideB)
+		a, b := e.In("a", dt[1], as, len(as)), e.In("b", dt[2], bs, len(bs))
+		var biasT tensor.Tensor
+		var biasV []float64
+		if bias {
+			biasV = e.Rand(s.N)
+			biasT = e.In("bias", dt[2], biasV, s.N)
+		}
+		n := batch * s.StrideC
+		want, vals := make([]float64, n), e.Rand(n)
+		for i := range want {
+			at := i % s.StrideC
+			inside := at/s.LDC < s.M && at%s.LDC < s.N
+			if !inside {
+				want[i] = Untouched
+			}
+			if !inside || s.Beta == 0 {
+				vals[i] = math.NaN()
+			}
+		}
+		c := e.InOut("c", dt[0], vals, n)
+		if s.Beta != 0 {
+			for i, v := range vals {
+				if finite(v) {
+					want[i] = v
+				}
+			}
+		}
+		return Job{
+			Run:   func() error { return e.B.Gemm(s, c, a, b, biasT) },
+			Bytes: batch * (s.M*s.K*dt[1].Size() + s.K*s.N*dt[2].Size() + s.M*s.N*dt[0].Size()),
+			Flops: 2 * float64(batch) * float64(s.M) * float64(s.N) * float64(s.K),
+			Check: func() {
+				refGemm(s, want, as, bs, biasV)
+				e.Expect(c, want, Tolerance(dt[0]))
+			},
+		}
+	}
+}
+
+func (l *list) reduce() {
+	for _, dt := range activations {
+		for op := range tensor.NumReduceOps {
+			for _, shape := range [][2]int{{1, 1}, {1, 65}, {65, 1}, {5, 63}, {123, 300}, {3, 5000}, {700, 65}} {
+				for axis := range 2 {
+					for _, acc := range []bool{false, true} {
+						l.add("Reduce", reduceCase(op, dt, shape[0], shape[1], axis, acc), "%v/%v/%v/axis=%d/acc=%v", op, dt, shape, axis, acc)
+					}
+				}
+			}
+		}
+	}
+}
+
+func reduceCase(op tensor.ReduceOp, dt tensor.DType, rows, cols, axis int, acc bool) func(*Env) Job {
+	return func(e *Env) Job {
+		xs := e.Rand(rows * cols)
+		for i := range xs {
+			xs[i]++ // so that sums are not small beside their parts
+		}
+		x := e.In("x", dt, xs, rows, cols)
+		y, want := e.AccOut("y", tensor.F32, acc, []int{cols, rows}[axis])
+		return Job{
+			Run:   func() error { return e.B.Reduce(op, y, x, axis, acc) },
+			Bytes: len(xs) * dt.Size(),
+			Check: func() {
+				fold := make([]float64, len(want))
+				if op == tensor.ReduceMax {
+					for i := range fold {
+						fold[i] = math.Inf(-1)
+					}
+				}
+				for i, v := range xs {
+					at := []int{i % cols, i / cols}[axis]
+					switch op {
+					case tensor.ReduceSum:
+						fold[at] += v
+					case tensor.ReduceSumSq:
+						fold[at] += v * v
+					default:
+						fold[at] = math.Max(fold[at], v)
+					}
+				}
+				for i := range want {
+					want[i] += fold[i]
+				}
+				e.Expect(y, want, Tolerance(tensor.F32))
+			},
+		}
+	}
+}
+
+func (l *list) rows() {
+	for _, table := range []tensor.DType{tensor.F32, tensor.BF16, tensor.F16} {
+		for _, dt := range activations {
+			for _, shape := range [][3]int{{1, 1, 1}, {7, 5, 63}, {123, 65, 65}, {9, 300, 130}, {3, 5, 1500}} {
+				l.add("Gather", gatherCase(table, dt, shape[0], shape[1], shape[2]), "%v/%v/%v", table, dt, shape)
+			}
+		}
+	}
+	for _, dt := range activations {
+		for _, shape := range [][3]int{{1, 1, 1}, {7, 5, 63}, {3, 65, 65}, {9, 300, 130}, {50, 500, 300}} {
+			l.add("ScatterAdd", scatterCase(dt, shape[0], shape[1], shape[2]), "%v/%v", dt, shape)
+		}
+		for _, dst := range activations {
+			for _, shape := range [][3]int{{1, 1, 1}, {7, 5, 63}, {123, 65, 65}, {70, 60, 300}} {
+				l.add("PutRows", putRowsCase(dst, dt, shape[0], shape[1], shape[2]), "%v/%v/%v", dst, dt, shape)
+			}
+		}
+	}
+}
+
+func (e *Env) indices(n, below int) []int32 {
+	ids := make([]int32, n)
+	for i := range ids {
+		ids[i] = int32(e.rng.IntN(below))
+	}
+	return ids
+}
+
+func gatherCase(table, dt tensor.DType, v, rows, cols int) func(*Env) Job {
+	return func(e *Env) Job {
+		ts, ids := e.Rand(v*cols), e.indices(rows, v)
+		tab, id, y := e.In("table", table, ts, v, cols), e.Ints("ids", ids), e.Out("y", dt, rows, cols)
+		return Job{
+			Run:   func() error { return e.B.Gather(y, tab, id) },
+			Bytes: rows * cols * (table.Size() + dt.Size()),
+			Check: func() {
+				var want []float64
+				for _, id := range ids {
+					want = append(want, ts[int(id)*cols:(int(id)+1)*cols]...)
+				}
+				e.Expect(y, decode(dt, encode(dt, want)), 0)
+			},
+		}
+	}
+}
+
+func scatterCase(dt tensor.DType, v, rows, cols int) func(*Env) Job {
+	return func(e *Env) Job {
+		ids, dys := e.indices(rows, v), e.Rand(rows*cols)
+		tab, want := e.AccOut("dtable", tensor.F32, true, v, cols)
+		id, dy := e.Ints("ids", ids), e.In("dy", dt, dys, rows, cols)
+		return Job{
+			Run:   func() error { return e.B.ScatterAdd(tab, dy, id) },
+			Bytes: rows * cols * (dt.Size() + 8),
+			Check: func() {
+				// In order, in float32, exactly.
+				for i, id := range ids {
+					for j := range cols {
+						at := int(id)*cols + j
+						want[at] = float64(float32(want[at]) + float32(dys[i*cols+j]))
+					}
+				}
+				e.Expect(tab, want, 0)
+			},
+		}
+	}
+}
+
+func putRowsCase(dst, src tensor.DType, n, rows, cols int) func(*Env) Job {
+	return func(e *Env) Job {
+		stride := cols + 5
+		xs := e.Rand(rows * stride)
+		to := make([]int32, rows)
+		for i, p := range e.rng.Perm(max(n, rows))[:rows] {
+			to[i] = int32(p % n)
+		}
+		d, s, id := e.Out("dst", dst, n, cols), e.In("src", src, xs, len(xs)), e.Ints("rows", to)
+		return Job{
+			Run:   func() error { return e.B.PutRows(d, s, stride, id) },
+			Bytes: rows * cols * (dst.Size() + src.Size()),
+			Check: func() {
+				want := make([]float64, n*cols)
+				for i := range want {
+					want[i] = Untouched
+				}
+				for i, r := range to {
+					copy(want[int(r)*cols:], decode(dst, encode(dst, xs[i*stride:i*stride+cols])))
+				}
+				e.Expect(d, want, 0)
+			},
+		}
+	}
+}
