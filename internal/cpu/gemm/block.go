@@ -146,7 +146,7 @@ func (j *job) run() {
 		j.rows = min(rows, j.m-j.row)
 		for j.from = 0; j.from < j.steps; j.from += depth {
 			j.to = min(j.steps, j.from+depth)
-			j.slab = grow(j.slab, ceil(j.rows, e.mr)*(j.to-j.from)+packSlack)
+			j.slab = grow(j.slab, ceil(j.rows, e.mr)*(j.to-j.from))
 			j.groups = (j.rows + groupPanels*e.mr - 1) / (groupPanels * e.mr)
 			blocks := (j.to - j.from + j.kBlock - 1) / j.kBlock
 			j.do(j.groups*blocks, j.packTask)
@@ -208,7 +208,7 @@ func (j *job) mulColumns(task int) {
 	t := &w.t
 	col := task * j.chunk
 	cols := min(j.chunk, j.n-col)
-	w.b = grow(w.b, ceil(cols, e.nr)*min(j.kBlock, j.to-j.from)+packSlack)
+	w.b = grow(w.b, ceil(cols, e.nr)*min(j.kBlock, j.to-j.from))
 	if j.cBF16 && j.steps > j.kBlock {
 		w.sums = grow(w.sums, j.rows*cols)
 	}

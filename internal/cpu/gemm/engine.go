@@ -12,15 +12,12 @@ type engine struct {
 	pairs bool // ComputeBF16 works on pairs; otherwise on rounded float32
 
 	// pack copies lanes (rows of op(A) or columns of op(B)) lane … lane+lanes-1 of o, from element k on, elems
-	// elements of k, into panels of width words. Lanes beyond the last are zero or repeat others. dst has packSlack
-	// words to spare.
+	// elements of k, into panels of width words. Lanes beyond the last are zero or repeat others.
 	pack func(o *operand, dst []uint32, width, lane, lanes, k, elems int)
 
 	// mul computes t.n tiles of rows×cols elements.
 	mul func(t *tile, rows, cols int)
 }
-
-const packSlack = 32
 
 // kind is what packing does to an element.
 type kind uint8

@@ -2,4 +2,110 @@
 
 package gemm
 
-var engines = []engine{portable}
+import (
+	"unsafe"
+
+	"golang.org/x/sys/cpu"
+)
+
+var (
+	avx512     = engine{name: "avx512", mr: 14, nr: 32, blocking: standard, pack: pack512, mul: mul512}
+	avx512bf16 = engine{name: "avx512bf16", mr: 14, nr: 32, pairs: true, blocking: standard, pack: pack512, mul: mul512}
+	avx2       = engine{name: "avx2", mr: 6, nr: 16, blocking: standard, pack: packPortable, mul: mulAVX2}
+)
+
+// engines are those this CPU has, the fastest first.
+var engines = detect()
+
+func detect() []engine {
+	x := &cpu.X86
+	e := []engine{portable}
+	if x.HasAVX2 && x.HasFMA {
+		e = append([]engine{avx2}, e...)
+		if x.HasAVX512F && x.HasAVX512BW && x.HasAVX512DQ && x.HasAVX512VL {
+			e = append([]engine{avx512}, e...)
+			if x.HasAVX512BF16 {
+				e = append([]engine{avx512bf16}, e...)
+			}
+		}
+	}
+	return e
+}
+
+func index(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+func mul512(t *tile, rows, cols int) {
+	t.mask = 1<<cols - 1
+	tiles512[index(t.pairs)][(cols-1)/16][rows-1](t)
+}
+
+// mulAVX2 computes whole float32 tiles in assembly; at the borders of C and for a bfloat16 C the sums pass through a
+// tile on the stack.
+func mulAVX2(t *tile, rows, cols int) {
+	if rows == 6 && cols == 16 && t.flags&(addD|toD) == 0 {
+		tileAVX2x6x16(t)
+		return
+	}
+	for n := range t.n {
+		var sums [6][16]float32
+		u := tile{k: t.k, a: unsafe.Add(t.a, n*t.nextA), b: unsafe.Add(t.b, n*t.nextB), stepA: t.stepA, stepB: t.stepB,
+			c: unsafe.Pointer(&sums), ldc: 64, n: 1}
+		tileAVX2x6x16(&u)
+		for r := range rows {
+			for q := range cols {
+				t.store(sums[r][q], n, r, q)
+			}
+		}
+	}
+}
+
+// along is the argument of the packing routines for adjacent lanes.
+type along struct {
+	dst, src         unsafe.Pointer
+	ld               int // bytes from one k to the next
+	width            int // words of a panel's step
+	steps            int
+	odd              int // 1 if the last pair has no upper half
+	panels           int
+	nextSrc, nextDst int // bytes from panel to panel
+	mask, store      int // lanes to read, words to write, as bits
+}
+
+func pack512(o *operand, dst []uint32, width, lane, lanes, k, elems int) {
+	steps := elems
+	if o.kind.isPair() {
+		steps = (elems + 1) / 2
+	}
+	if o.contig {
+		var rows [16]unsafe.Pointer
+		for done := 0; done < lanes; done += width {
+			n := min(width, lanes-done)
+			for group := 0; group < n; group += 16 {
+				for i := range rows {
+					rows[i] = o.at(lane+done+min(group+i, n-1), k)
+				}
+				packAcross512(o.kind, unsafe.Pointer(&dst[done*steps+group]), width, &rows, elems, 1<<min(16, width-group)-1)
+			}
+		}
+		return
+	}
+	vectors := (width + 15) / 16
+	a := along{ld: o.ld, width: width, steps: steps, odd: steps*2 - elems, nextSrc: width * o.size, nextDst: 4 * width * steps,
+		store: 1<<width - 1}
+	if !o.kind.isPair() {
+		a.odd = 0
+	}
+	for done := 0; done < lanes; {
+		// Several panels at once, but not so many that their lines in dst evict each other.
+		a.panels = max(1, min((lanes-done)/width, 128/width))
+		a.mask = 1<<min(width, lanes-done) - 1
+		a.dst, a.src = unsafe.Pointer(&dst[done*steps]), o.at(lane+done, k)
+		packAlong512(o.kind, vectors, &a)
+		done += a.panels * width
+	}
+}

@@ -1,0 +1,163 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+)
+
+const rows512 = 14 // 14×2 accumulators, 2 vectors of B, 2 broadcasts of A: all 32 registers
+
+// tiles512 prints the AVX-512 micro-kernels and the tables that hold them.
+func (w *printer) tiles512() {
+	var tables strings.Builder
+	tables.WriteString("\n// tiles512 is indexed by pairs, vectors-1, rows-1; inPlace512 by pairs, vectors-1.\nvar (\n\ttiles512 = [2][2][14]func(*tile){")
+	var inPlace strings.Builder
+	for _, pairs := range []bool{false, true} {
+		tables.WriteString("{")
+		inPlace.WriteString("{")
+		for vectors := 1; vectors <= 2; vectors++ {
+			tables.WriteString("{")
+			for rows := 1; rows <= rows512; rows++ {
+				tables.WriteString(w.tile512(pairs, false, rows, vectors) + ", ")
+			}
+			tables.WriteString("}, ")
+			inPlace.WriteString(w.tile512(pairs, true, rows512, vectors) + ", ")
+		}
+		tables.WriteString("}, ")
+		inPlace.WriteString("}, ")
+	}
+	fmt.Fprintf(&w.decls, "%s}\n\tinPlace512 = [2][2]func(*tile){%s}\n)\n", &tables, &inPlace)
+}
+
+// tile512 prints the micro-kernel of rows × 16·vectors elements (see type tile) and returns its name. Without inPlace,
+// the rows' words of one step are adjacent, and steps are any distance apart: packed A, or a transposed A as it lies.
+// With inPlace, A is read as it lies, rows tile.lda apart and each row's steps adjacent.
+func (w *printer) tile512(pairs, inPlace bool, rows, vectors int) string {
+	name := "tileF32"
+	if pairs {
+		name = "tileBF16"
+	}
+	if inPlace {
+		name += "InPlace"
+	}
+	name = fmt.Sprintf("%sx%dx%d", name, rows, 16*vectors)
+	acc := func(row, v int) int { return row*vectors + v }
+	each := func(f func(row, v int)) {
+		for row := range rows {
+			for v := range vectors {
+				f(row, v)
+			}
+		}
+	}
+	// rowwise runs f on every row with AX at the row's elements.
+	rowwise := func(start, ld string, f func(row int)) {
+		w.p("MOVQ %s, AX; MOVQ %s(DI), R10", start, ld)
+		for row := range rows {
+			f(row)
+			if row < rows-1 {
+				w.p("ADDQ R10, AX")
+			}
+		}
+	}
+
+	// 0(SP), 8(SP) and 16(SP) are the current d and bias and the tiles to go.
+	w.text(name, "t *tile", 24, 8)
+	w.p("MOVQ t+0(FP), DI")
+	w.p("MOVQ tile_a(DI), R13; MOVQ tile_b(DI), R14; MOVQ tile_c(DI), DX")
+	w.p("MOVQ tile_d(DI), AX; MOVQ AX, 0(SP); MOVQ tile_bias(DI), AX; MOVQ AX, 8(SP); MOVQ tile_n(DI), AX; MOVQ AX, 16(SP)")
+	w.p("MOVQ tile_mask(DI), AX; KMOVW AX, K1; SHRQ $16, AX; KMOVW AX, K2")
+	w.p("MOVQ tile_stepA(DI), R8; MOVQ tile_stepB(DI), R9")
+	if inPlace {
+		w.p("MOVQ tile_lda(DI), R8; LEAQ (R8)(R8*2), R15")
+	}
+	w.label("tile")
+	w.p("MOVQ tile_k(DI), CX; MOVQ R13, SI; MOVQ R14, BX")
+	each(func(row, v int) { w.p("VPXORD Z%[1]d, Z%[1]d, Z%[1]d", acc(row, v)) })
+	// Fetch the tile of C while the sums are made.
+	rowwise("DX", "tile_ldc", func(row int) {
+		for v := range vectors {
+			w.p("PREFETCHT0 %d(AX)", 64*v)
+		}
+	})
+	address := func(row int) string { return fmt.Sprintf("%d(SI)", 4*row) }
+	next := "ADDQ R8, SI"
+	if inPlace {
+		w.p("LEAQ (SI)(R8*4), AX; LEAQ (SI)(R8*8), R11; LEAQ (AX)(R8*8), R12")
+		base := [4]string{"SI", "AX", "R11", "R12"} // rows 0, 4, 8, 12
+		address = func(row int) string {
+			return fmt.Sprintf("(%s)%s", base[row/4], [4]string{"", "(R8*1)", "(R8*2)", "(R15*1)"}[row%4])
+		}
+		next = "ADDQ $4, SI; ADDQ $4, AX; ADDQ $4, R11; ADDQ $4, R12"
+	}
+	w.p("PCALIGN $64")
+	w.label("step")
+	for v := range vectors {
+		w.p("VMOVUPS %d(BX), Z%d", 64*v, 28+v)
+	}
+	for row := range rows {
+		a := 30 + row%2
+		w.p("VBROADCASTSS %s, Z%d", address(row), a)
+		for v := range vectors {
+			if pairs {
+				w.dpbf16(28+v, a, acc(row, v))
+			} else {
+				w.p("VFMADD231PS Z%d, Z%d, Z%d", 28+v, a, acc(row, v))
+			}
+		}
+	}
+	w.p("%s; ADDQ R9, BX; DECQ CX; JNZ step", next)
+
+	w.p("MOVQ tile_flags(DI), CX")
+	w.p("TESTQ $const_scale, CX; JZ scaled")
+	w.p("VBROADCASTSS tile_alpha(DI), Z31")
+	each(func(row, v int) { w.p("VMULPS Z31, Z%[1]d, Z%[1]d", acc(row, v)) })
+	w.label("scaled")
+	w.p("TESTQ $const_addC, CX; JZ addedC")
+	w.p("VBROADCASTSS tile_beta(DI), Z31")
+	rowwise("DX", "tile_ldc", func(row int) {
+		for v := range vectors {
+			w.p("VFMADD231PS %d(AX), Z31, K%d, Z%d", 64*v, v+1, acc(row, v))
+		}
+	})
+	w.label("addedC")
+	w.p("TESTQ $const_addD, CX; JZ addedD")
+	w.p("VBROADCASTSS tile_betaD(DI), Z31")
+	rowwise("0(SP)", "tile_ldd", func(row int) {
+		for v := range vectors {
+			w.p("VPMOVZXWD.Z %d(AX), K%d, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z%d", 32*v, v+1, acc(row, v))
+		}
+	})
+	w.label("addedD")
+	w.p("TESTQ $const_addBias, CX; JZ addedBias")
+	w.p("MOVQ 8(SP), AX")
+	for v := range vectors {
+		w.p("VMOVUPS.Z %d(AX), K%d, Z%d", 64*v, v+1, 28+v)
+	}
+	each(func(row, v int) { w.p("VADDPS Z%d, Z%[2]d, Z%[2]d", 28+v, acc(row, v)) })
+	w.label("addedBias")
+	w.p("TESTQ $const_toD, CX; JNZ toD")
+	rowwise("DX", "tile_ldc", func(row int) {
+		for v := range vectors {
+			w.p("VMOVUPS Z%d, K%d, %d(AX)", acc(row, v), v+1, 64*v)
+		}
+	})
+	w.p("JMP stored")
+	w.label("toD")
+	rowwise("0(SP)", "tile_ldd", func(row int) {
+		for v := range vectors {
+			if pairs {
+				w.cvtbf16(acc(row, v), 28+v)
+				w.p("VMOVDQU16 Y%d, K%d, %d(AX)", 28+v, v+1, 32*v)
+			} else {
+				w.roundBF16(acc(row, v), 28+v)
+				w.p("VPMOVDW Z%d, K%d, %d(AX)", 28+v, v+1, 32*v)
+			}
+		}
+	})
+	w.label("stored")
+	w.p("ADDQ tile_nextA(DI), R13; ADDQ tile_nextB(DI), R14; ADDQ tile_nextC(DI), DX")
+	w.p("MOVQ tile_nextD(DI), AX; ADDQ AX, 0(SP); MOVQ tile_nextBias(DI), AX; ADDQ AX, 8(SP)")
+	w.p("DECQ 16(SP); JNZ tile")
+	w.ret()
+	return name
+}
