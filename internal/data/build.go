@@ -220,11 +220,14 @@ func (e *encoder) document(raw rawRow) []rowResult {
 		}
 		return []rowResult{{rawRow: place, layout: LayoutText, encoded: encoded{drop: DropEmpty}}}
 	}
-	ids := e.tok.AppendIDs(nil, raw.doc, raw.row == 1)
+	ids, err := e.tok.AppendIDs(nil, raw.doc, raw.row == 1)
+	if err != nil {
+		return []rowResult{{rawRow: place, err: err}}
+	}
 	if raw.last {
 		ids = e.withEOS(ids)
 	}
-	s := sequence{ids: ids, codes: fill(len(ids), weightOne)}
+	s := whole(ids)
 	if err := e.checkIDs([]sequence{s}); err != nil {
 		return []rowResult{{rawRow: place, err: err}}
 	}
@@ -283,9 +286,7 @@ func (b *builder) collect(file int, r *rowResult) error {
 // put stores one record of arity documents.
 func (b *builder) put(place rawRow, docs []sequence) error {
 	b.store.add(place.line, place.row, docs)
-	total := 0
-	for k, d := range docs {
-		total += len(d.ids)
+	for _, d := range docs {
 		for i, id := range d.ids {
 			t := packToken(id, d.codes[i])
 			if b.store.mem != nil {
@@ -296,17 +297,39 @@ func (b *builder) put(place rawRow, docs []sequence) error {
 					return err
 				}
 			}
-			if k > 0 || i > 0 && d.codes[i] != 0 {
-				b.ledger.Trained++
-			}
 		}
 	}
 	if b.sink != nil && len(b.store.mem) > memoryTokens {
 		b.store.mem = nil
 	}
-	b.ledger.Tokens += int64(total)
-	b.ledger.Longest = max(b.ledger.Longest, total)
+	b.ledger.count(docs, b.opt)
 	return nil
+}
+
+// count books the tokens of a kept record: a document and those that are trained, or the prompt and, all trained, the
+// answers.
+func (l *Ledger) count(docs []sequence, opt Options) {
+	if len(docs) == 1 {
+		n := len(docs[0].ids)
+		l.Tokens += int64(n)
+		for _, c := range docs[0].codes[1:] {
+			if c != 0 {
+				l.Trained++
+			}
+		}
+		l.Longest = max(l.Longest, n)
+		return
+	}
+	prompt := 0
+	for _, answer := range docs[1:] {
+		p := len(docs[0].ids)
+		from, a, z := clip(p, len(answer.ids), opt.MaxLength, opt.TruncationMode == KeepEnd)
+		prompt = max(prompt, p-from)
+		l.Tokens += int64(z - a)
+		l.Trained += int64(z - a)
+		l.Longest = max(l.Longest, p-from+z-a)
+	}
+	l.Tokens += int64(prompt)
 }
 
 func (b *builder) duplicate(docs []sequence) bool {

@@ -132,18 +132,23 @@ func (e *encoder) text(text string) (sequence, error) {
 	if e.opt.CompletionOnlyLoss != nil && *e.opt.CompletionOnlyLoss {
 		e.note(warnCompletion)
 	}
-	ids := e.plain(text)
-	return sequence{ids: ids, codes: fill(len(ids), weightOne)}, nil
+	return e.plain(text)
 }
 
 // plain tokenises text with special tokens and EOS.
-func (e *encoder) plain(text string) []int32 {
-	ids := e.tok.AppendIDs(nil, text, true)
+func (e *encoder) plain(text string) (sequence, error) {
+	ids, err := e.tok.AppendIDs(nil, text, true)
+	if err != nil {
+		return sequence{}, err
+	}
 	if bos, ok := e.tok.BOS(); ok && len(ids) > 1 && ids[0] == bos && ids[1] == bos {
 		e.note(warnDoubleBOS)
 	}
-	return e.withEOS(ids)
+	return whole(e.withEOS(ids)), nil
 }
+
+// whole is a sequence all of whose tokens are trained.
+func whole(ids []int32) sequence { return sequence{ids: ids, codes: fill(len(ids), weightOne)} }
 
 // withEOS appends EOS unless the ids end with it.
 func (e *encoder) withEOS(ids []int32) []int32 {
@@ -170,7 +175,7 @@ func (e *encoder) chat(r *Row, messages []Message) (sequence, error) {
 	conv := r.conversation(messages)
 	if !weighed && !e.opt.AssistantOnlyLoss {
 		ids, err := e.render(conv)
-		return sequence{ids: ids, codes: fill(len(ids), weightOne)}, err
+		return whole(ids), err
 	}
 	for i, m := range messages {
 		if m.Role != "assistant" && m.Weight != nil && *m.Weight != 0 {
@@ -187,7 +192,8 @@ func (e *encoder) render(conv Conversation) ([]int32, error) {
 	if err != nil {
 		return nil, err
 	}
-	return e.endChat(e.tok.AppendIDs(nil, text, false)), nil
+	ids, err := e.tok.AppendIDs(nil, text, false)
+	return e.endChat(ids), err
 }
 
 // endChat appends EOS where the chat's last turn has no end marker: no EOS and no other special token but for blanks after
@@ -227,13 +233,15 @@ func (e *encoder) spans(conv Conversation) (sequence, error) {
 	if err != nil {
 		return sequence{}, err
 	}
-	ids, start, end := e.tok.EncodeSpans(text)
+	ids, start, end, err := e.tok.EncodeSpans(text)
+	if err != nil {
+		return sequence{}, err
+	}
 	codes := make([]uint8, len(ids), len(ids)+1)
-	k := 0
+	k, reach := 0, 0
 	for i := range ids {
-		if i > 0 { // a blank that offsets leave out belongs to the token after it
-			start[i] = min(start[i], end[i-1])
-		}
+		start[i] = min(start[i], reach) // a blank that offsets leave out belongs to the token after it
+		reach = max(reach, end[i])
 		for k < len(spans) && spans[k].End <= start[i] {
 			k++
 		}
@@ -280,7 +288,9 @@ func (e *encoder) split(r *Row, prompt, answer Part) (s sequence, promptLen int,
 		if err != nil {
 			return s, 0, fmt.Errorf("prompt: %w", err)
 		}
-		alone = e.tok.AppendIDs(nil, text, false)
+		if alone, err = e.tok.AppendIDs(nil, text, false); err != nil {
+			return s, 0, err
+		}
 		if s, err = e.chat(r, slices.Concat(prompt.Messages, answer.Messages)); err != nil {
 			return s, 0, err
 		}
@@ -288,9 +298,12 @@ func (e *encoder) split(r *Row, prompt, answer Part) (s sequence, promptLen int,
 		if e.opt.AssistantOnlyLoss {
 			return s, 0, errors.New("assistant_only_loss needs chat rows, this one has a plain prompt and completion")
 		}
-		alone = e.tok.AppendIDs(nil, prompt.Text, true)
-		ids := e.plain(prompt.Text + answer.Text)
-		s = sequence{ids: ids, codes: fill(len(ids), weightOne)}
+		if alone, err = e.tok.AppendIDs(nil, prompt.Text, true); err != nil {
+			return s, 0, err
+		}
+		if s, err = e.plain(prompt.Text + answer.Text); err != nil {
+			return s, 0, err
+		}
 	}
 	n := 0
 	for n < len(alone) && n < len(s.ids) && alone[n] == s.ids[n] {
@@ -328,11 +341,7 @@ func (e *encoder) fit(s sequence) encoded {
 		return encoded{docs: windows(s, n)}
 	}
 	out := encoded{truncated: true}
-	if e.opt.TruncationMode == KeepEnd {
-		s = s.slice(len(s.ids)-n, len(s.ids))
-	} else {
-		s = s.slice(0, n)
-	}
+	s = s.cut(n, e.opt.TruncationMode == KeepEnd)
 	if !s.trains() {
 		out.drop = DropPromptFills
 		return out

@@ -3,9 +3,9 @@ package data
 // Tokenizer is what this package needs of a tokenizer. It must be safe for concurrent use.
 type Tokenizer interface {
 	// AppendIDs appends the ids of text to dst; special adds what the tokenizer's post-processor adds (BOS, EOS).
-	AppendIDs(dst []int32, text string, special bool) []int32
+	AppendIDs(dst []int32, text string, special bool) ([]int32, error)
 	// EncodeSpans gives ids without added special tokens, and for each the bytes text[start:end] that it came from.
-	EncodeSpans(text string) (ids []int32, start, end []int)
+	EncodeSpans(text string) (ids []int32, start, end []int, err error)
 	BOS() (id int32, ok bool)
 	EOS() (id int32, ok bool)
 	PAD() (id int32, ok bool)

@@ -99,6 +99,21 @@ func NewLoader(ds *Dataset, opt LoaderOptions) (*Loader, error) {
 	return l, nil
 }
 
+// boundAnswers computes Limits of preference batches: two sequences a pair, and for KTO any prompt with any answer.
+func (l *Loader) boundAnswers(lengths []int32) Limits {
+	s, size, longest := l.ds.store, min(l.opt.BatchSize, l.units), int(slices.Max(lengths))
+	if l.ds.objective == Preference {
+		return Limits{Tokens: 2 * size * longest, Sequences: 2 * size, SeqLen: longest}
+	}
+	prompt, completion := 0, 0
+	for i := range l.ds.Len() {
+		lens := s.lens[l.ds.at(i)*s.arity:]
+		prompt, completion = max(prompt, int(lens[0])), max(completion, int(lens[1]))
+	}
+	longest = min(l.ds.maxLength, prompt+completion)
+	return Limits{Tokens: size * longest, Sequences: size, SeqLen: longest}
+}
+
 // bound computes Limits: the BatchSize longest rows, or fullest bins, may meet in one micro-batch.
 func (l *Loader) bound(lengths []int32) Limits {
 	top := func(values []int32) (sum int) {
@@ -107,6 +122,9 @@ func (l *Loader) bound(lengths []int32) Limits {
 			sum += int(v)
 		}
 		return sum
+	}
+	if l.ds.objective != Supervised {
+		return l.boundAnswers(lengths)
 	}
 	size := min(l.opt.BatchSize, l.units)
 	switch l.opt.Packing {

@@ -64,39 +64,47 @@ func unpair(r *Row) []*Row {
 	return []*Row{&good, &bad}
 }
 
-// fitAnswers brings each prompt+answer to max_length and lays out the documents: the prompt, then the answers. A prompt
-// that fills max_length is dropped with keep_start, as TRL does. With keep_end the stored prompt is the longest that any
-// answer keeps; Pair tells how much of it each one leaves out.
+// fitAnswers drops what max_length leaves nothing of and lays out the documents: the prompt, then the answers, each at most
+// max_length tokens. How they are cut to go together is clip's, at reading: an answer may meet another row's prompt (KTO). A
+// prompt that fills max_length is dropped with keep_start, as TRL does.
 func (e *encoder) fitAnswers(promptLen int, code uint8, full ...sequence) encoded {
 	var out encoded
 	limit, keepEnd := e.opt.MaxLength, e.opt.TruncationMode == KeepEnd
 	if promptLen >= limit && !keepEnd {
 		return encoded{drop: DropPromptFills, truncated: true}
 	}
-	from := promptLen
-	for _, s := range full {
-		over := max(0, len(s.ids)-limit)
-		out.truncated = out.truncated || over > 0
-		from = min(from, over)
-	}
-	if !keepEnd {
-		from = 0
-	}
-	prompt := full[0].slice(from, promptLen)
+	prompt := full[0].slice(0, promptLen).cut(limit, keepEnd)
 	prompt.codes = make([]uint8, len(prompt.ids))
 	out.docs = append(out.docs, prompt)
 	for _, s := range full {
-		answer := s.slice(promptLen, len(s.ids))
-		if keepEnd {
-			answer = answer.slice(max(0, len(answer.ids)-limit), len(answer.ids))
-		} else {
-			answer = answer.slice(0, min(len(answer.ids), limit-promptLen))
-		}
+		out.truncated = out.truncated || len(s.ids) > limit
+		answer := s.slice(promptLen, len(s.ids)).cut(limit, keepEnd)
 		answer.codes = fill(len(answer.ids), code)
-		if len(answer.ids) == 0 || len(prompt.ids)+len(answer.ids) < 2 {
+		if len(answer.ids) == 0 || promptLen+len(answer.ids) < 2 {
 			return encoded{drop: DropEmptyCompletion}
 		}
 		out.docs = append(out.docs, answer)
 	}
 	return out
+}
+
+// cut shortens a sequence to n tokens.
+func (s sequence) cut(n int, keepEnd bool) sequence {
+	switch {
+	case len(s.ids) <= n:
+		return s
+	case keepEnd:
+		return s.slice(len(s.ids)-n, len(s.ids))
+	}
+	return s.slice(0, n)
+}
+
+// clip cuts prompt+answer to limit tokens, at the end or (keepEnd) at the front: given the lengths of the two, it tells
+// where the prompt begins and where the answer begins and ends.
+func clip(prompt, answer, limit int, keepEnd bool) (promptFrom, answerFrom, answerTo int) {
+	if !keepEnd {
+		return 0, 0, min(answer, max(0, limit-prompt))
+	}
+	answerFrom = max(0, answer-limit)
+	return min(prompt, max(0, prompt+answer-answerFrom-limit)), answerFrom, answer
 }

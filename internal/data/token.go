@@ -28,14 +28,3 @@ func weightCode(w float64) (uint8, error) {
 func packToken(id int32, code uint8) uint32 { return uint32(id) | uint32(code)<<24 }
 func tokenID(t uint32) int32                { return int32(t & maxTokenID) }
 func tokenCode(t uint32) uint8              { return uint8(t >> 24) }
-
-// trainedTokens counts the tokens that are targets: those with a weight, but for the document's first.
-func trainedTokens(tokens []uint32) int {
-	n := 0
-	for i, t := range tokens {
-		if i > 0 && tokenCode(t) != 0 {
-			n++
-		}
-	}
-	return n
-}

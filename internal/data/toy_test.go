@@ -19,7 +19,7 @@ var toySpecials = []struct {
 
 const toyVocab = 266
 
-func (t toyTokenizer) EncodeSpans(text string) (ids []int32, start, end []int) {
+func (t toyTokenizer) EncodeSpans(text string) (ids []int32, start, end []int, err error) {
 next:
 	for i := 0; i < len(text); {
 		for _, s := range toySpecials {
@@ -32,15 +32,15 @@ next:
 		ids, start, end = append(ids, int32(text[i])+10), append(start, i), append(end, i+1)
 		i++
 	}
-	return ids, start, end
+	return ids, start, end, nil
 }
 
-func (t toyTokenizer) AppendIDs(dst []int32, text string, special bool) []int32 {
+func (t toyTokenizer) AppendIDs(dst []int32, text string, special bool) ([]int32, error) {
 	if special {
 		dst = append(dst, 1)
 	}
-	ids, _, _ := t.EncodeSpans(text)
-	return append(dst, ids...)
+	ids, _, _, err := t.EncodeSpans(text)
+	return append(dst, ids...), err
 }
 
 func (t toyTokenizer) BOS() (int32, bool)      { return 1, true }
