@@ -191,6 +191,9 @@ func (l *lexer) endTag(at int, delim string, trim bool) (int, bool) {
 
 func (l *lexer) comment(begin int) error {
 	i := strings.Index(l.src[l.pos:], "#}")
+	if l.pos == len(l.src) {
+		return nil // Jinja lets a template end in "{#"
+	}
 	if i < 0 {
 		return l.errorf(begin, "the comment that starts here has no end '#}'")
 	}
@@ -216,6 +219,9 @@ func (l *lexer) rawBegin(at int) (int, bool) {
 }
 
 func (l *lexer) raw(begin int) error {
+	if l.pos == len(l.src) {
+		return nil // Jinja lets a template end in "{% raw %}"
+	}
 	for from := l.pos; ; {
 		i := strings.Index(l.src[from:], "{%")
 		if i < 0 {

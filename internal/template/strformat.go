@@ -97,7 +97,7 @@ func fieldEnd(s string, from int) int {
 }
 
 func (f *braceFormatter) field(s string, depth int) (string, error) {
-	name, format, _ := s, "", false
+	name, format := s, ""
 	if i := strings.IndexAny(s, "!:"); i >= 0 {
 		name, format = s[:i], s[i:]
 	}
@@ -190,9 +190,6 @@ func (f *braceFormatter) lookup(field string) (Value, error) {
 		}
 		rest = rest[end+1:]
 	}
-	if u, ok := v.(undefined); ok && u.unsafe {
-		return nil, undefinedError(u)
-	}
 	return v, nil
 }
 
@@ -216,12 +213,6 @@ func (in *interp) format(v Value, text string) (string, error) {
 			f.align = '<'
 		}
 		return f.formatStr(s), nil
-	}
-	if b, ok := v.(bool); ok && f.verb == 0 {
-		if b {
-			return f.formatStr("True"), nil
-		}
-		return f.formatStr("False"), nil
 	}
 	n, ok := number(v)
 	if !ok {

@@ -62,8 +62,10 @@ func simpleStrMethod(name string) func(string) Value {
 	switch name {
 	case "upper":
 		return text(upper)
-	case "lower", "casefold":
+	case "lower":
 		return text(lower)
+	case "casefold":
+		return text(casefold)
 	case "title":
 		return text(pyTitle)
 	case "capitalize":

@@ -129,8 +129,25 @@ func titleRune(b *strings.Builder, r rune) {
 		b.WriteRune(r)
 		return
 	}
-	_, n := utf8.DecodeRuneInString(up)
+	first, n := utf8.DecodeRuneInString(up)
+	if !isCased(first) {
+		b.WriteString(up)
+		return
+	}
 	b.WriteString(up[:n] + lower(up[n:]))
+}
+
+// casefold is lower case for comparing: characters with a long upper case are spelt out.
+func casefold(s string) string {
+	var b strings.Builder
+	for _, r := range s {
+		if up, ok := specialUpper(r); ok {
+			b.WriteString(strings.ToLower(up))
+		} else {
+			b.WriteRune(unicode.ToLower(unicode.ToUpper(r)))
+		}
+	}
+	return b.String()
 }
 
 func capitalize(s string) string {
