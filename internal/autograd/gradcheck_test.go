@@ -5,6 +5,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"reflect"
+	"slices"
 	"testing"
 
 	"github.com/mltrain/mltrain/internal/cpu"
@@ -98,7 +99,7 @@ func (w *world) input(t *Tape, p *Param) *Var {
 	for i := range ids {
 		ids[i] = int32(i)
 	}
-	return t.Embedding(p, w.ints(ids...))
+	return t.Embedding(p, w.ints(ids...), -1)
 }
 
 // gradCase is the check of one operation. build makes parameters and returns the forward function, whose results are
@@ -198,7 +199,7 @@ func gradCases() map[string][]gradCase {
 	cases := map[string][]gradCase{
 		"Embedding": {{"repeated ids", func(w *world) func(*Tape) ([]*Var, float64) {
 			table, ids := w.param("table", 0, 1, 5, 3), w.ints(4, 0, 4, 2, 4)
-			return func(t *Tape) ([]*Var, float64) { return one(t.Embedding(table, ids)) }
+			return func(t *Tape) ([]*Var, float64) { return one(t.Embedding(table, ids, -1)) }
 		}}},
 		"Rows": {{"repeated ids", func(w *world) func(*Tape) ([]*Var, float64) {
 			x, ids := w.param("x", 0, 1, 5, 3), w.ints(1, 3, 3)
@@ -409,5 +410,28 @@ func TestEveryOperationIsChecked(t *testing.T) {
 				t.Errorf("Tape.%s has no gradient check", m.Name)
 			}
 		}
+	}
+}
+
+// The padding row takes part in the forward pass, so differences see it, but its gradient stays what it was.
+func TestEmbeddingPadding(t *testing.T) {
+	w := newWorld(t)
+	table, ids := w.param("table", 0, 1, 3, 2), w.ints(1, 0, 1, 2)
+	if err := w.b.Upload(table.Grad, bytesOf([]float32{0, 0, 5, 6, 0, 0})); err != nil {
+		t.Fatal(err)
+	}
+	tape := NewTape(w.b)
+	err := tape.Step("padding", tensor.RNGKey{}, func() {
+		y := tape.Embedding(table, ids, 1)
+		g, _ := tape.gradOut(y)
+		if err := w.b.Upload(g, bytesOf([]float32{1, 1, 2, 2, 3, 3, 4, 4})); err != nil {
+			t.Fatal(err)
+		}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, want := w.get(table.Grad), []float32{2, 2, 5, 6, 4, 4}; !slices.Equal(got, want) {
+		t.Errorf("gradient %v, want %v", got, want)
 	}
 }

@@ -11,17 +11,29 @@ const (
 	InOut               // [in, out], as GPT-2's Conv1D
 )
 
-// Embedding looks rows up: y[i] = table[ids[i]], table [V,C], ids int32 [R], y [R,C].
-func (t *Tape) Embedding(table *Param, ids tensor.Tensor) *Var {
+// Embedding looks rows up: y[i] = table[ids[i]], table [V,C], ids int32 [R], y [R,C]. The row padding gets no gradient, as
+// with padding_idx of torch.nn.Embedding; a negative padding stands for none.
+func (t *Tape) Embedding(table *Param, ids tensor.Tensor, padding int) *Var {
 	t.use("embedding")
 	y := t.Alloc(t.ActDType, ids.Len(), table.Shape[1])
 	t.check(t.b.Gather(y, table.Value, ids))
 	out := t.new(y, t.trains(table))
 	t.record(out, func() {
-		if dy := out.take(); dy != nil {
-			t.check(t.b.ScatterAdd(table.Grad, dy.t, ids))
-			t.pool.release(dy)
+		dy := out.take()
+		if dy == nil {
+			return
 		}
+		if padding < 0 {
+			t.check(t.b.ScatterAdd(table.Grad, dy.t, ids))
+		} else {
+			row := table.Grad.RowRange(padding, padding+1)
+			kept := t.scratchLike(row)
+			t.check(t.b.Copy(kept.t, row))
+			t.check(t.b.ScatterAdd(table.Grad, dy.t, ids))
+			t.check(t.b.Copy(row, kept.t))
+			t.pool.release(kept)
+		}
+		t.pool.release(dy)
 	})
 	return out
 }

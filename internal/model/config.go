@@ -67,6 +67,18 @@ func (c *config) int(key string) int {
 	return int(f)
 }
 
+// id reads a token id that may be absent or null: −1 then.
+func (c *config) id(key string) int {
+	f, ok := c.fields[key].(float64)
+	if c.has(key) && (!ok || f != math.Trunc(f) || f < -1 || f > 1<<31) {
+		c.fault(key, "%s; needed is a token id", found(c.fields[key]))
+	}
+	if !ok {
+		return -1
+	}
+	return int(f)
+}
+
 // intOr reads a positive integer that may be absent or null.
 func (c *config) intOr(key string, def int) int {
 	if !c.has(key) {
@@ -115,8 +127,11 @@ func (c *config) str(key, def string) string {
 }
 
 func (c *config) strings(key string) []string {
+	if !c.has(key) {
+		return nil
+	}
 	list, ok := c.fields[key].([]any)
-	if !ok && c.has(key) {
+	if !ok {
 		c.fault(key, "%s; needed is a list of strings", found(c.fields[key]))
 	}
 	out := make([]string, len(list))

@@ -13,6 +13,7 @@ import (
 type llama struct {
 	info      Info
 	embed     *autograd.Param
+	padding   int     // the token whose embedding is not trained, as in transformers; −1 for none
 	scale     float32 // of the embeddings; 1 for none
 	embedDrop float32
 	layers    []llamaLayer
@@ -70,6 +71,9 @@ func newLlama(b *nn.Builder, c *config, opts Options) Model {
 	}
 
 	b = b.At(prefix + "model")
+	if m.padding = c.id("pad_token_id"); m.padding >= m.info.VocabSize {
+		c.fault("pad_token_id", "%d is outside the vocabulary of %d", m.padding, m.info.VocabSize)
+	}
 	m.embed = b.Embedding("embed_tokens", m.info.VocabSize, m.info.HiddenSize, std)
 	l := layerBuilder{c: c, v: v, typ: typ, hidden: m.info.HiddenSize, std: std, eps: float32(c.floatOr("rms_norm_eps", 1e-6)), attnDrop: probability(c, opts.Dropout.Attention, "attention_dropout", 0)}
 	if typ == "phi3" {
@@ -315,7 +319,7 @@ func (m *llama) Info() Info { return m.info }
 func (m *llama) Head() Head { return m.head }
 
 func (m *llama) Forward(t *autograd.Tape, b *nn.Batch) *autograd.Var {
-	x := t.Embedding(m.embed, b.Tokens)
+	x := t.Embedding(m.embed, b.Tokens, m.padding)
 	if m.scale != 1 {
 		x = t.Scale(embedScale(m.scale, t.ActDType), x)
 	}
