@@ -1,0 +1,56 @@
+# Everything a developer runs. `make` alone builds bin/mltrain.
+
+GO       ?= go
+PKG      := github.com/mltrain/mltrain
+VERSION  := $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
+COMMIT   := $(shell git rev-parse --short=12 HEAD 2>/dev/null)
+LDFLAGS  := -s -w -X main.version=$(VERSION) -X main.commit=$(COMMIT)
+TOOL     := $(GO) tool -modfile=tools/go.mod
+
+# The packages with kernels of their own in assembly, and those that compute with them.
+KERNELS  := ./internal/cpu/... ./internal/nn/... ./internal/autograd/...
+# The packages in which goroutines share data.
+RACE     := ./cmd/... ./internal/checkpoint/... ./internal/config/... ./internal/cpu/... ./internal/data/... \
+            ./internal/template/... ./internal/tokenizer/... ./internal/ui/...
+
+# How long `make fuzz` spends on each target, and what `make bench` runs.
+FUZZTIME ?= 30s
+BENCH    ?= .
+COUNT    ?= 1
+
+.PHONY: build test test-noasm test-race lint fmt fuzz bench clean
+
+build: ## build bin/mltrain
+	$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/mltrain ./cmd/mltrain
+
+test: ## every test
+	$(GO) test ./...
+
+test-noasm: ## the kernels in portable Go instead of assembly
+	$(GO) test -tags noasm $(KERNELS)
+
+test-race: ## the packages in which goroutines share data, under the race detector
+	$(GO) test -race -short $(RACE)
+
+lint: ## formatting, vet and golangci-lint
+	@unformatted=$$(gofmt -l cmd internal $(wildcard kernels)); \
+	if [ -n "$$unformatted" ]; then echo "not formatted by gofmt:"; echo "$$unformatted"; exit 1; fi
+	$(GO) vet ./...
+	$(TOOL) golangci-lint run ./...
+
+fmt: ## format all Go files
+	gofmt -w cmd internal $(wildcard kernels)
+
+fuzz: ## every fuzz target for FUZZTIME
+	@set -e; grep -rl --include='*_test.go' '^func Fuzz' cmd internal | xargs -n1 dirname | sort -u | while read -r dir; do \
+		for target in $$(grep -rhoE '^func Fuzz[A-Za-z0-9_]+' $$dir/*_test.go | sed 's/func //' | sort -u); do \
+			echo "== $$dir $$target"; \
+			$(GO) test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) ./$$dir; \
+		done; \
+	done
+
+bench: ## benchmarks; compare two runs with: go tool -modfile=tools/go.mod benchstat OLD NEW
+	$(GO) test -run '^$$' -bench '$(BENCH)' -benchmem -count $(COUNT) ./...
+
+clean: ## what the other targets made
+	rm -rf bin
