@@ -187,7 +187,11 @@ func (e *encoder) raw(raw rawRow, source *Source) []rowResult {
 			return fail(err)
 		}
 	}
-	row, err := ParseRow(obj, source.Layout, source.Columns)
+	layout := source.Layout
+	if p := (rowParser{obj}); e.opt.Objective == Unpaired && (layout == LayoutAuto || layout == "") && !p.has("chosen") && p.has("label") {
+		layout = LayoutKTO // also a whole conversation with a label
+	}
+	row, err := ParseRow(obj, layout, source.Columns)
 	if err != nil {
 		return fail(err)
 	}

@@ -115,7 +115,7 @@ func (p rowParser) recognise() Layout {
 	switch {
 	case p.has("chosen", "rejected"):
 		return LayoutPreference
-	case p.has("completion", "label"):
+	case p.has("completion", "label") && p.labelled():
 		return LayoutKTO
 	case p.has("messages"):
 		return LayoutMessages
@@ -301,6 +301,8 @@ func (p rowParser) label() (bool, error) {
 	}
 	return false, fmt.Errorf("key \"label\" must be true (desirable) or false, found %s", kindOf(v))
 }
+
+func (p rowParser) labelled() bool { _, err := p.label(); return err == nil }
 
 func (p rowParser) preference(r *Row) (err error) {
 	if r.Chosen, err = p.part("chosen"); err != nil {

@@ -95,20 +95,32 @@ func (s Source) Expand() ([]string, error) {
 	return files, nil
 }
 
-// inSplit reports whether a file belongs to the split: its name or its folder's is the split's name, alone or followed by
-// one of - _ . (train-00000-of-00002.parquet, data/train.jsonl, validation/part1.json).
+// splitNames are the names that files of a split go by, as in Hugging Face's datasets.
+var splitNames = map[string][]string{
+	"train":      {"train", "training"},
+	"validation": {"validation", "valid", "val", "dev"},
+	"test":       {"test", "testing", "eval", "evaluation"},
+}
+
+// inSplit reports whether a file belongs to the split: its name or its folder's is one of the split's names, alone or
+// followed by one of - _ . (train-00000-of-00002.parquet, data/train.jsonl, validation/part1.json).
 func (s Source) inSplit(path string) bool {
 	if s.Split == "" {
 		return true
 	}
-	rel, err := filepath.Rel(s.Path, path)
-	if err != nil || strings.ContainsAny(s.Path, "*?[") {
-		rel = path
+	names := splitNames[s.Split]
+	if names == nil {
+		names = []string{s.Split}
 	}
-	for _, part := range strings.Split(filepath.ToSlash(rel), "/") {
-		rest, ok := strings.CutPrefix(part, s.Split)
-		if ok && (rest == "" || strings.ContainsAny(rest[:1], "-_.")) {
-			return true
+	if rel, err := filepath.Rel(s.Path, path); err == nil && !strings.ContainsAny(s.Path, "*?[") {
+		path = rel
+	}
+	for _, part := range strings.Split(filepath.ToSlash(path), "/") {
+		for _, name := range names {
+			rest, ok := strings.CutPrefix(part, name)
+			if ok && (rest == "" || strings.ContainsAny(rest[:1], "-_.")) {
+				return true
+			}
 		}
 	}
 	return false
