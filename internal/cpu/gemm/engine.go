@@ -17,6 +17,8 @@ type engine struct {
 
 	// mul computes t.n tiles of rows×cols elements.
 	mul func(t *tile, rows, cols int)
+
+	peakF32, peakBF16 peakLoop
 }
 
 // kind is what packing does to an element.

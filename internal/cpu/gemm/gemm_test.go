@@ -345,3 +345,17 @@ func TestNoAllocations(t *testing.T) {
 		}
 	}
 }
+
+func TestPeakIsPlausible(t *testing.T) {
+	for i := range engines {
+		e := &engines[i]
+		for _, loop := range []peakLoop{e.peakF32, e.peakBF16} {
+			if ran := loop(1e6); ran < 0.99e6 || ran > 1e6 {
+				t.Errorf("%s: the loop ran %d operations, not about 1e6", e.name, ran)
+			}
+			if got := peak(loop); got < 0.1 || got > 10000 {
+				t.Errorf("%s: peak of %v GFLOP/s", e.name, got)
+			}
+		}
+	}
+}

@@ -287,4 +287,7 @@ func peakBF16x512(steps int)
 func peakF32x256(steps int)
 
 //go:noescape
+func vendor(name *[12]byte)
+
+//go:noescape
 func tileAVX2x6x16(t *tile)

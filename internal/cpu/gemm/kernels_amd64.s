@@ -16092,6 +16092,11 @@ loop:
 	VZEROUPPER
 	RET
 
+TEXT ·vendor(SB), NOSPLIT, $0-8
+	XORL AX, AX; XORL CX, CX; CPUID
+	MOVQ name+0(FP), DI; MOVL BX, (DI); MOVL DX, 4(DI); MOVL CX, 8(DI)
+	RET
+
 TEXT ·tileAVX2x6x16(SB), NOSPLIT, $24-8
 	MOVQ t+0(FP), DI
 	MOVQ tile_a(DI), R13; MOVQ tile_b(DI), R14; MOVQ tile_c(DI), DX; MOVQ tile_ldc(DI), R10

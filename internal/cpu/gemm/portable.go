@@ -2,7 +2,8 @@ package gemm
 
 import "unsafe"
 
-var portable = engine{name: "portable", mr: 4, nr: 4, blocking: standard, pack: packPortable, mul: mulPortable}
+var portable = engine{name: "portable", mr: 4, nr: 4, blocking: standard, pack: packPortable, mul: mulPortable,
+	peakF32: peakPortable, peakBF16: peakPortable}
 
 // mulPortable computes 4×4 tiles in two halves of 4×2, whose sums fit the sixteen registers of an amd64.
 func mulPortable(t *tile, rows, cols int) {

@@ -101,6 +101,7 @@ func main() {
 	w.tiles512()
 	w.packs512()
 	w.peaks()
+	w.vendor()
 	w.avx2()
 	src, err := format.Source(w.decls.Bytes())
 	if err == nil {

@@ -37,3 +37,11 @@ func (w *printer) peaks() {
 	w.p("DECQ CX; JNZ loop")
 	w.ret()
 }
+
+// vendor prints the function that reads the CPU's maker: CPUID leaf 0.
+func (w *printer) vendor() {
+	w.text("vendor", "name *[12]byte", 0, 8)
+	w.p("XORL AX, AX; XORL CX, CX; CPUID")
+	w.p("MOVQ name+0(FP), DI; MOVL BX, (DI); MOVL DX, 4(DI); MOVL CX, 8(DI)")
+	w.p("RET")
+}
