@@ -52,14 +52,20 @@ type job struct {
 	groups    int // packing tasks
 	chunk     int // columns of a task
 
-	packTask, mulTask func(task int)
+	groupRows int // rows of a task of a narrow product
+	swapped   bool
+
+	packTask, mulTask         func(task int)
+	packColsTask, mulRowsTask func(task int)
 }
 
 // block is what one worker needs for one task.
 type block struct {
 	b    []uint32 // packed columns
 	sums []uint32 // float32 sums of a bfloat16 C, between blocks of k
-	t    tile     // here because what is passed to an engine escapes
+	// These are here because what is passed to an engine escapes to the heap.
+	t     tile
+	lanes operand
 }
 
 func (j *job) set(e *engine, s Spec, p Precision, c, a, b, bias Data) {
@@ -86,12 +92,14 @@ func (j *job) set(e *engine, s Spec, p Precision, c, a, b, bias Data) {
 		}
 		j.bias = j.biasBuf
 	}
+	j.swapped = false
 	j.workers = 1
 	if s.M*s.N*(s.K+1) >= serialWork {
 		j.workers = par.Workers()
 	}
 	if j.packTask == nil {
 		j.packTask, j.mulTask = j.packRows, j.mulColumns
+		j.packColsTask, j.mulRowsTask = j.packCols, j.mulRows
 	}
 }
 
@@ -121,11 +129,15 @@ func (j *job) do(tasks int, fn func(task int)) {
 
 const groupPanels = 8 // panels of A packed by one task
 
-// run cuts C into slabs of rows and, where A is too deep for a slab, k into ranges.
+// run takes the path for the shape, and here cuts C into slabs of rows and, where A is too deep for a slab, k into ranges.
 func (j *job) run() {
 	j.row = 0
 	if j.k == 0 {
 		j.withoutProduct()
+		return
+	}
+	if j.narrow() {
+		j.runNarrow()
 		return
 	}
 	e := j.engine
@@ -133,7 +145,7 @@ func (j *job) run() {
 	rows := max(minSlabRows, e.slabWords/depth)
 	most := ceil(e.slabRows, e.mr)
 	switch {
-	case j.cBF16 && j.steps > j.kBlock:
+	case j.sumsApart():
 		rows = min(rows, most) // for the sake of block.sums
 	case !j.cBF16 && rows < most:
 		// The sums wait in C between ranges of k, which a bfloat16 C cannot hold.
@@ -160,7 +172,7 @@ func (j *job) withoutProduct() {
 	var t tile
 	j.finish(&t, true, true)
 	for row := range j.m {
-		j.output(&t, nil, row, 0, 0, j.n)
+		j.output(&t, row, 0)
 		for col := range j.n {
 			t.store(0, 0, 0, col)
 		}
@@ -209,29 +221,27 @@ func (j *job) mulColumns(task int) {
 	col := task * j.chunk
 	cols := min(j.chunk, j.n-col)
 	w.b = grow(w.b, ceil(cols, e.nr)*min(j.kBlock, j.to-j.from))
-	if j.cBF16 && j.steps > j.kBlock {
+	if j.sumsApart() {
 		w.sums = grow(w.sums, j.rows*cols)
 	}
 	for start := j.from; start < j.to; start += j.kBlock {
 		steps := min(j.kBlock, j.to-start)
 		k, elems := j.elems(start, steps)
 		e.pack(&j.b, w.b, e.nr, col, cols, k, elems)
-		*t = tile{k: steps, stepA: 4 * e.mr, stepB: 4 * e.nr, pairs: j.pairs}
+		*t = tile{k: steps, stepA: 4 * e.mr, stepB: 4 * e.nr, pairs: j.pairs,
+			nextB: 4 * steps * e.nr, nextC: 4 * e.nr, nextD: 2 * e.nr, nextBias: 4 * e.nr}
 		j.finish(t, start == 0, start+steps >= j.steps)
 		for i := 0; i < j.rows; i += e.mr {
 			t.a = unsafe.Pointer(&j.slab[(start-j.from)*ceil(j.rows, e.mr)+i*steps])
-			full := cols / e.nr
-			if full > 0 {
-				t.b = unsafe.Pointer(&w.b[0])
-				t.n, t.nextB, t.nextC, t.nextD, t.nextBias = full, 4*steps*e.nr, 4*e.nr, 2*e.nr, 4*e.nr
-				j.output(t, w, i, col, 0, cols)
-				e.mul(t, min(e.mr, j.rows-i), e.nr)
-			}
-			if done := full * e.nr; done < cols {
-				t.b = unsafe.Pointer(&w.b[done*steps])
-				t.n = 1
-				j.output(t, w, i, col, done, cols)
-				e.mul(t, min(e.mr, j.rows-i), cols-done)
+			for q := 0; q < cols; { // all whole tiles at once, then the last columns
+				t.b = unsafe.Pointer(&w.b[q*steps])
+				t.n = max(1, (cols-q)/e.nr)
+				j.output(t, j.row+i, col+q)
+				if j.sumsApart() {
+					t.c, t.ldc = unsafe.Pointer(&w.sums[i*cols+q]), 4*cols
+				}
+				e.mul(t, min(e.mr, j.rows-i), min(e.nr, cols-q))
+				q += t.n * e.nr
 			}
 		}
 	}
@@ -264,17 +274,17 @@ func (j *job) finish(t *tile, first, last bool) {
 	}
 }
 
-// output points the tile at row i of the slab and column q of the task's columns.
-func (j *job) output(t *tile, w *block, i, col, q, cols int) {
+// output points the tile at the element (row,col) of C and at the bias of the column.
+func (j *job) output(t *tile, row, col int) {
 	if t.flags&addBias != 0 {
-		t.bias = unsafe.Pointer(&j.bias[col+q])
+		t.bias = unsafe.Pointer(&j.bias[col])
 	}
-	if !j.cBF16 {
-		t.c, t.ldc = unsafe.Add(j.c, (j.row+i)*j.ldc+4*(col+q)), j.ldc
-		return
+	if j.cBF16 {
+		t.d, t.ldd = unsafe.Add(j.c, row*j.ldc+2*col), j.ldc
+	} else {
+		t.c, t.ldc = unsafe.Add(j.c, row*j.ldc+4*col), j.ldc
 	}
-	if j.steps > j.kBlock {
-		t.c, t.ldc = unsafe.Pointer(&w.sums[i*cols+q]), 4*cols
-	}
-	t.d, t.ldd = unsafe.Add(j.c, (j.row+i)*j.ldc+2*(col+q)), j.ldc
 }
+
+// sumsApart reports whether sums wait between blocks of k in a buffer, because a bfloat16 C cannot hold them.
+func (j *job) sumsApart() bool { return j.cBF16 && j.steps > j.kBlock }

@@ -18,6 +18,10 @@ type engine struct {
 	// mul computes t.n tiles of rows×cols elements.
 	mul func(t *tile, rows, cols int)
 
+	// inPlace is mul for mr rows of A that lie t.lda apart, each with adjacent steps, or nil. An engine that has it reads
+	// no more rows of A than asked for in mul, too.
+	inPlace func(t *tile, cols int)
+
 	peakF32, peakBF16 peakLoop
 }
 

@@ -9,9 +9,9 @@ import (
 )
 
 var (
-	avx512 = engine{name: "avx512", mr: 14, nr: 32, blocking: standard, pack: pack512, mul: mul512,
+	avx512 = engine{name: "avx512", mr: 14, nr: 32, blocking: standard, pack: pack512, mul: mul512, inPlace: inPlaceMul512,
 		peakF32: peakF32Wide, peakBF16: peakF32Wide}
-	avx512bf16 = engine{name: "avx512bf16", mr: 14, nr: 32, pairs: true, blocking: standard, pack: pack512, mul: mul512,
+	avx512bf16 = engine{name: "avx512bf16", mr: 14, nr: 32, pairs: true, blocking: standard, pack: pack512, mul: mul512, inPlace: inPlaceMul512,
 		peakF32: peakF32Wide, peakBF16: peakBF16Wide}
 	avx2 = engine{name: "avx2", mr: 6, nr: 16, blocking: standard, pack: packPortable, mul: mulAVX2,
 		peakF32: peakF32Half, peakBF16: peakF32Half}
@@ -52,6 +52,11 @@ func index(b bool) int {
 func mul512(t *tile, rows, cols int) {
 	t.mask = 1<<cols - 1
 	tiles512[index(t.pairs)][(cols-1)/16][rows-1](t)
+}
+
+func inPlaceMul512(t *tile, cols int) {
+	t.mask = 1<<cols - 1
+	inPlace512[index(t.pairs)][(cols-1)/16](t)
 }
 
 // mulAVX2 computes whole float32 tiles in assembly; at the borders of C and for a bfloat16 C the sums pass through a
