@@ -57,6 +57,7 @@ type job struct {
 
 	packTask, mulTask         func(task int)
 	packColsTask, mulRowsTask func(task int)
+	vectorTask                func(task int)
 }
 
 // block is what one worker needs for one task.
@@ -66,6 +67,7 @@ type block struct {
 	// These are here because what is passed to an engine escapes to the heap.
 	t     tile
 	lanes operand
+	v     vectors
 }
 
 func (j *job) set(e *engine, s Spec, p Precision, c, a, b, bias Data) {
@@ -100,6 +102,7 @@ func (j *job) set(e *engine, s Spec, p Precision, c, a, b, bias Data) {
 	if j.packTask == nil {
 		j.packTask, j.mulTask = j.packRows, j.mulColumns
 		j.packColsTask, j.mulRowsTask = j.packCols, j.mulRows
+		j.vectorTask = j.mulVectors
 	}
 }
 
@@ -134,6 +137,10 @@ func (j *job) run() {
 	j.row = 0
 	if j.k == 0 {
 		j.withoutProduct()
+		return
+	}
+	if j.isVector() {
+		j.runVector()
 		return
 	}
 	if j.narrow() {
@@ -288,3 +295,21 @@ func (j *job) output(t *tile, row, col int) {
 
 // sumsApart reports whether sums wait between blocks of k in a buffer, because a bfloat16 C cannot hold them.
 func (j *job) sumsApart() bool { return j.cBF16 && j.steps > j.kBlock }
+
+// storeRows finishes columns col … col+n-1 of rows rows of C from float32 sums, whose rows are ld apart.
+func (j *job) storeRows(t *tile, sums []uint32, rows, col, n, ld int) {
+	*t = tile{}
+	j.finish(t, true, true)
+	for row := range rows {
+		from := unsafe.Slice((*float32)(unsafe.Pointer(&sums[row*ld])), n)
+		j.output(t, row, col)
+		if t.flags == 0 {
+			copy(unsafe.Slice((*float32)(t.c), n), from)
+			continue
+		}
+		for i, v := range from {
+			t.store(v, 0, 0, i)
+		}
+	}
+	*t = tile{}
+}

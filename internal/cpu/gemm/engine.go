@@ -22,6 +22,11 @@ type engine struct {
 	// no more rows of A than asked for in mul, too.
 	inPlace func(t *tile, cols int)
 
+	// dots and addRows are for products with up to vectorRows rows, or nil. Of vectors.w they take kind copyF32, widenBF16
+	// and roundF32. addRows takes 1 or 4 terms.
+	dots    func(k kind, v *vectors)
+	addRows func(k kind, terms int, v *vectors)
+
 	peakF32, peakBF16 peakLoop
 }
 

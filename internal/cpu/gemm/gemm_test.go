@@ -226,7 +226,7 @@ func TestRandomProducts(t *testing.T) {
 // TestShapes holds shapes that take paths of their own: deep, wide, narrow, one row, one column, nothing.
 func TestShapes(t *testing.T) {
 	shapes := [][3]int{
-		{0, 5, 5}, {5, 0, 5}, {5, 7, 0}, {1, 1, 1}, {1, 700, 65}, {700, 1, 65}, {1, 65, 1100}, {3, 65, 1023}, {8, 123, 300},
+		{0, 5, 5}, {5, 0, 5}, {5, 7, 0}, {1, 1, 1}, {1, 700, 65}, {4, 4, 19}, {2, 3, 19}, {3, 129, 40}, {1, 8200, 9}, {700, 1, 65}, {1, 65, 1100}, {3, 65, 1023}, {8, 123, 300},
 		{16, 200, 333}, {200, 16, 333}, {333, 200, 16}, {333, 200, 1}, {9, 1000, 64}, {150, 33, 801}, {65, 350, 431}, {64, 64, 512},
 	}
 	eachEngine(t, func(t *testing.T, e *engine) {

@@ -278,6 +278,106 @@ func packAlong512(k kind, vectors int, a *along) {
 }
 
 //go:noescape
+func dotsCopyF32x1(v *vectors)
+
+//go:noescape
+func dotsCopyF32x2(v *vectors)
+
+//go:noescape
+func dotsCopyF32x3(v *vectors)
+
+//go:noescape
+func dotsCopyF32x4(v *vectors)
+
+//go:noescape
+func addRowsCopyF32x1(v *vectors)
+
+//go:noescape
+func addRowsCopyF32x4(v *vectors)
+
+//go:noescape
+func dotsWidenBF16x1(v *vectors)
+
+//go:noescape
+func dotsWidenBF16x2(v *vectors)
+
+//go:noescape
+func dotsWidenBF16x3(v *vectors)
+
+//go:noescape
+func dotsWidenBF16x4(v *vectors)
+
+//go:noescape
+func addRowsWidenBF16x1(v *vectors)
+
+//go:noescape
+func addRowsWidenBF16x4(v *vectors)
+
+//go:noescape
+func dotsRoundF32x1(v *vectors)
+
+//go:noescape
+func dotsRoundF32x2(v *vectors)
+
+//go:noescape
+func dotsRoundF32x3(v *vectors)
+
+//go:noescape
+func dotsRoundF32x4(v *vectors)
+
+//go:noescape
+func addRowsRoundF32x1(v *vectors)
+
+//go:noescape
+func addRowsRoundF32x4(v *vectors)
+
+func dots512(k kind, v *vectors) {
+	switch 4*int(k) + v.rows - 1 {
+	case 0:
+		dotsCopyF32x1(v)
+	case 1:
+		dotsCopyF32x2(v)
+	case 2:
+		dotsCopyF32x3(v)
+	case 3:
+		dotsCopyF32x4(v)
+	case 4:
+		dotsWidenBF16x1(v)
+	case 5:
+		dotsWidenBF16x2(v)
+	case 6:
+		dotsWidenBF16x3(v)
+	case 7:
+		dotsWidenBF16x4(v)
+	case 8:
+		dotsRoundF32x1(v)
+	case 9:
+		dotsRoundF32x2(v)
+	case 10:
+		dotsRoundF32x3(v)
+	case 11:
+		dotsRoundF32x4(v)
+	}
+}
+
+func addRows512(k kind, terms int, v *vectors) {
+	switch 8*int(k) + terms {
+	case 1:
+		addRowsCopyF32x1(v)
+	case 4:
+		addRowsCopyF32x4(v)
+	case 9:
+		addRowsWidenBF16x1(v)
+	case 12:
+		addRowsWidenBF16x4(v)
+	case 17:
+		addRowsRoundF32x1(v)
+	case 20:
+		addRowsRoundF32x4(v)
+	}
+}
+
+//go:noescape
 func peakF32x512(steps int)
 
 //go:noescape

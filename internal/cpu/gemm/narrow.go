@@ -146,27 +146,8 @@ func (j *job) mulRows(task int) {
 		ld := ceil(rows, e.nr)
 		w.b = grow(w.b, j.n*ld)
 		e.pack(&w.lanes, w.b, ld, 0, rows, 0, j.n)
-		j.storeRows(w, row, rows, ld)
+		j.storeRows(t, w.b, j.n, row, rows, ld)
 	}
-	*t = tile{}
+	*t = tile{} // the pool must not hold the caller's memory
 	blocks.put(w)
-}
-
-// storeRows finishes columns col … col+n-1 of C, of a product with exchanged operands, from the sums in w.b, whose
-// rows are ld apart.
-func (j *job) storeRows(w *block, col, n, ld int) {
-	t := &w.t
-	*t = tile{}
-	j.finish(t, true, true)
-	for row := range j.n {
-		sums := unsafe.Slice((*float32)(unsafe.Pointer(&w.b[row*ld])), n)
-		j.output(t, row, col)
-		if t.flags == 0 {
-			copy(unsafe.Slice((*float32)(t.c), n), sums)
-			continue
-		}
-		for i, v := range sums {
-			t.store(v, 0, 0, i)
-		}
-	}
 }

@@ -100,6 +100,7 @@ func main() {
 	w.data()
 	w.tiles512()
 	w.packs512()
+	w.vectors512()
 	w.peaks()
 	w.vendor()
 	w.avx2()

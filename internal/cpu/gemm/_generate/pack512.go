@@ -30,9 +30,8 @@ func packAlong512(k kind, vectors int, a *along) {
 }
 
 // load prints Z dst = 16 words from address, under the mask, converted as kind says. For kinds of pairs, which take
-// two elements a word, high is the address of the upper ones in another row, or empty for zeros. It uses Z dst+16.
-func (w *printer) load(kind, address, high string, mask, dst int) {
-	tmp := dst + 16
+// two elements a word, high is the address of the upper ones in another row, or empty for zeros. It uses Z tmp.
+func (w *printer) load(kind, address, high string, mask, dst, tmp int) {
 	switch kind {
 	case "CopyF32":
 		w.p("VMOVUPS.Z %s, K%d, Z%d", address, mask, dst)
@@ -104,7 +103,7 @@ func (w *printer) packAcross(kind string) {
 				w.p("VMOVUPS.Z (AX)(BX*1), K1, Z16; VMOVUPS.Z 64(AX)(BX*1), K2, Z17")
 				w.cvt2bf16(16, 17, i)
 			default:
-				w.load(kind, "(AX)(BX*1)", "", 1, i)
+				w.load(kind, "(AX)(BX*1)", "", 1, i, i+16)
 			}
 		}
 		w.transpose16()
@@ -160,7 +159,7 @@ func (w *printer) packAlong(kind string, vectors int) string {
 			if high {
 				upper = fmt.Sprintf("%d(AX)(R9*1)", 16*bytes*v)
 			}
-			w.load(kind, fmt.Sprintf("%d(AX)", 16*bytes*v), upper, v+1, v)
+			w.load(kind, fmt.Sprintf("%d(AX)", 16*bytes*v), upper, v+1, v, v+16)
 			w.p("VMOVUPS Z%d, K%d, %d(BX)", v, v+3, 64*v)
 		}
 		w.p("ADDQ R11, AX; ADDQ R12, BX; DECQ R13; JNZ %s", panel)

@@ -1,0 +1,93 @@
+package gemm
+
+import "unsafe"
+
+// Products with a handful of rows, as in generation, are bound by reading B from memory: it is read once, as it lies,
+// and both operands are multiplied in float32 (see kind.word). Where B is stored [N,K], C is made of dot products; where
+// it is stored [K,N], of multiples of B's rows, summed in a buffer.
+
+const (
+	vectorRows    = 4
+	vectorColumns = 2048 // most columns of a task: a buffer of sums that stays in L1
+)
+
+// vectors is the argument of the routines for few rows; distances are in bytes.
+type vectors struct {
+	w   unsafe.Pointer // B as it is stored
+	ldw int
+	x   unsafe.Pointer // A as float32 rows
+	ldx int
+	y   unsafe.Pointer // the sums, float32
+	ldy int
+	// dots: rows of x, length of rows, groups of four rows of W. addRows: columns n.
+	rows, k, n int
+}
+
+// word is the kind that makes float32 of what k makes pairs of.
+func (k kind) word() kind {
+	switch k {
+	case pairBF16:
+		return widenBF16
+	case pairF32:
+		return roundF32
+	}
+	return k
+}
+
+func (j *job) isVector() bool { return j.m <= vectorRows && j.engine.dots != nil && j.n >= 4 }
+
+func (j *job) runVector() {
+	j.a.kind, j.b.kind = j.a.kind.word(), j.b.kind.word()
+	j.slab = grow(j.slab, j.m*j.k)
+	for row := range j.m {
+		x := j.slab[row*j.k:][:j.k]
+		if j.a.contig {
+			packLane(&j.a, x, 1, j.a.at(row, 0), j.k)
+			continue
+		}
+		for k := range x {
+			packLane(&j.a, x[k:], 1, j.a.at(row, k), 1)
+		}
+	}
+	j.chunk = max(64, min(vectorColumns, ceil(j.n/(4*j.workers), 64)))
+	j.do(max(1, j.n/j.chunk), j.vectorTask)
+}
+
+// mulVectors computes one chunk of columns.
+func (j *job) mulVectors(task int) {
+	w := blocks.get()
+	col := task * j.chunk
+	cols := j.n - col
+	if cols >= 2*j.chunk { // the last task takes the rest, too: dots needs four columns
+		cols = j.chunk
+	}
+	w.sums = grow(w.sums, j.m*cols)
+	v := &w.v
+	*v = vectors{ldw: j.b.ld, ldx: 4 * j.k, ldy: 4 * cols, rows: j.m, k: j.k}
+	if j.b.contig {
+		dots := func(first, n int) {
+			v.w, v.x, v.y, v.n = j.b.at(col+first, 0), unsafe.Pointer(&j.slab[0]), unsafe.Pointer(&w.sums[first]), n
+			j.engine.dots(j.b.kind, v)
+		}
+		dots(0, cols/4)
+		if cols%4 != 0 {
+			dots(cols-4, 1) // again, for some
+		}
+	} else {
+		clear(w.sums)
+		for k := 0; k < j.k; {
+			terms := 4
+			if j.k-k < 4 {
+				terms = 1
+			}
+			for row := range j.m {
+				v.w, v.x, v.y, v.n = j.b.at(col, k), unsafe.Pointer(&j.slab[row*j.k+k]), unsafe.Pointer(&w.sums[row*cols]), cols
+				j.engine.addRows(j.b.kind, terms, v)
+			}
+			k += terms
+		}
+	}
+	j.storeRows(&w.t, w.sums, j.m, col, cols, cols)
+	*v = vectors{}
+	blocks.put(w)
+}
