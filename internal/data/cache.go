@@ -15,6 +15,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 )
 
 // A token cache file is: tokens (uint32 LE), index (uint32 LE: lengths, lines, rows), cacheMeta as JSON, then a trailer:
@@ -24,6 +25,14 @@ const (
 	cacheVersion = 1 // raise whenever the same options give other tokens
 	trailerLen   = 8 + 3*4 + len(cacheMagic)
 )
+
+// sound checks that files and bounds lie within the rows, in order.
+func (m *cacheMeta) sound() bool {
+	within := func(list []int) bool {
+		return len(list) > 0 && list[0] == 0 && slices.IsSorted(list) && list[len(list)-1] <= m.Rows
+	}
+	return m.Ledger != nil && len(m.First) == len(m.Files) && within(m.First) && within(m.Bounds) && m.Bounds[len(m.Bounds)-1] == m.Rows
+}
 
 // fullHashBytes is up to which size a data file's whole content is hashed; of larger ones size, time of change and the two
 // ends are.
@@ -234,10 +243,13 @@ func readCache(f *os.File, key string) (*store, *cacheMeta, error) {
 	if crc32.Checksum(text, castagnoli) != crc(2) || json.Unmarshal(text, &meta) != nil {
 		return nil, nil, stale("meta checksum")
 	}
+	if meta.Key != key || meta.Arity < 1 || meta.Arity > 3 || meta.Rows < 0 || int64(meta.Rows) > size || meta.Tokens < 0 || meta.Tokens > size ||
+		!meta.sound() {
+		return nil, nil, stale("key or meta")
+	}
 	docs := int64(meta.Rows) * int64(meta.Arity)
-	if meta.Key != key || meta.Ledger == nil || meta.Arity < 1 || meta.Rows < 0 || meta.Tokens < 0 ||
-		4*(meta.Tokens+docs+2*int64(meta.Rows)) != metaAt {
-		return nil, nil, stale("sizes or key don't fit")
+	if 4*(meta.Tokens+docs+2*int64(meta.Rows)) != metaAt {
+		return nil, nil, stale("sizes don't fit")
 	}
 	s := &store{arity: meta.Arity, files: meta.Files, first: meta.First, tokens: meta.Tokens}
 	hold := meta.Tokens <= memoryTokens
@@ -265,7 +277,7 @@ func readCache(f *os.File, key string) (*store, *cacheMeta, error) {
 		}
 		off += int64(l)
 	}
-	if off != meta.Tokens || len(meta.First) != len(meta.Files) {
+	if off != meta.Tokens {
 		return nil, nil, stale("lengths don't fit")
 	}
 	return s, &meta, nil

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 )
 
 // DropReason says why a row was left out.
@@ -27,6 +28,7 @@ const (
 	warnStraddle   = "tokens that lie partly outside an assistant span are trained, as transformers does"
 	warnDoubleBOS  = "the row begins with BOS twice: the text itself writes it"
 	warnEndMarker  = "the chat ends with another special token than EOS; EOS is not trained"
+	warnLost       = "the chat template does not print what the last message says; is it for typed content (images)?"
 	warnCompletion = "completion_only_loss has no effect on rows without a prompt"
 )
 
@@ -192,8 +194,21 @@ func (e *encoder) render(conv Conversation) ([]int32, error) {
 	if err != nil {
 		return nil, err
 	}
+	e.checkPrinted(conv, text)
 	ids, err := e.tok.AppendIDs(nil, text, false)
 	return e.endChat(ids), err
+}
+
+// checkPrinted notes a template that leaves out the last message; its last line will do, for templates rewrite reasoning.
+func (e *encoder) checkPrinted(conv Conversation, text string) {
+	if len(conv.Messages) == 0 {
+		return
+	}
+	content := strings.TrimSpace(conv.Messages[len(conv.Messages)-1].Content)
+	line := strings.TrimSpace(content[strings.LastIndexByte(content, '\n')+1:])
+	if !strings.Contains(text, line) {
+		e.note(warnLost)
+	}
 }
 
 // endChat appends EOS where the chat's last turn has no end marker: no EOS and no other special token but for blanks after
@@ -233,6 +248,7 @@ func (e *encoder) spans(conv Conversation) (sequence, error) {
 	if err != nil {
 		return sequence{}, err
 	}
+	e.checkPrinted(conv, text)
 	ids, start, end, err := e.tok.EncodeSpans(text)
 	if err != nil {
 		return sequence{}, err

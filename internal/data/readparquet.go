@@ -1,6 +1,7 @@
 package data
 
 import (
+	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -62,6 +63,13 @@ func readParquet(path string, emit func(rawRow) error) error {
 // openParquet and readParquetRows turn a panic of the library about a damaged file into an error.
 func openParquet(r io.ReaderAt, size int64) (file *parquet.File, err error) {
 	defer guard(&err)
+	var footer [8]byte // length of the metadata, which the library would allocate unseen, and the magic
+	if _, err := r.ReadAt(footer[:], size-int64(len(footer))); size < 12 || err != nil || string(footer[4:]) != "PAR1" {
+		return nil, errors.New("not a Parquet file: it does not end with PAR1; is it cut off?")
+	}
+	if n := int64(binary.LittleEndian.Uint32(footer[:])); n > size-12 {
+		return nil, fmt.Errorf("damaged Parquet file: metadata of %d bytes in a file of %d", n, size)
+	}
 	return parquet.OpenFile(r, size, parquet.SkipBloomFilters(true), parquet.SkipPageIndex(true))
 }
 
