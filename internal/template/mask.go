@@ -32,8 +32,8 @@ func AssistantSpans(t *Template, in ChatInput) ([][2]int, error) {
 //
 // A template with generation marks says so itself. With any other, the text of an assistant message is the difference
 // between two beginnings of the conversation: messages[:i] with a generation prompt, and messages[:i+1]. Both must be
-// beginnings of the whole text; if they are not (some templates change earlier turns once later ones follow), the
-// error wraps ErrMask and says where. Where messages[:i] alone cannot be rendered (the assistant speaks first, or the
+// beginnings of the whole text. Where later messages change how the template writes a turn, its end is found by
+// exchanging its content instead; if that is not conclusive either, the error wraps ErrMask and says where. Where messages[:i] alone cannot be rendered (the assistant speaks first, or the
 // template checks the order of roles), the range begins where the message's content does.
 //
 // Space that a template puts behind the end-of-turn token belongs to the layout and is left out. Where nothing but
@@ -55,6 +55,9 @@ func MaskChat(t *Template, in ChatInput) (text string, spans []Span, err error) 
 	spans, err = m.differences()
 	return full.Text, spans, err
 }
+
+// probe is a text that no conversation contains.
+const probe = "\ue000\uf8ff"
 
 type masker struct {
 	t        *Template
@@ -147,13 +150,54 @@ func (m *masker) end(i int) (int, error) {
 		return len(m.full), nil
 	}
 	r, err := m.in.render(m.t, m.messages[:i+1], false)
+	if err == nil && strings.HasPrefix(m.full, r.Text) {
+		return len(r.Text), nil
+	}
+	if end, ok := m.endByProbe(i); ok {
+		return end, nil
+	}
 	if err != nil {
 		return 0, m.fail(i, "the conversation up to it cannot be rendered: %v", err)
 	}
-	if !strings.HasPrefix(m.full, r.Text) {
-		return 0, m.fail(i, "the template writes it differently once later messages follow: %s", difference(r.Text, m.full))
+	return 0, m.fail(i, "the template writes it differently once later messages follow: %s", difference(r.Text, m.full))
+}
+
+// endByProbe finds the end of message i where later messages change how the template writes it (Qwen 3 drops the
+// reasoning of earlier turns, Phi 3 closes the whole text with eos). What closes the turn is what follows the content
+// when the message is the last one; it must follow the content in the whole text too, and all that comes after it
+// must not depend on the content.
+func (m *masker) endByProbe(i int) (int, bool) {
+	upTo, ok := m.withProbe(i, i+1)
+	if !ok {
+		return 0, false
 	}
-	return len(r.Text), nil
+	whole, ok := m.withProbe(i, len(m.messages))
+	if !ok {
+		return 0, false
+	}
+	_, closing, _ := strings.Cut(upTo, probe)
+	if m.in.EOS != "" {
+		if short := strings.TrimRightFunc(strings.TrimSuffix(closing, m.in.EOS), unicode.IsSpace); short != "" {
+			closing = short
+		}
+	}
+	closing = strings.TrimRightFunc(closing, unicode.IsSpace)
+	_, rest, _ := strings.Cut(whole, probe)
+	after, ok := strings.CutPrefix(rest, closing)
+	if !ok || closing == "" || !strings.HasSuffix(m.full, closing+after) {
+		return 0, false
+	}
+	return len(m.full) - len(after), true
+}
+
+// withProbe renders messages[:n] with the probe as message i's content; ok is false unless it is printed just once.
+func (m *masker) withProbe(i, n int) (string, bool) {
+	msg := m.messages[i].(*Dict).clone()
+	msg.Set("content", probe)
+	changed := append([]Value{}, m.messages[:n]...)
+	changed[i] = msg
+	r, err := m.in.render(m.t, changed, false)
+	return r.Text, err == nil && strings.Count(r.Text, probe) == 1
 }
 
 // start is where the generation prompt before message i ends in the whole.
@@ -173,25 +217,17 @@ func (m *masker) start(i, end int) (int, error) {
 	return m.contentStart(i, end)
 }
 
-// probe is a text that no conversation contains.
-const probe = "\ue000\uf8ff"
-
 // contentStart finds where message i's content begins: at the first byte that changes when the content does.
 func (m *masker) contentStart(i, end int) (int, error) {
-	msg := m.messages[i].(*Dict).clone()
-	if content, _ := msg.Get("content"); content == nil || content == "" {
+	content, _ := m.messages[i].(*Dict).Get("content")
+	if content == nil || content == "" {
 		return 0, m.fail(i, "it has no text, and the messages before it cannot be rendered alone")
 	}
-	msg.Set("content", probe)
-	changed := append(append([]Value{}, m.messages[:i]...), msg)
-	r, err := m.in.render(m.t, changed, false)
-	if err != nil {
-		return 0, m.fail(i, "neither the messages before it nor the conversation up to it can be rendered alone: %v", err)
+	changed, ok := m.withProbe(i, i+1)
+	if !ok {
+		return 0, m.fail(i, "the messages before it cannot be rendered alone, and the template does not print its content as it is")
 	}
-	if !strings.Contains(r.Text, probe) {
-		return 0, m.fail(i, "the template does not print its content as it is")
-	}
-	return commonPrefix(r.Text, m.full[:end]), nil
+	return commonPrefix(changed, m.full[:end]), nil
 }
 
 func commonPrefix(a, b string) int {

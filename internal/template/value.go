@@ -178,6 +178,9 @@ func isForeign(v any, depth int) (bool, error) {
 	case nil, bool, int64, float64, string, *big.Int, undefined:
 		return false, nil
 	case *Dict:
+		if v == nil {
+			return true, nil
+		}
 		items = v.vals
 	case []Value:
 		items = v
@@ -219,6 +222,9 @@ func from(v any) (Value, error) {
 	case float32:
 		return float64(v), nil
 	case *Dict:
+		if v == nil {
+			return nil, nil
+		}
 		d := &Dict{keys: v.keys, index: v.index}
 		var err error
 		d.vals, err = fromSlice(v.vals)
