@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"strings"
-	"unicode"
 	"unicode/utf8"
 )
 
@@ -205,10 +204,10 @@ func (f *finder) cuts(dst []cut, s string) []cut {
 			}
 		}
 		if t.LStrip {
-			start = max(len(strings.TrimRightFunc(s[:start], unicode.IsSpace)), done)
+			start = max(len(strings.TrimRightFunc(s[:start], isSpace)), done)
 		}
 		if t.RStrip {
-			end = len(s) - len(strings.TrimLeftFunc(s[end:], unicode.IsSpace))
+			end = len(s) - len(strings.TrimLeftFunc(s[end:], isSpace))
 		}
 		if done < start {
 			dst = append(dst, cut{done, start, nil})

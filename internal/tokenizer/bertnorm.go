@@ -1,7 +1,7 @@
 package tokenizer
 
 import (
-	"unicode"
+	"unicode/utf8"
 )
 
 // bertNormalizer is the clean-up of the original BERT: control characters, Chinese characters, accents, case.
@@ -20,10 +20,15 @@ func parseBertNormalizer(o *object) normalizer {
 }
 
 func (n bertNormalizer) normalize(t *text) error {
+	if !t.track && isASCII(t.s) {
+		t.s = n.ascii(t.s)
+		return nil
+	}
+	c := classes()
 	if n.cleanText {
-		t.filter(func(r rune) bool { return r != 0 && r != 0xFFFD && !isControl(r) })
+		t.filter(func(r rune) bool { return c.of(r)&classControl == 0 })
 		t.mapRunes(func(r rune) rune {
-			if unicode.IsSpace(r) {
+			if c.of(r)&classSpace != 0 {
 				return ' '
 			}
 			return r
@@ -36,7 +41,7 @@ func (n bertNormalizer) normalize(t *text) error {
 		if err := nfd.normalize(t); err != nil {
 			return err
 		}
-		t.filter(func(r rune) bool { return !isNonspacingMark(r) })
+		t.filter(func(r rune) bool { return c.of(r)&classNonspacing == 0 })
 	}
 	if n.lowercase {
 		return lowercase{}.normalize(t)
@@ -44,20 +49,67 @@ func (n bertNormalizer) normalize(t *text) error {
 	return nil
 }
 
+// ascii is normalize for text in which only clean-up and case can change anything.
+func (n bertNormalizer) ascii(s string) string {
+	c := classes()
+	same := true
+	for i := range len(s) {
+		b := s[i]
+		if n.cleanText && (c.ascii[b]&classControl != 0 || c.ascii[b]&classSpace != 0 && b != ' ') ||
+			n.lowercase && b >= 'A' && b <= 'Z' {
+			same = false
+			break
+		}
+	}
+	if same {
+		return s
+	}
+	out := make([]byte, 0, len(s))
+	for i := range len(s) {
+		b := s[i]
+		if n.cleanText {
+			if c.ascii[b]&classControl != 0 {
+				continue
+			}
+			if c.ascii[b]&classSpace != 0 {
+				b = ' '
+			}
+		}
+		if n.lowercase && b >= 'A' && b <= 'Z' {
+			b += 'a' - 'A'
+		}
+		out = append(out, b)
+	}
+	return string(out)
+}
+
 // spaceChinese puts a space on either side of every CJK ideograph.
 func spaceChinese(t *text) {
+	c := classes()
 	count := 0
 	for _, r := range t.s {
-		if isChinese(r) {
+		if c.of(r)&classChinese != 0 {
 			count++
 		}
 	}
 	if count == 0 {
 		return
 	}
+	if !t.track {
+		out := make([]byte, 0, len(t.s)+2*count)
+		for _, r := range t.s {
+			if c.of(r)&classChinese != 0 {
+				out = append(utf8.AppendRune(append(out, ' '), r), ' ')
+			} else {
+				out = utf8.AppendRune(out, r)
+			}
+		}
+		t.s = string(out)
+		return
+	}
 	changes := make([]change, 0, len(t.s)+2*count)
 	for _, r := range t.s {
-		if isChinese(r) {
+		if c.of(r)&classChinese != 0 {
 			changes = append(changes, change{' ', 0}, change{r, 1}, change{' ', 1})
 		} else {
 			changes = append(changes, change{r, 0})
@@ -65,25 +117,3 @@ func spaceChinese(t *text) {
 	}
 	t.transform(changes, 0)
 }
-
-func isChinese(r rune) bool {
-	switch {
-	case r < 0x3400:
-		return false
-	case r >= 0x4E00 && r <= 0x9FFF, r >= 0x3400 && r <= 0x4DBF, r >= 0x20000 && r <= 0x2A6DF,
-		r >= 0x2A700 && r <= 0x2B73F, r >= 0x2B740 && r <= 0x2B81F, r >= 0x2B920 && r <= 0x2CEAF,
-		r >= 0xF900 && r <= 0xFAFF, r >= 0x2F800 && r <= 0x2FA1F:
-		return true
-	}
-	return false
-}
-
-// isControl is category C except for tab, newline and carriage return.
-func isControl(r rune) bool {
-	if r < 0x80 {
-		return r < 0x20 && r != '\t' && r != '\n' && r != '\r' || r == 0x7F
-	}
-	return unicode.In(r, unicode.Cc, unicode.Cf, unicode.Co)
-}
-
-func isNonspacingMark(r rune) bool { return unicode.Is(unicode.Mn, r) }

@@ -2,7 +2,6 @@ package tokenizer
 
 import (
 	"strings"
-	"unicode"
 )
 
 // Encoding is a tokenized text. All slices have the length of IDs.
@@ -50,7 +49,7 @@ func (e *Encoding) extend(x *Encoding) {
 // trimOffsets takes the white space that byte-level tokens carry out of the offsets. With prefixSpace, the one space
 // at the very start stays, because it is not in the text.
 func (e *Encoding) trimOffsets(prefixSpace bool) {
-	isSpace := func(r rune) bool { return r == byteRune(' ') || unicode.IsSpace(r) }
+	isSpace := func(r rune) bool { return r == byteRune(' ') || isSpace(r) }
 	count := func(s string) (n int) {
 		for range s {
 			n++

@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"strings"
-	"unicode"
 )
 
 // normalizer rewrites a text before it is split.
@@ -112,10 +111,10 @@ type strip struct{ left, right bool }
 func (s strip) normalize(t *text) error {
 	i, j := 0, len(t.s)
 	if s.left {
-		i = len(t.s) - len(strings.TrimLeftFunc(t.s, unicode.IsSpace))
+		i = len(t.s) - len(strings.TrimLeftFunc(t.s, isSpace))
 	}
 	if s.right && i < j {
-		j = i + len(strings.TrimRightFunc(t.s[i:], unicode.IsSpace))
+		j = i + len(strings.TrimRightFunc(t.s[i:], isSpace))
 	}
 	if i == 0 && j == len(t.s) {
 		return nil

@@ -137,6 +137,9 @@ func parsePattern(o *object, key string) pattern {
 		case "String":
 			return literal(s)
 		case "Regex":
+			if s == patternSpaceRuns {
+				return spaceRuns{}
+			}
 			re, err := newRegex(s)
 			if err != nil {
 				o.fail(key, "%w", err)
@@ -147,6 +150,36 @@ func parsePattern(o *object, key string) pattern {
 		}
 	}
 	return nil
+}
+
+// patternSpaceRuns is how tokenizer.json files of SentencePiece models spell spaceRuns.
+const patternSpaceRuns = " {2,}"
+
+// spaceRuns matches two or more spaces in a row.
+type spaceRuns struct{}
+
+func (spaceRuns) find(dst []match, s string) ([]match, error) {
+	prev := 0
+	for i := 0; i < len(s); {
+		j := i
+		for j < len(s) && s[j] == ' ' {
+			j++
+		}
+		if j-i < 2 {
+			_, n := utf8.DecodeRuneInString(s[i:])
+			i += n
+			continue
+		}
+		if i > prev {
+			dst = append(dst, match{prev, i, false})
+		}
+		dst = append(dst, match{i, j, true})
+		prev, i = j, j
+	}
+	if prev < len(s) {
+		dst = append(dst, match{prev, len(s), false})
+	}
+	return dst, nil
 }
 
 // behavior says what becomes of the delimiters when a text is split at them.

@@ -3,7 +3,6 @@ package tokenizer
 import (
 	"encoding/json"
 	"fmt"
-	"unicode"
 	"unicode/utf8"
 )
 
@@ -39,7 +38,7 @@ func parsePreTokenizer(raw json.RawMessage, path string) (preTokenizer, error) {
 	case "Whitespace":
 		p = wordsAndSymbols{}
 	case "WhitespaceSplit":
-		p = splitter{pattern: runeFunc(unicode.IsSpace), behavior: removed}
+		p = splitter{pattern: runeFunc(isSpace), behavior: removed}
 	case "BertPreTokenizer":
 		p = bertPreTokenizer{}
 	case "Punctuation":
@@ -146,7 +145,7 @@ func (wordsAndSymbols) split(dst []piece, p piece) ([]piece, error) {
 		switch {
 		case isWord(r):
 			return 1
-		case unicode.IsSpace(r):
+		case isSpace(r):
 			return 0
 		}
 		return 2
@@ -174,7 +173,7 @@ type bertPreTokenizer struct{}
 func (bertPreTokenizer) split(dst []piece, p piece) ([]piece, error) {
 	start := 0
 	for i, r := range p.s {
-		space := unicode.IsSpace(r)
+		space := isSpace(r)
 		if !space && !isPunctuation(r) {
 			continue
 		}
@@ -192,8 +191,6 @@ func (bertPreTokenizer) split(dst []piece, p piece) ([]piece, error) {
 	}
 	return dst, nil
 }
-
-func isNumeric(r rune) bool { return unicode.Is(unicode.N, r) }
 
 // fixedLength cuts into pieces of so many runes.
 type fixedLength int

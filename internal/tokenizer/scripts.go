@@ -1,65 +1,40 @@
 package tokenizer
 
-import (
-	"sync"
-	"unicode"
-)
+import "sort"
 
 // unicodeScripts cuts where the script changes, the way SentencePiece keeps scripts apart: the Japanese syllabaries
-// count as Han, and a space fits any script.
+// count as Han, and a space fits any of them.
 type unicodeScripts struct{}
 
-// scriptAny is the script of what fits any other: spaces.
-const scriptAny = -1
+// scriptAny is the number of the script that fits any other: that of spaces and of code points without a script.
+const scriptAny = 0
 
-// scriptTables is the list of Unicode's scripts, in no particular order.
-var scriptTables = sync.OnceValue(func() []*unicode.RangeTable {
-	tables := make([]*unicode.RangeTable, 0, len(unicode.Scripts))
-	for name, t := range unicode.Scripts {
-		if name != "Han" && name != "Hiragana" && name != "Katakana" && name != "Common" && name != "Inherited" {
-			tables = append(tables, t)
-		}
-	}
-	return tables
-})
-
-// scriptOf numbers the script of a rune: 0 Han and kana, 1 Common, 2 Inherited, the others as in scriptTables, -2 none.
-func scriptOf(r rune) int {
-	switch {
-	case r == ' ':
-		return scriptAny
-	case r == 0x30FC, unicode.In(r, unicode.Han, unicode.Hiragana, unicode.Katakana):
+// scriptOf numbers the script of a rune.
+func scriptOf(r rune) rune {
+	n := len(scriptRuns) / 2
+	i := sort.Search(n, func(i int) bool { return scriptRuns[2*i] > r })
+	if i == 0 {
 		return 0
-	case unicode.Is(unicode.Common, r):
-		return 1
-	case unicode.Is(unicode.Inherited, r):
-		return 2
 	}
-	for i, t := range scriptTables() {
-		if unicode.Is(t, r) {
-			return i + 3
-		}
-	}
-	return -2
+	return scriptRuns[2*i-1]
 }
 
 func (unicodeScripts) split(dst []piece, p piece) ([]piece, error) {
-	const none = -3
-	start, last := -1, none
+	start, last := -1, rune(-1)
 	for i, r := range p.s {
 		s := scriptOf(r)
-		if s != scriptAny && s != last {
+		if s == scriptAny {
+			continue
+		}
+		if s != last {
 			if start >= 0 {
 				dst = append(dst, piece{text: p.slice(start, i), added: notAdded})
 			}
-			start = i
-		}
-		if s != scriptAny {
-			last = s
+			start, last = i, s
 		}
 	}
-	// Spaces before the first script are dropped, as in the reference.
-	if start >= 0 && start < len(p.s) {
+	// What comes before the first script are dropped, as in the reference.
+	if start >= 0 {
 		dst = append(dst, piece{text: p.slice(start, len(p.s)), added: notAdded})
 	}
 	return dst, nil

@@ -20,18 +20,13 @@ type text struct {
 
 // slice returns the bytes [i, j) of t.
 func (t text) slice(i, j int) text {
-	r := text{s: t.s[i:j], track: t.track, origin: t.origin}
-	if !t.track {
-		return r
-	}
+	r := text{s: t.s[i:j], track: t.track, origin: t.origin + i}
 	if t.align != nil {
 		r.align = t.align[i:j]
 		if i < j {
 			r.origin = t.align[i].start
 		}
-		return r
 	}
-	r.origin = t.origin + i
 	return r
 }
 

@@ -24,7 +24,7 @@ var (
 
 func (u unicodeNormalizer) normalize(t *text) error {
 	if isASCII(t.s) || u.form.IsNormalString(t.s) {
-		return nil
+		return nil // the reference's older tables change nothing more than x/text's
 	}
 	if !t.track {
 		t.s = u.normalizeString(t.s)
@@ -38,10 +38,10 @@ func (u unicodeNormalizer) normalize(t *text) error {
 	return nil
 }
 
-// normalizeString is normalize without alignment. x/text inserts a combining grapheme joiner after thirty
-// non-starters (the stream-safe format), which the standard forms do not, so such texts take the slow way.
+// normalizeString is normalize without alignment. x/text handles nearly all texts; those it would treat differently
+// from the reference take the slow way.
 func (u unicodeNormalizer) normalizeString(s string) string {
-	if !longMarkRun(s) {
+	if !special(s) {
 		return u.form.String(s)
 	}
 	changes := u.decompose(s)
@@ -55,23 +55,47 @@ func (u unicodeNormalizer) normalizeString(s string) string {
 	return string(out)
 }
 
-// longMarkRun tells whether s may hold so many non-starters in a row that x/text would break them up.
-func longMarkRun(s string) bool {
+// special tells whether x/text may differ from the reference on s: it breaks up runs of more than thirty non-starters
+// (the stream-safe format), and it knows runes that the reference's tables, of an older Unicode, do not.
+func special(s string) bool {
 	run := 0
-	for _, r := range s {
-		if r >= 0x300 && norm.NFKD.PropertiesString(string(r)).CCC() != 0 {
-			if run++; run > 12 {
-				return true
-			}
+	for i := 0; i < len(s); {
+		if s[i] < utf8.RuneSelf {
+			run = 0
+			i++
 			continue
 		}
-		run = 0
+		p := norm.NFKD.PropertiesString(s[i:])
+		n := max(p.Size(), 1)
+		if p.CCC() == 0 && p.Decomposition() == nil {
+			run = 0
+			i += n
+			continue
+		}
+		r, _ := utf8.DecodeRuneInString(s[i:])
+		if unknownToReference(r, p) {
+			return true
+		}
+		if p.CCC() != 0 {
+			if run++; run > 8 { // each may decompose into three
+				return true
+			}
+		} else {
+			run = 0
+		}
+		i += n
 	}
 	return false
 }
 
+// unknownToReference tells whether r got its properties in a version of Unicode that the reference does not have.
+func unknownToReference(r rune, p norm.Properties) bool {
+	return p.Decomposition() != nil && !setDecomposed.has(r) || p.CCC() != 0 && !setCombining.has(r)
+}
+
+// ccc is the canonical combining class of a rune.
 func ccc(r rune) uint8 {
-	if r < 0x300 {
+	if r < 0x300 || !setCombining.has(r) {
 		return 0
 	}
 	var buf [utf8.UTFMax]byte
@@ -124,7 +148,7 @@ func (u unicodeNormalizer) decompose(s string) []change {
 }
 
 func decomposeRune(form norm.Form, r rune) []rune {
-	if r < 0xA0 {
+	if r < 0xA0 || !setDecomposed.has(r) {
 		return []rune{r}
 	}
 	if d := form.PropertiesString(string(r)).Decomposition(); d != nil {
@@ -172,7 +196,7 @@ func composePair(a, b rune) (rune, bool) {
 	s := string(a) + string(b)
 	c := norm.NFC.String(s)
 	r, n := utf8.DecodeRuneInString(c)
-	if n != len(c) {
+	if n != len(c) || !setDecomposed.has(r) {
 		return 0, false
 	}
 	return r, true
