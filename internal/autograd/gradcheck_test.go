@@ -316,6 +316,7 @@ func gradCases() map[string][]gradCase {
 		}
 	}}}
 	cases["Attention"] = attentionCases()
+	cases["LowRank"], cases["DoRA"] = lowRankCases(), doraCases()
 	return cases
 }
 

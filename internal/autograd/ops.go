@@ -12,30 +12,44 @@ const (
 )
 
 // Embedding looks rows up: y[i] = table[ids[i]], table [V,C], ids int32 [R], y [R,C]. The row padding gets no gradient, as
-// with padding_idx of torch.nn.Embedding; a negative padding stands for none.
+// with padding_idx of torch.nn.Embedding; a negative padding stands for none. The table's LowRank is added, if it has one.
 func (t *Tape) Embedding(table *Param, ids tensor.Tensor, padding int) *Var {
 	t.use("embedding")
 	y := t.Alloc(t.ActDType, ids.Len(), table.Shape[1])
 	t.check(t.b.Gather(y, table.Value, ids))
-	out := t.new(y, t.trains(table))
+	needs := t.trains(table)
+	lowRankBwd := func(tensor.Tensor) {}
+	if l := table.LowRank; l != nil {
+		needs = t.trains(l.A, l.B) || needs
+		lowRankBwd = t.embedLowRank(y, l, ids, padding)
+	}
+	out := t.new(y, needs)
 	t.record(out, func() {
 		dy := out.take()
 		if dy == nil {
 			return
 		}
-		if padding < 0 {
-			t.check(t.b.ScatterAdd(table.Grad, dy.t, ids))
-		} else {
-			row := table.Grad.RowRange(padding, padding+1)
-			kept := t.scratchLike(row)
-			t.check(t.b.Copy(kept.t, row))
-			t.check(t.b.ScatterAdd(table.Grad, dy.t, ids))
-			t.check(t.b.Copy(row, kept.t))
-			t.pool.release(kept)
+		lowRankBwd(dy.t)
+		if table.Trainable() {
+			t.scatterRows(table.Grad, dy.t, ids, padding)
 		}
 		t.pool.release(dy)
 	})
 	return out
+}
+
+// scatterRows adds the rows of dy to those of grad that ids name, but for the row padding unless that is negative.
+func (t *Tape) scatterRows(grad, dy, ids tensor.Tensor, padding int) {
+	if padding < 0 {
+		t.check(t.b.ScatterAdd(grad, dy, ids))
+		return
+	}
+	row := grad.RowRange(padding, padding+1)
+	kept := t.scratchLike(row)
+	t.check(t.b.Copy(kept.t, row))
+	t.check(t.b.ScatterAdd(grad, dy, ids))
+	t.check(t.b.Copy(row, kept.t))
+	t.pool.release(kept)
 }
 
 // Rows picks rows: y[i] = x[ids[i]].
@@ -73,22 +87,9 @@ func (t *Tape) trains(params ...*Param) bool {
 // Linear computes y = x·Wᵀ + b for x [R,in], or x·W + b under InOut. b may be nil.
 func (t *Tape) Linear(x *Var, w, b *Param, layout Layout) *Var {
 	t.use("linear", x)
-	in := x.Value.Cols()
-	nout := w.Shape[0]
-	if layout == InOut {
-		nout = w.Shape[1]
-	}
-	if len(w.Shape) != 2 || w.Shape[0]+w.Shape[1] != in+nout {
-		t.failf("input %v, weight %s %v", x.Value, w.Name, w.Shape)
-	}
-	rows := x.Value.Rows()
-	y := t.Alloc(t.ActDType, rows, nout)
-	var bias tensor.Tensor
-	if b != nil {
-		bias = b.Value
-	}
-	spec := tensor.GemmSpec{M: rows, N: nout, K: in, LDA: in, LDB: w.Shape[1], LDC: nout, TransB: layout == OutIn, Alpha: 1}
-	t.check(t.b.Gemm(spec, y, x.Value, w.Value, bias))
+	_, nout := t.linearShape(x, w, layout)
+	y := t.Alloc(t.ActDType, x.Value.Rows(), nout)
+	t.weightMul(y, x.Value, w, b, layout, 0)
 	out := t.new(y, t.trains(w, b) || x.needs)
 	t.record(out, func() {
 		dy := out.take()
@@ -103,8 +104,7 @@ func (t *Tape) Linear(x *Var, w, b *Param, layout Layout) *Var {
 		}
 		if x.needs {
 			g, acc := t.gradOut(x)
-			s := tensor.GemmSpec{M: rows, N: in, K: nout, LDA: nout, LDB: w.Shape[1], LDC: in, TransB: layout == InOut, Alpha: 1, Beta: b2f(acc)}
-			t.check(t.b.Gemm(s, g, dy.t, w.Value, tensor.Tensor{}))
+			t.weightMulBwd(g, dy.t, w, layout, b2f(acc))
 		}
 		t.pool.release(dy)
 	})

@@ -27,6 +27,8 @@ func refUnary(op tensor.UnaryOp, k, x float64) float64 {
 		return 1 / (1 + math.Exp(-x))
 	case tensor.OpSoftcap:
 		return k * math.Tanh(x/k)
+	case tensor.OpRsqrt:
+		return 1 / math.Sqrt(math.Abs(x)+k)
 	}
 	return math.NaN()
 }
@@ -55,6 +57,8 @@ func refUnaryD(op tensor.UnaryOp, k, x float64) float64 {
 	case tensor.OpSoftcap:
 		t := math.Tanh(x / k)
 		return 1 - t*t
+	case tensor.OpRsqrt:
+		return -0.5 * math.Copysign(1, x) * math.Pow(math.Abs(x)+k, -1.5)
 	}
 	return math.NaN()
 }

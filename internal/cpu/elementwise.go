@@ -27,6 +27,8 @@ func unary(v *vec.Ops, op tensor.UnaryOp) func(y, x []float32, k float32) {
 		return v.Sigmoid
 	case tensor.OpSoftcap:
 		return v.Softcap
+	case tensor.OpRsqrt:
+		return rsqrt
 	}
 	return nil
 }
@@ -50,6 +52,8 @@ func unaryBwd(v *vec.Ops, op tensor.UnaryOp) func(dx, dy, x []float32, k float32
 		return v.SigmoidBwd
 	case tensor.OpSoftcap:
 		return v.SoftcapBwd
+	case tensor.OpRsqrt:
+		return rsqrtBwd
 	}
 	return nil
 }
@@ -57,6 +61,7 @@ func unaryBwd(v *vec.Ops, op tensor.UnaryOp) func(dx, dy, x []float32, k float32
 func (c *call) unaryOp(op tensor.UnaryOp, k float32) {
 	c.require(op < tensor.NumUnaryOps, "unknown function %v", op)
 	c.require(op != tensor.OpSoftcap || k > 0, "softcap %v, want a positive one", k)
+	c.require(op != tensor.OpRsqrt || k >= 0, "rsqrt with %v, want 0 or more", k)
 }
 
 // Unary computes y = op(x); y may be x.
@@ -223,7 +228,7 @@ func (b *Backend) Gate(s tensor.GateSpec, y, gate, up tensor.Tensor) error {
 // gateOp refuses functions with a constant: a GateSpec has none.
 func (c *call) gateOp(op tensor.UnaryOp) {
 	c.unaryOp(op, 1)
-	c.require(op != tensor.OpSoftcap && op != tensor.OpScale, "function %v needs a constant", op)
+	c.require(op != tensor.OpSoftcap && op != tensor.OpScale && op != tensor.OpRsqrt, "function %v needs a constant", op)
 }
 
 // GateBwd computes dgate = dy·up·op'(gate) and dup = dy·op(gate); dgate may be gate and dup may be up.

@@ -74,12 +74,13 @@ const (
 	OpTanh                    // tanh x
 	OpSigmoid                 // 1/(1+e^−x)
 	OpSoftcap                 // k·tanh(x/k)
+	OpRsqrt                   // 1/√(|x|+k)
 	NumUnaryOps
 )
 
 // String returns the function's name.
 func (o UnaryOp) String() string {
-	names := [...]string{"scale", "silu", "gelu", "gelu_tanh", "relu", "tanh", "sigmoid", "softcap"}
+	names := [...]string{"scale", "silu", "gelu", "gelu_tanh", "relu", "tanh", "sigmoid", "softcap", "rsqrt"}
 	if int(o) < len(names) {
 		return names[o]
 	}
