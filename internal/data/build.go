@@ -25,6 +25,7 @@ type job struct {
 type rowResult struct {
 	rawRow rawRow // without its text
 	layout Layout
+	row    *Row // nil for windows of a text file and for rows that can't be parsed
 	encoded
 	err error
 }
@@ -45,6 +46,7 @@ type builder struct {
 	more    bool // there were more faults
 	seen    map[uint64]struct{}
 	hash    maphash.Seed
+	visit   func(Ref, *rowResult) error // instead of storing (Inspect)
 }
 
 // errFaults ends a build early: enough faults were found.
@@ -78,6 +80,12 @@ func (b *builder) run(ctx context.Context) error {
 		}()
 	}
 	var err error
+	take := b.collect
+	if b.visit != nil {
+		take = func(file int, r *rowResult) error {
+			return b.visit(Ref{File: b.paths[file], Line: r.rawRow.line, Row: r.rawRow.row}, r)
+		}
+	}
 	current := -1
 	for j := range ordered {
 		results := <-j.done
@@ -86,7 +94,7 @@ func (b *builder) run(ctx context.Context) error {
 		}
 		for i := range results {
 			if err == nil {
-				err = b.collect(j.file, &results[i])
+				err = take(j.file, &results[i])
 			}
 		}
 		if err != nil {
@@ -202,10 +210,7 @@ func (e *encoder) raw(raw rawRow, source *Source) []rowResult {
 	out := make([]rowResult, len(rows))
 	for i, r := range rows {
 		enc, err := e.row(r)
-		if err != nil {
-			return fail(err)
-		}
-		out[i] = rowResult{rawRow: place, layout: row.Layout, encoded: enc}
+		out[i] = rowResult{rawRow: place, layout: row.Layout, row: r, encoded: enc, err: err}
 	}
 	return out
 }

@@ -2,9 +2,7 @@ package data
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"hash/maphash"
 	"math"
 	"path/filepath"
 )
@@ -38,17 +36,8 @@ func Open(ctx context.Context, sources []Source, opt Options, tok Tokenizer) (*D
 	if len(sources) == 0 {
 		return nil, ledger, fmt.Errorf("%w: no dataset is named", ErrNoData)
 	}
-	var paths []string
-	var owner []int
-	var errs []error
-	for i, s := range sources {
-		files, err := s.Expand()
-		errs = append(errs, err, s.check())
-		for _, f := range files {
-			paths, owner = append(paths, f), append(owner, i)
-		}
-	}
-	if err := errors.Join(errs...); err != nil {
+	paths, owner, err := expandAll(sources)
+	if err != nil {
 		return nil, ledger, err
 	}
 	st, bounds, ledger, err := openStore(ctx, sources, paths, owner, opt, tok, ledger)
@@ -98,9 +87,7 @@ func (s Source) check() error {
 // openStore takes the tokenised rows from the cache or builds them.
 func openStore(ctx context.Context, sources []Source, paths []string, owner []int, opt Options, tok Tokenizer, ledger *Ledger) (
 	*store, []int, *Ledger, error) {
-	b := &builder{sources: sources, paths: paths, owner: owner, opt: opt, tok: tok, ledger: ledger,
-		seen: map[uint64]struct{}{}, hash: maphash.MakeSeed()}
-	b.store = &store{arity: map[Objective]int{Supervised: 1, Preference: 3, Unpaired: 2}[opt.Objective], mem: make([]uint32, 0, 1024)}
+	b := newBuilder(sources, paths, owner, opt, tok, ledger)
 	ledger.Files = len(paths)
 	key := ""
 	if opt.CacheDir != "" {

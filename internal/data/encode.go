@@ -42,10 +42,18 @@ type sequence struct {
 // to drop it.
 type encoded struct {
 	docs      []sequence
+	full      int // tokens before truncation; of the longer answer with its prompt
 	drop      DropReason
 	truncated bool
 	warnings  []string
 }
+
+// Errors about rows that callers tell apart. A template's own error is wrapped with ErrTemplate.
+var (
+	ErrVocabulary = errors.New("outside the model's vocabulary")
+	ErrTemplate   = errors.New("the chat template rejects the row")
+	ErrMalformed  = errors.New("malformed row")
+)
 
 // encoder turns rows into tokens. It is not safe for concurrent use; each worker has its own.
 type encoder struct {
@@ -84,8 +92,8 @@ func (e *encoder) checkIDs(docs []sequence) error {
 	for _, d := range docs {
 		for i, id := range d.ids {
 			if id < 0 || id > maxTokenID || e.opt.Vocab > 0 && int(id) >= e.opt.Vocab {
-				return fmt.Errorf("token %d %q has id %d, outside the model's vocabulary of %d: the tokenizer does not belong to the model, "+
-					"or the model's embeddings were not resized", i, e.tok.Token(id), id, e.opt.Vocab)
+				return fmt.Errorf("token %d %q has id %d, %w of %d: the tokenizer does not belong to the model, "+
+					"or the model's embeddings were not resized", i, e.tok.Token(id), id, ErrVocabulary, e.opt.Vocab)
 			}
 		}
 	}
@@ -192,7 +200,7 @@ func (e *encoder) chat(r *Row, messages []Message) (sequence, error) {
 func (e *encoder) render(conv Conversation) ([]int32, error) {
 	text, err := e.opt.Template.Render(conv, false)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("%w: %w", ErrTemplate, err)
 	}
 	e.checkPrinted(conv, text)
 	ids, err := e.tok.AppendIDs(nil, text, false)
@@ -246,7 +254,7 @@ func isBlank(s string) bool {
 func (e *encoder) spans(conv Conversation) (sequence, error) {
 	text, spans, err := e.opt.Template.AssistantSpans(conv)
 	if err != nil {
-		return sequence{}, err
+		return sequence{}, fmt.Errorf("%w: %w", ErrTemplate, err)
 	}
 	e.checkPrinted(conv, text)
 	ids, start, end, err := e.tok.EncodeSpans(text)
@@ -302,7 +310,7 @@ func (e *encoder) split(r *Row, prompt, answer Part) (s sequence, promptLen int,
 		}
 		text, err := e.opt.Template.Render(r.conversation(prompt.Messages), true)
 		if err != nil {
-			return s, 0, fmt.Errorf("prompt: %w", err)
+			return s, 0, fmt.Errorf("%w: prompt: %w", ErrTemplate, err)
 		}
 		if alone, err = e.tok.AppendIDs(nil, text, false); err != nil {
 			return s, 0, err
@@ -340,7 +348,8 @@ func (e *encoder) promptCompletion(r *Row) (sequence, error) {
 }
 
 // fit brings a sequence to max_length and drops it if nothing trained is left.
-func (e *encoder) fit(s sequence) encoded {
+func (e *encoder) fit(s sequence) (out encoded) {
+	defer func() { out.full = len(s.ids) }()
 	switch {
 	case len(s.ids) == 0:
 		return encoded{drop: DropEmpty}
@@ -356,14 +365,11 @@ func (e *encoder) fit(s sequence) encoded {
 	if e.opt.Overflow == SplitLong {
 		return encoded{docs: windows(s, n)}
 	}
-	out := encoded{truncated: true}
-	s = s.cut(n, e.opt.TruncationMode == KeepEnd)
-	if !s.trains() {
-		out.drop = DropPromptFills
-		return out
+	kept := s.cut(n, e.opt.TruncationMode == KeepEnd)
+	if !kept.trains() {
+		return encoded{truncated: true, drop: DropPromptFills}
 	}
-	out.docs = []sequence{s}
-	return out
+	return encoded{truncated: true, docs: []sequence{kept}}
 }
 
 // windows cuts a sequence every n tokens; windows that train nothing are left out.

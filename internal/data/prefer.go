@@ -67,8 +67,12 @@ func unpair(r *Row) []*Row {
 // fitAnswers drops what max_length leaves nothing of and lays out the documents: the prompt, then the answers, each at most
 // max_length tokens. How they are cut to go together is clip's, at reading: an answer may meet another row's prompt (KTO). A
 // prompt that fills max_length is dropped with keep_start, as TRL does.
-func (e *encoder) fitAnswers(promptLen int, code uint8, full ...sequence) encoded {
-	var out encoded
+func (e *encoder) fitAnswers(promptLen int, code uint8, full ...sequence) (out encoded) {
+	defer func() {
+		for _, s := range full {
+			out.full = max(out.full, len(s.ids))
+		}
+	}()
 	limit, keepEnd := e.opt.MaxLength, e.opt.TruncationMode == KeepEnd
 	if promptLen >= limit && !keepEnd {
 		return encoded{drop: DropPromptFills, truncated: true}

@@ -219,16 +219,16 @@ func lineCut(b []byte) int {
 // decodeObject reads a JSON row.
 func decodeObject(raw []byte) (map[string]json.RawMessage, error) {
 	if !utf8.Valid(raw) {
-		return nil, errors.New("is not valid UTF-8")
+		return nil, fmt.Errorf("%w: is not valid UTF-8", ErrMalformed)
 	}
 	var obj map[string]json.RawMessage
 	err := json.Unmarshal(raw, &obj)
 	var syntax *json.SyntaxError
 	switch {
 	case errors.As(err, &syntax):
-		return nil, fmt.Errorf("malformed JSON at column %d: %w", syntax.Offset, err)
+		return nil, fmt.Errorf("%w: malformed JSON at column %d: %w", ErrMalformed, syntax.Offset, err)
 	case err != nil || obj == nil:
-		return nil, fmt.Errorf("a row must be a JSON object, found %s", kindOf(raw))
+		return nil, fmt.Errorf("%w: a row must be a JSON object, found %s", ErrMalformed, kindOf(raw))
 	}
 	return obj, nil
 }

@@ -11,7 +11,7 @@ import (
 const offsetEvery = 64
 
 // memoryTokens is how many tokens (4 bytes each) are held in memory when they are on disk as well.
-const memoryTokens = 16 << 20
+const memoryTokens = 4 << 20
 
 // store holds tokenised rows: arity documents a row (prompt, chosen and rejected are three), one after the other in one flat
 // arena, in memory or in a file read by position. The index costs 12 bytes a row and a document.
