@@ -15,6 +15,8 @@ import (
 // k is cut into equal blocks of at most kBlock steps: each element of C is summed block by block, and the cut depends
 // on K alone.
 type blocking struct {
+	mr          int // rows of a panel of A
+	bInPlace    bool
 	kBlock      int // steps
 	columnBlock int
 	slabWords   int
@@ -25,6 +27,7 @@ var standard = blocking{kBlock: 384, columnBlock: 320, slabWords: 2 << 20, slabR
 
 const (
 	minSlabRows = 56
+	inPlaceRows = 32
 
 	// Below this many multiplications a product is not worth waking a second worker.
 	serialWork = 1 << 18
@@ -43,6 +46,8 @@ type job struct {
 	cBF16       bool
 	bias        []float32
 	biasBuf     []float32
+	mr          int // rows of a panel of A
+	bInPlace    bool
 	kBlock      int // steps of a block of k, at least 1
 	workers     int
 
@@ -95,6 +100,10 @@ func (j *job) set(e *engine, s Spec, p Precision, c, a, b, bias Data) {
 		j.bias = j.biasBuf
 	}
 	j.swapped = false
+	j.mr = e.mr
+	if e.inPlace != nil {
+		j.mr = max(1, even(s.M, e.mr, 1)) // 16 rows are 8 and 8, not 14 and 2
+	}
 	j.workers = 1
 	if s.M*s.N*(s.K+1) >= serialWork {
 		j.workers = par.Workers()
@@ -150,23 +159,24 @@ func (j *job) run() {
 	e := j.engine
 	depth := j.steps
 	rows := max(minSlabRows, e.slabWords/depth)
-	most := ceil(e.slabRows, e.mr)
+	most := ceil(e.slabRows, j.mr)
 	switch {
 	case j.sumsApart():
 		rows = min(rows, most) // for the sake of block.sums
 	case !j.cBF16 && rows < most:
 		// The sums wait in C between ranges of k, which a bfloat16 C cannot hold.
-		rows = min(most, ceil(j.m, e.mr))
+		rows = min(most, ceil(j.m, j.mr))
 		depth = max(1, e.slabWords/(rows*j.kBlock)) * j.kBlock
 	}
-	rows = even(j.m, max(e.mr, rows/e.mr*e.mr), e.mr)
+	rows = even(j.m, max(j.mr, rows/j.mr*j.mr), j.mr)
 	j.chunk = j.columnChunk()
+	j.bInPlace = j.readBInPlace()
 	for j.row = 0; j.row < j.m; j.row += rows {
 		j.rows = min(rows, j.m-j.row)
 		for j.from = 0; j.from < j.steps; j.from += depth {
 			j.to = min(j.steps, j.from+depth)
-			j.slab = grow(j.slab, ceil(j.rows, e.mr)*(j.to-j.from))
-			j.groups = (j.rows + groupPanels*e.mr - 1) / (groupPanels * e.mr)
+			j.slab = grow(j.slab, ceil(j.rows, j.mr)*(j.to-j.from))
+			j.groups = (j.rows + groupPanels*j.mr - 1) / (groupPanels * j.mr)
 			blocks := (j.to - j.from + j.kBlock - 1) / j.kBlock
 			j.do(j.groups*blocks, j.packTask)
 			j.do((j.n+j.chunk-1)/j.chunk, j.mulTask)
@@ -184,6 +194,12 @@ func (j *job) withoutProduct() {
 			t.store(0, 0, 0, col)
 		}
 	}
+}
+
+// readBInPlace reports whether the kernels read B where it is, whole tiles of it: rows of float32 that meet few rows of A.
+func (j *job) readBInPlace() bool {
+	b := &j.b
+	return j.engine.inPlace != nil && j.m <= inPlaceRows && b.kind == copyF32 && !b.contig && b.ld%cacheStride != 0
 }
 
 // columnChunk is the width of a task: a block of B, or less to give every worker some. It may depend on the number of
@@ -212,12 +228,12 @@ func (j *job) elems(step, steps int) (first, n int) {
 // packRows packs a group of panels of A for one block of k. The slab is ordered [block of k][panel][step][row].
 func (j *job) packRows(task int) {
 	e := j.engine
-	first := task % j.groups * groupPanels * e.mr
+	first := task % j.groups * groupPanels * j.mr
 	start := j.from + task/j.groups*j.kBlock
 	steps := min(j.kBlock, j.to-start)
-	dst := j.slab[(start-j.from)*ceil(j.rows, e.mr)+first*steps:]
+	dst := j.slab[(start-j.from)*ceil(j.rows, j.mr)+first*steps:]
 	k, elems := j.elems(start, steps)
-	e.pack(&j.a, dst, e.mr, j.row+first, min(groupPanels*e.mr, j.rows-first), k, elems)
+	e.pack(&j.a, dst, j.mr, j.row+first, min(groupPanels*j.mr, j.rows-first), k, elems)
 }
 
 // mulColumns multiplies the slab with one chunk of columns of B.
@@ -234,20 +250,30 @@ func (j *job) mulColumns(task int) {
 	for start := j.from; start < j.to; start += j.kBlock {
 		steps := min(j.kBlock, j.to-start)
 		k, elems := j.elems(start, steps)
-		e.pack(&j.b, w.b, e.nr, col, cols, k, elems)
-		*t = tile{k: steps, stepA: 4 * e.mr, stepB: 4 * e.nr, pairs: j.pairs,
-			nextB: 4 * steps * e.nr, nextC: 4 * e.nr, nextD: 2 * e.nr, nextBias: 4 * e.nr}
+		packed := 0 // first column that is packed
+		if j.bInPlace {
+			packed = cols / e.nr * e.nr
+		}
+		if packed < cols {
+			e.pack(&j.b, w.b, e.nr, col+packed, cols-packed, k, elems)
+		}
+		*t = tile{k: steps, stepA: 4 * j.mr, pairs: j.pairs,
+			nextC: 4 * e.nr, nextD: 2 * e.nr, nextBias: 4 * e.nr}
 		j.finish(t, start == 0, start+steps >= j.steps)
-		for i := 0; i < j.rows; i += e.mr {
-			t.a = unsafe.Pointer(&j.slab[(start-j.from)*ceil(j.rows, e.mr)+i*steps])
+		for i := 0; i < j.rows; i += j.mr {
+			t.a = unsafe.Pointer(&j.slab[(start-j.from)*ceil(j.rows, j.mr)+i*steps])
 			for q := 0; q < cols; { // all whole tiles at once, then the last columns
-				t.b = unsafe.Pointer(&w.b[q*steps])
+				if q < packed {
+					t.b, t.stepB, t.nextB = j.b.at(col+q, k), j.b.ld, 4*e.nr
+				} else {
+					t.b, t.stepB, t.nextB = unsafe.Pointer(&w.b[(q-packed)*steps]), 4*e.nr, 4*steps*e.nr
+				}
 				t.n = max(1, (cols-q)/e.nr)
 				j.output(t, j.row+i, col+q)
 				if j.sumsApart() {
 					t.c, t.ldc = unsafe.Pointer(&w.sums[i*cols+q]), 4*cols
 				}
-				e.mul(t, min(e.mr, j.rows-i), min(e.nr, cols-q))
+				e.mul(t, min(j.mr, j.rows-i), min(e.nr, cols-q))
 				q += t.n * e.nr
 			}
 		}

@@ -17,7 +17,7 @@ const (
 
 // narrow reports whether runNarrow takes the product, and exchanges the operands if that is what makes it narrow.
 func (j *job) narrow() bool {
-	swap := j.m <= swapRows && j.n > narrowCols
+	swap := j.m <= swapRows && j.n > narrowCols && !j.readBInPlace()
 	cols := j.n
 	if swap {
 		cols = j.m
