@@ -1,0 +1,191 @@
+package train
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"hash/fnv"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/mltrain/mltrain/internal/checkpoint"
+	"github.com/mltrain/mltrain/internal/config"
+	"github.com/mltrain/mltrain/internal/data"
+	"github.com/mltrain/mltrain/internal/model"
+	"github.com/mltrain/mltrain/internal/nn"
+)
+
+// Data is a run's training and evaluation data, tokenised.
+type Data struct {
+	Train, Eval             *data.Loader // Eval is nil without evaluation data
+	TrainLedger, EvalLedger *data.Ledger // EvalLedger is nil when the rows come from the training data
+	Fingerprint             string
+	Warnings                []string
+	datasets                []*data.Dataset
+}
+
+// Close frees the data.
+func (d *Data) Close() error {
+	var errs []error
+	for _, ds := range d.datasets {
+		errs = append(errs, ds.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// Describe reads the model's config.json without its weights.
+func Describe(modelDir string) (model.Info, error) {
+	raw, err := os.ReadFile(filepath.Join(modelDir, checkpoint.ConfigFile))
+	if errors.Is(err, os.ErrNotExist) {
+		if _, dirErr := os.Stat(modelDir); dirErr != nil {
+			return model.Info{}, fmt.Errorf("model %s: no such directory; give the directory of a Hugging Face checkpoint", modelDir)
+		}
+		return model.Info{}, fmt.Errorf("model %s: config.json is missing; a Hugging Face checkpoint is config.json, model.safetensors and tokenizer.json", modelDir)
+	}
+	if err != nil {
+		return model.Info{}, err
+	}
+	m, err := model.New(raw, nn.NewBuilder(nn.Options{}), model.Options{})
+	if err != nil {
+		return model.Info{}, fmt.Errorf("model %s: %w", modelDir, err)
+	}
+	return m.Info(), nil
+}
+
+// CheckLength tells whether sequences of max_length fit the model: learned positions end, rotary ones are only untrained
+// beyond what the model has seen.
+func CheckLength(info model.Info, maxLength int) (warning string, err error) {
+	if maxLength <= info.MaxPositions {
+		return "", nil
+	}
+	if info.LearnedPositions {
+		return "", fmt.Errorf("max_length %d: the model has %d learned positions; set max_length to that or less", maxLength, info.MaxPositions)
+	}
+	return fmt.Sprintf("max_length %d is beyond the model's max_position_embeddings %d: it has not seen such positions", maxLength, info.MaxPositions), nil
+}
+
+// OpenData reads, renders and tokenises the data of a supervised run. cacheDir keeps tokenised rows between runs; "" does
+// not.
+func OpenData(ctx context.Context, res *config.Resolved, modelDir string, info model.Info, cacheDir string, progress func(rows int)) (*Data, error) {
+	cfg := &res.Config
+	tok, raw, err := data.LoadTokenizer(modelDir)
+	if err != nil {
+		return nil, err
+	}
+	tmpl, warning, err := data.ResolveTemplate(cfg.ChatTemplate, raw, time.Time{})
+	if err != nil {
+		return nil, err
+	}
+	d := &Data{}
+	opt := data.Options{
+		MaxLength: cfg.MaxLength, Vocab: info.VocabSize, Template: tmpl, AssistantOnlyLoss: cfg.AssistantOnlyLoss,
+		TruncationMode: data.TruncationMode(cfg.TruncationMode), Seed: uint64(cfg.DataSeed.Or(cfg.Seed)), Workers: cfg.DatasetNumProc.Or(0),
+		CacheDir: cacheDir, Progress: progress,
+	}
+	if v, ok := cfg.CompletionOnlyLoss.Get(); ok {
+		opt.CompletionOnlyLoss = &v
+	}
+	packing := packingOf(cfg.Packing, cfg.PackingStrategy)
+	if packing == data.PackWrapped {
+		opt.Overflow = data.KeepLong
+	}
+	ds, ledger, err := data.Open(ctx, sources(cfg.TrainDatasets(), cfg.DatasetTrainSplit), opt, tok)
+	if err != nil {
+		return nil, err
+	}
+	d.TrainLedger = ledger
+	d.datasets = append(d.datasets, ds)
+	evalSet, err := d.openEval(ctx, cfg, opt, tok, &ds)
+	if err != nil {
+		return nil, errors.Join(err, d.Close())
+	}
+	if usesTemplate(ledger) || usesTemplate(d.EvalLedger) {
+		if warning != "" {
+			d.Warnings = append(d.Warnings, warning)
+		}
+	}
+	seed := uint64(cfg.DataSeed.Or(cfg.Seed))
+	d.Train, err = data.NewLoader(ds, data.LoaderOptions{
+		BatchSize: cfg.PerDeviceTrainBatchSize, Packing: packing, PaddingFree: cfg.PaddingFree,
+		GroupByLength: cfg.TrainSamplingStrategy == "group_by_length", Shuffle: cfg.TrainSamplingStrategy != "sequential", Seed: seed,
+		DropLast: cfg.DataloaderDropLast,
+	})
+	if err != nil {
+		return nil, errors.Join(err, d.Close())
+	}
+	if evalSet != nil {
+		d.Eval, err = data.NewLoader(evalSet, data.LoaderOptions{
+			BatchSize: cfg.PerDeviceEvalBatchSize, Packing: packingOf(cfg.EvalPacking.Or(cfg.Packing), cfg.PackingStrategy), PaddingFree: cfg.PaddingFree,
+		})
+		if err != nil {
+			return nil, errors.Join(err, d.Close())
+		}
+	}
+	d.Fingerprint = fingerprint(ds, cfg, seed)
+	return d, nil
+}
+
+// openEval opens the evaluation data, or splits it off the training data.
+func (d *Data) openEval(ctx context.Context, cfg *config.Config, opt data.Options, tok data.Tokenizer, train **data.Dataset) (*data.Dataset, error) {
+	switch {
+	case cfg.EvalStrategy == "no":
+		return nil, nil
+	case len(cfg.EvalDataset) > 0:
+		ds, ledger, err := data.Open(ctx, sources(cfg.EvalDataset, cfg.DatasetTestSplit), opt, tok)
+		if err != nil {
+			return nil, fmt.Errorf("eval_dataset: %w", err)
+		}
+		d.EvalLedger = ledger
+		d.datasets = append(d.datasets, ds)
+		return ds, nil
+	case cfg.TestSize > 0:
+		t, e, err := (*train).Split(cfg.TestSize, opt.Seed)
+		if err != nil {
+			return nil, err
+		}
+		*train = t
+		return e, nil
+	case cfg.DatasetTestSplit != "":
+		ds, ledger, err := data.Open(ctx, sources(cfg.TrainDatasets(), cfg.DatasetTestSplit), opt, tok)
+		if err != nil {
+			return nil, fmt.Errorf("dataset_test_split: %w", err)
+		}
+		d.EvalLedger = ledger
+		d.datasets = append(d.datasets, ds)
+		return ds, nil
+	}
+	return nil, nil
+}
+
+func packingOf(on bool, strategy string) data.Packing {
+	if !on {
+		return data.NoPacking
+	}
+	return data.Packing(strategy)
+}
+
+func usesTemplate(l *data.Ledger) bool { return l != nil && l.Template != "" }
+
+func sources(list []config.Dataset, split string) []data.Source {
+	var out []data.Source
+	for _, d := range list {
+		s := data.Source{Path: d.Path, Split: d.Split, Layout: data.Layout(d.Type), Columns: d.Columns, Fraction: d.Fraction, Weight: d.Weight}
+		if s.Split == "" {
+			s.Split = split
+		}
+		out = append(out, s)
+	}
+	return out
+}
+
+// fingerprint identifies rows and order: a run is resumed only on the same.
+func fingerprint(ds *data.Dataset, cfg *config.Config, seed uint64) string {
+	h := fnv.New64a()
+	for i := range ds.Len() {
+		n := ds.Length(i)
+		h.Write([]byte{byte(n), byte(n >> 8), byte(n >> 16)})
+	}
+	fmt.Fprint(h, seed, cfg.Packing, cfg.PackingStrategy, cfg.PaddingFree, cfg.TrainSamplingStrategy, cfg.DataloaderDropLast, cfg.MaxLength)
+	return fmt.Sprintf("%d rows %016x", ds.Len(), h.Sum64())
+}
