@@ -2,6 +2,7 @@ package tokenizer
 
 import (
 	"strings"
+	"unicode/utf8"
 )
 
 // Encoding is a tokenized text. All slices have the length of IDs.
@@ -14,6 +15,8 @@ type Encoding struct {
 	SequenceIDs []int32
 	SpecialMask []bool // tokens that the post-processor or padding put in
 	Attention   []bool // false only for padding
+
+	source string // the text, while there is just one
 }
 
 // Len returns the number of tokens.
@@ -46,28 +49,32 @@ func (e *Encoding) extend(x *Encoding) {
 	e.Attention = append(e.Attention, x.Attention...)
 }
 
-// trimOffsets takes the white space that byte-level tokens carry out of the offsets. With prefixSpace, the one space
-// at the very start stays, because it is not in the text.
-func (e *Encoding) trimOffsets(prefixSpace bool) {
-	isSpace := func(r rune) bool { return r == byteRune(' ') || isSpace(r) }
-	count := func(s string) (n int) {
-		for range s {
-			n++
-		}
-		return n
-	}
+// trimOffsets takes the white space that byte-level tokens carry out of the offsets into source. With prefixSpace, the
+// one space at the very start stays, because it is not in the text. A space counts as one rune of the text, whatever
+// stands there: so it is in the reference.
+func (e *Encoding) trimOffsets(source string, prefixSpace bool) {
+	space := func(r rune) bool { return r == byteRune(' ') || isSpace(r) }
 	for i, value := range e.Tokens {
 		o := &e.Offsets[i]
-		left := count(value) - count(strings.TrimLeftFunc(value, isSpace))
-		right := count(value) - count(strings.TrimRightFunc(value, isSpace))
-		if left > 0 {
-			if prefixSpace && left == 1 && (i == 0 || o[0] == 0) {
-				left = 0
-			}
-			o[0] = min(o[0]+left, o[1])
+		if o[1] > len(source) {
+			continue // a token with a suffix that is not in the text
 		}
-		if right > 0 && o[1] >= right {
-			o[1] = max(o[1]-right, o[0])
+		n := utf8.RuneCountInString(value)
+		left := n - utf8.RuneCountInString(strings.TrimLeftFunc(value, space))
+		right := n - utf8.RuneCountInString(strings.TrimRightFunc(value, space))
+		if prefixSpace && left == 1 && (i == 0 || o[0] == 0) {
+			left = 0
+		}
+		for ; left > 0 && o[0] < o[1]; left-- {
+			_, width := utf8.DecodeRuneInString(source[o[0]:])
+			o[0] = min(o[0]+width, o[1])
+		}
+		if o[1] < right*utf8.UTFMax && utf8.RuneCountInString(source[:o[1]]) < right {
+			continue
+		}
+		for ; right > 0 && o[0] < o[1]; right-- {
+			_, width := utf8.DecodeLastRuneInString(source[:o[1]])
+			o[1] = max(o[1]-width, o[0])
 		}
 	}
 }

@@ -48,7 +48,7 @@ func (p *postProcessor) template(pair bool) []part {
 func (p *postProcessor) apply(texts []*Encoding, addSpecial bool) *Encoding {
 	for _, keep := range p.trims {
 		for _, e := range texts {
-			e.trimOffsets(keep)
+			e.trimOffsets(e.source, keep)
 		}
 	}
 	out := &Encoding{}

@@ -32,7 +32,10 @@ func (t text) slice(i, j int) text {
 
 // original returns the range of the original text that the bytes [i, j) of t come from.
 func (t text) original(i, j int) span {
-	if i >= j || j > len(t.s) {
+	switch {
+	case j > len(t.s):
+		return span{i, j} // as the reference has it for tokens with a suffix that is not in the text
+	case i >= j:
 		return span{t.origin + i, t.origin + j}
 	}
 	if t.align != nil {

@@ -210,7 +210,7 @@ func (t *Tokenizer) encodeText(s string, sequence int32) (*Encoding, error) {
 	if err != nil {
 		return nil, err
 	}
-	e := &Encoding{}
+	e := &Encoding{source: s}
 	var tokens []token
 	for _, p := range pieces {
 		if p.added != notAdded {
@@ -223,11 +223,19 @@ func (t *Tokenizer) encodeText(s string, sequence int32) (*Encoding, error) {
 		}
 		for _, k := range tokens {
 			o := p.original(k.start, k.end)
-			value, _ := t.model.idToToken(k.id)
-			e.add(k.id, value, [2]int{o.start, o.end}, sequence, sequence, false, true)
+			e.add(k.id, t.value(k, p.s), [2]int{o.start, o.end}, sequence, sequence, false, true)
 		}
 	}
 	return e, nil
+}
+
+// value spells a token of the piece s. A unigram model gives what it does not know back as it is.
+func (t *Tokenizer) value(k token, s string) string {
+	if u, ok := t.model.(*unigram); ok && k.id == u.unk {
+		return s[k.start:k.end]
+	}
+	value, _ := t.model.idToToken(k.id)
+	return value
 }
 
 // Encode tokenizes a text, with offsets and masks.
