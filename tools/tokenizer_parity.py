@@ -126,6 +126,18 @@ def load(path, spm):
     return cls.from_pretrained(path).backend_tokenizer
 
 
+def train(texts, path):
+    """Trains a byte-level BPE tokenizer with the settings that TestTrainParity uses."""
+    from tokenizers import Tokenizer, models, pre_tokenizers, trainers
+    tok = Tokenizer(models.BPE())
+    tok.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    begin = time.perf_counter()
+    tok.train_from_iterator(texts, trainers.BpeTrainer(vocab_size=4000, special_tokens=["<s>", "</s>"], show_progress=False,
+                                                       initial_alphabet=pre_tokenizers.ByteLevel.alphabet()))
+    print(f"training: Rust {time.perf_counter() - begin:.2f} s", flush=True)
+    tok.save(path)
+
+
 def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("out")
@@ -141,6 +153,7 @@ def main():
         for t in texts:
             b = t.encode()
             f.write(struct.pack("<I", len(b)) + b)
+    train(texts, os.path.join(a.out, "trained.json"))
     for item in a.tokenizers:
         name, _, path = item.partition("=")
         tok = load(path, a.spm)

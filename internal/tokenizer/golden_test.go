@@ -16,6 +16,7 @@ import (
 
 // goldenFile is testdata/goldens.json, written by tools/goldens/tokenizer_goldens.py with Hugging Face's library.
 type goldenFile struct {
+	Corpus   []string
 	Texts    []string
 	Models   []json.RawMessage
 	Cases    []goldenCase

@@ -4,7 +4,8 @@
     python tools/goldens/tokenizer_goldens.py
 
 Every normaliser, pre-tokeniser, model, post-processor, decoder and option occurs. The tokenizers are built here, from
-text written here. Made with tokenizers 0.23.3.
+text written here. The library breaks ties at random when it limits an alphabet, so another run may give other tokenizers,
+but always ones to which its own results belong. Made with tokenizers 0.23.3.
 """
 import hashlib
 import json
@@ -401,7 +402,7 @@ def main():
         if m not in models:
             models.append(m)
         case["tokenizer"]["model"] = models.index(m)
-    data = {"version": tokenizers.__version__, "texts": TEXTS, "cases": c.list, "decoding": decoder_cases(), "digests": digests(), "models": models}
+    data = {"version": tokenizers.__version__, "corpus": CORPUS, "texts": TEXTS, "cases": c.list, "decoding": decoder_cases(), "digests": digests(), "models": models}
     lines = [f'"{k}": ' + json.dumps(v, ensure_ascii=False, separators=(",", ":")) for k, v in data.items() if k != "cases"]
     cases = ",\n".join(json.dumps(x, ensure_ascii=False, separators=(",", ":")) for x in data["cases"])
     OUT.parent.mkdir(parents=True, exist_ok=True)
