@@ -84,6 +84,7 @@ type pool struct {
 	dev tensor.Device
 
 	free map[int64][]*block // growing
+	all  []tensor.Buffer    // growing: what was allocated
 
 	buf       tensor.Buffer // measuring, planned
 	measuring bool
@@ -127,6 +128,7 @@ func (p *pool) alloc(bytes int64) (*block, error) {
 	if err != nil {
 		return nil, err
 	}
+	p.all = append(p.all, buf)
 	return &block{t: tensor.Tensor{Buf: buf}, bytes: n, refs: 1}, nil
 }
 

@@ -112,6 +112,20 @@ func NewPlannedTape(b tensor.Backend, p Plan) (*Tape, error) {
 	}, nil
 }
 
+// Close frees the tape's memory. The tape must not be used afterwards.
+func (t *Tape) Close() {
+	for _, b := range t.arena.chunks {
+		t.b.Free(b)
+	}
+	for _, b := range t.pool.all {
+		t.b.Free(b)
+	}
+	if t.pool.buf != nil {
+		t.b.Free(t.pool.buf)
+	}
+	t.arena.chunks, t.pool = nil, pool{dev: t.b, free: map[int64][]*block{}}
+}
+
 // Backend returns the backend that the tape runs on.
 func (t *Tape) Backend() tensor.Backend { return t.b }
 

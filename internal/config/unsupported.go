@@ -21,8 +21,8 @@ type pending struct {
 func notBuilt() []pending {
 	return []pending{
 		// Adapters and quantisation.
-		{keys: []string{"use_peft", "load_in_4bit", "use_bnb_nested_quant", "adapter_name_or_path"}},
-		{keys: []string{"use_rslora", "use_dora", "lora_bias", "init_lora_weights", "loraplus_lr_ratio", "rank_pattern", "alpha_pattern", "layers_to_transform", "lora_modules_to_save"}},
+		{keys: []string{"load_in_4bit", "use_bnb_nested_quant", "loraplus_lr_ratio"}},
+		{keys: []string{"init_lora_weights"}, values: []string{"pissa"}},
 		// Optimisers and schedules.
 		{keys: []string{"optim"}, values: []string{"adamw_8bit", "lion"}},
 		{keys: []string{"lr_scheduler_type"}, values: []string{"cosine_with_min_lr", "wsd", "one_cycle"}},

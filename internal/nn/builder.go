@@ -29,8 +29,9 @@ type Source interface {
 
 // Init says how a weight is drawn when there is no checkpoint.
 type Init struct {
-	Std   float32 // normal with mean 0; 0 for a constant
-	Const float32
+	Std     float32 // normal with mean 0
+	Uniform float32 // else, if above 0, uniform between −Uniform and Uniform
+	Const   float32 // else
 }
 
 // Weight is a parameter with what the engine needs to know of it beside its value.
@@ -41,6 +42,12 @@ type Weight struct {
 	Frozen bool
 	Decay  bool // weight decay applies: matrices, but not norms and biases
 	Init   Init
+	// AdapterName is its name in the files of an adapter; "" if it does not belong to one. Transposed: it is stored there
+	// transposed.
+	AdapterName string
+	Transposed  bool
+	own         bool   // it is no part of the model without the adapter
+	baseLayer   string // name in the adapter's files of a frozen table that they hold as well
 }
 
 // Options configure a Builder.
@@ -51,6 +58,8 @@ type Options struct {
 	Frozen func(name string) bool
 	// Ignore matches names of tensors in the checkpoint that may be left unused. Nil: none.
 	Ignore func(name string) bool
+	// Adapter freezes the model but for an adapter and what it trains along. Nil: none.
+	Adapter *Adapter
 }
 
 // Builder gives out layers under a dotted path.
@@ -69,6 +78,7 @@ type shared struct {
 	used    map[string]bool
 	ignore  []func(string) bool
 	faults  []string
+	adapter *adapterState // nil for none
 }
 
 // NewBuilder returns a Builder at the root of the path.
@@ -77,7 +87,11 @@ func NewBuilder(opts Options) *Builder {
 	if opts.Ignore != nil {
 		s.ignore = append(s.ignore, opts.Ignore)
 	}
-	return &Builder{shared: s}
+	b := &Builder{shared: s}
+	if opts.Adapter != nil {
+		s.adapter = newAdapterState(opts.Adapter, b.Fault)
+	}
+	return b
 }
 
 // IgnoreMore adds patterns (see Matcher) of tensors that may be left unused.
@@ -142,6 +156,9 @@ func (b *Builder) Param(name string, init Init, shape ...int) *Weight {
 	w := &Weight{Stored: b.stored(full), DType: tensor.F32, Decay: len(shape) > 1, Init: init}
 	w.Name, w.Shape = full, shape
 	w.Frozen = b.opts.Frozen != nil && b.opts.Frozen(full)
+	if b.adapter != nil {
+		b.adapt(w, strings.TrimSuffix(b.path, "."), name)
+	}
 	b.weights = append(b.weights, w)
 	b.byName[full] = w
 	if src := b.opts.Source; src != nil {
@@ -168,7 +185,7 @@ func (b *Builder) Weights() []*Weight { return b.weights }
 
 // Err reports all tensors that are missing, mis-shaped, unreadable or left over, at once.
 func (b *Builder) Err() error {
-	faults := slices.Clone(b.faults)
+	faults := append(slices.Clone(b.faults), b.adapterFaults()...)
 	if src := b.opts.Source; src != nil {
 		var extra []string
 		for _, n := range src.Names() {

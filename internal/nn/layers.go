@@ -34,9 +34,20 @@ func (b *Builder) Conv1D(name string, in, out int, std float32) Linear {
 
 func (b *Builder) linear(name string, layout autograd.Layout, shape []int, out int, bias bool, std float32) Linear {
 	at := b.At(name)
+	module := b.path + name
+	if a := b.adapter; a != nil {
+		peft := b.peftName(module)
+		a.linears = append(a.linears, peft)
+		if a.targets(peft, true) {
+			a.adapted[module] = true
+		}
+	}
 	d := &Dense{W: &at.Param("weight", Init{Std: std}, shape...).Param, Layout: layout}
 	if bias {
 		d.B = &at.Param("bias", Init{}, out).Param
+	}
+	if b.adapter != nil && b.adapter.adapted[module] {
+		return b.adaptLinear(module, d, shape[0]+shape[1]-out, out)
 	}
 	return d
 }
@@ -70,5 +81,15 @@ func (n *Norm) Forward(t *autograd.Tape, x *autograd.Var) *autograd.Var {
 
 // Embedding asks for name.weight [rows,dim].
 func (b *Builder) Embedding(name string, rows, dim int, std float32) *autograd.Param {
-	return &b.At(name).Param("weight", Init{Std: std}, rows, dim).Param
+	module := b.path + name
+	adapted := b.adapter != nil && b.adapter.targets(b.peftName(module), false)
+	if adapted {
+		b.adapter.adapted[module] = true
+	}
+	w := b.At(name).Param("weight", Init{Std: std}, rows, dim)
+	if adapted {
+		w.LowRank = b.lowRank(module, rows, dim, true)
+		b.frozenTable(w, module)
+	}
+	return &w.Param
 }

@@ -9,7 +9,15 @@ import (
 	"strings"
 	"unsafe"
 
+	"github.com/mltrain/mltrain/internal/autograd"
 	"github.com/mltrain/mltrain/internal/tensor"
+)
+
+// Types that weights are computed with.
+const (
+	f32  = tensor.F32
+	bf16 = tensor.BF16
+	f16  = tensor.F16
 )
 
 // Table is constant data that a model computes with: rotary cosines and sines.
@@ -89,7 +97,7 @@ func (bd *Builder) Load(b tensor.Backend, seed uint64) (*Store, error) {
 		return nil, err
 	}
 	for _, w := range bd.weights {
-		if err := s.place(w, bd.opts.Source, seed); err != nil {
+		if err := s.place(w, bd.sourceOf(w), seed); err != nil {
 			return nil, fmt.Errorf("%s: %w", w.Stored, err)
 		}
 	}
@@ -99,6 +107,9 @@ func (bd *Builder) Load(b tensor.Backend, seed uint64) (*Store, error) {
 				s.Extra = append(s.Extra, name)
 			}
 		}
+	}
+	if err := bd.startDoRA(b); err != nil {
+		return nil, err
 	}
 	for _, t := range bd.tables {
 		buf, err := s.alloc(int64(t.rows*t.cols)*4, tensor.UseTables)
@@ -144,17 +155,12 @@ func (s *Store) place(w *Weight, src Source, seed uint64) error {
 		w.Value = s.Values.Slice(off, off+n).View(w.Shape...)
 		w.Grad = s.Grads.Slice(off, off+n).View(w.Shape...)
 	}
-	var raw []byte
-	dt := tensor.F32
-	if src != nil {
-		var err error
-		if raw, err = src.Bytes(w.Stored); err != nil {
-			return err
-		}
-		dt = w.DType
+	raw, dt, err := read(w, src)
+	if err != nil {
+		return err
 	}
-	keep := dt == tensor.F32 || dt == tensor.BF16 && len(w.Shape) > 1
-	if w.Frozen && keep && src != nil {
+	keep := (dt == tensor.F32 || dt == tensor.BF16 && len(w.Shape) > 1) && !w.Transposed
+	if w.Frozen && keep && raw != nil {
 		if im, ok := s.b.(tensor.Importer); ok {
 			buf, err := im.Import(raw)
 			if err != nil {
@@ -177,26 +183,95 @@ func (s *Store) place(w *Weight, src Source, seed uint64) error {
 		w.Value = tensor.New(buf, 0, to, w.Shape...)
 	}
 	switch {
-	case src == nil:
+	case raw == nil:
 		return s.b.Upload(w.Value, f32Bytes(w.Init.draw(n, w.Name, seed)))
+	case w.Transposed:
+		return s.b.Upload(w.Value, f32Bytes(transpose(widen(raw, dt, n), w.Shape[1], w.Shape[0])))
 	case dt != w.Value.DType:
 		return s.b.Upload(w.Value, f32Bytes(widen(raw, dt, n)))
 	}
 	return s.b.Upload(w.Value, raw)
 }
 
-// Reload replaces the value of a trainable weight by the source's.
-func (s *Store) Reload(w *Weight, src Source) error {
-	dt, name, shape, ok := src.Lookup(w.Stored)
-	if !ok || !slices.Equal(shape, w.Shape) {
-		return fmt.Errorf("found %s %v, needed is %v", name, shape, w.Shape)
+// read returns a weight's bytes in src and their type; nil if src is nil.
+func read(w *Weight, src Source) ([]byte, tensor.DType, error) {
+	if src == nil {
+		return nil, tensor.F32, nil
 	}
-	raw, err := src.Bytes(w.Stored)
+	name, dt := w.Stored, w.DType
+	for _, n := range []string{w.AdapterName, w.baseLayer} {
+		if at, _, _, ok := src.Lookup(n); n != "" && ok {
+			name, dt = n, at
+		}
+	}
+	raw, err := src.Bytes(name)
+	return raw, dt, err
+}
+
+// sourceOf returns where a weight's value comes from: the adapter's files, the checkpoint, or nil for its Init.
+func (bd *Builder) sourceOf(w *Weight) Source {
+	if (w.AdapterName != "" || w.baseLayer != "") && bd.adapter.Source != nil {
+		return bd.adapter.Source
+	}
+	if w.own {
+		return nil
+	}
+	return bd.opts.Source
+}
+
+// startDoRA sets the magnitudes of a new adapter to the lengths of the rows of W + s·B·A.
+func (bd *Builder) startDoRA(b tensor.Backend) error {
+	if bd.adapter == nil || bd.adapter.Source != nil {
+		return nil
+	}
+	for _, l := range bd.adapter.doras {
+		t := autograd.NewTape(b)
+		raw := make([]byte, l.M.Value.Bytes())
+		err := t.RowNorms(l.Base.W, l.Base.Layout, l.LowRank, raw)
+		t.Close()
+		if err == nil {
+			err = b.Upload(l.M.Value, raw)
+		}
+		if err != nil {
+			return fmt.Errorf("%s: %w", l.M.Name, err)
+		}
+	}
+	return nil
+}
+
+func transpose(x []float32, rows, cols int) []float32 {
+	y := make([]float32, len(x))
+	for r := range rows {
+		for c := range cols {
+			y[c*rows+r] = x[r*cols+c]
+		}
+	}
+	return y
+}
+
+// Reload replaces the value of a trainable weight by the source's: a model's, or an adapter's if the weight belongs to one.
+func (s *Store) Reload(w *Weight, src Source) error {
+	stored, want := w.Stored, w.Shape
+	if w.AdapterName != "" {
+		stored = w.AdapterName
+	}
+	if w.Transposed {
+		want = []int{w.Shape[1], w.Shape[0]}
+	}
+	dt, name, shape, ok := src.Lookup(stored)
+	if !ok || !slices.Equal(shape, want) {
+		return fmt.Errorf("found %s %v, needed is %v", name, shape, want)
+	}
+	raw, err := src.Bytes(stored)
 	if err != nil {
 		return err
 	}
-	if dt != tensor.F32 {
-		raw = f32Bytes(widen(raw, dt, elements(shape)))
+	if dt != tensor.F32 || w.Transposed {
+		x := widen(raw, dt, elements(shape))
+		if w.Transposed {
+			x = transpose(x, shape[0], shape[1])
+		}
+		raw = f32Bytes(x)
 	}
 	return s.b.Upload(w.Value, raw)
 }
@@ -220,7 +295,7 @@ func (s *Store) Close() {
 // draw returns n random numbers for the named weight. The normal deviates are those of Box and Muller (1958).
 func (i Init) draw(n int, name string, seed uint64) []float32 {
 	x := make([]float32, n)
-	if i.Std == 0 {
+	if i.Std == 0 && i.Uniform == 0 {
 		for j := range x {
 			x[j] = i.Const
 		}
@@ -231,6 +306,12 @@ func (i Init) draw(n int, name string, seed uint64) []float32 {
 	key := tensor.RNGKey{Seed: seed ^ h.Sum64(), Op: 0x1417}
 	for j := 0; j < n; j += 4 {
 		u := key.Philox(uint64(j / 4))
+		if i.Std == 0 {
+			for p := 0; p < 4 && j+p < n; p++ {
+				x[j+p] = float32(float64(i.Uniform) * (2*(float64(u[p])+0.5)/(1<<32) - 1))
+			}
+			continue
+		}
 		for p := 0; p < 4; p += 2 {
 			r := float64(i.Std) * math.Sqrt(-2*math.Log((float64(u[p])+0.5)/(1<<32)))
 			sin, cos := math.Sincos(2 * math.Pi * float64(u[p+1]) / (1 << 32))
@@ -252,9 +333,13 @@ func f32Bytes(x []float32) []byte {
 	return unsafe.Slice((*byte)(unsafe.Pointer(&x[0])), 4*len(x))
 }
 
-// widen converts bfloat16 or float16 to float32, exactly.
+// widen converts bfloat16 or float16 to float32, exactly; float32 is copied.
 func widen(raw []byte, dt tensor.DType, n int) []float32 {
 	x := make([]float32, n)
+	if dt == tensor.F32 {
+		copy(f32Bytes(x), raw)
+		return x
+	}
 	for i := range x {
 		h := binary.LittleEndian.Uint16(raw[2*i:])
 		if dt == tensor.BF16 {

@@ -18,10 +18,13 @@ type EngineSpec struct {
 	Source     nn.Source // nil: random weights
 	Model      model.Options
 	Frozen     func(name string) bool
-	Seed       uint64
-	Optim      OptimOptions
-	Objective  Objective
-	Recompute  bool
+	Adapter    *nn.Adapter // nil: the model itself is trained
+	// AdapterFiles is where Adapter's saved weights come from, if any; it is the caller's to close, after the engine's use.
+	AdapterFiles *checkpoint.Reader
+	Seed         uint64
+	Optim        OptimOptions
+	Objective    Objective
+	Recompute    bool
 	// Train and Eval bound the micro-batches; a zero Eval means that nothing is evaluated.
 	Train, Eval data.Limits
 }
@@ -89,9 +92,12 @@ func Plan(b tensor.Backend, spec EngineSpec) (autograd.Plan, map[tensor.Use]int6
 
 // assemble makes everything but the tape.
 func assemble(b tensor.Backend, spec EngineSpec) (*Engine, error) {
-	builder := nn.NewBuilder(nn.Options{Source: spec.Source, Frozen: spec.Frozen, Ignore: model.Ignored})
+	builder := nn.NewBuilder(nn.Options{Source: spec.Source, Frozen: spec.Frozen, Ignore: model.Ignored, Adapter: spec.Adapter})
 	m, err := model.New(spec.ConfigJSON, builder, spec.Model)
 	if err != nil {
+		return nil, err
+	}
+	if err := nn.CheckTied(m.Head().W, m.Info().TiedHead); err != nil {
 		return nil, err
 	}
 	e := &Engine{Backend: b, Model: m, spec: spec}

@@ -48,15 +48,17 @@ type best struct {
 // run is a Job in progress.
 type run struct {
 	Job
-	ctx      context.Context
-	cfg      *config.Resolved
-	report   Reporter
-	e        *Engine
-	source   *checkpoint.Reader
-	modelDir string
-	schedule Schedule
-	metrics  *metricsLog
-	batch    data.Batch
+	ctx    context.Context
+	cfg    *config.Resolved
+	report Reporter
+	e      *Engine
+	source *checkpoint.Reader
+	// adapterFiles is where an adapter that training goes on from comes from, or nil.
+	adapterFiles *checkpoint.Reader
+	modelDir     string
+	schedule     Schedule
+	metrics      *metricsLog
+	batch        data.Batch
 
 	total, evalEvery, loggingSteps int
 
@@ -83,7 +85,7 @@ func Run(ctx context.Context, job Job) (*Result, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := checkpoint.GuardOutput(cfg.OutputDir, resumeFrom != "" || cfg.ResumeFromCheckpoint.On, cfg.OverwriteOutputDir); err != nil {
+	if err := GuardOutput(cfg); err != nil {
 		return nil, err
 	}
 	planned, err := r.build(resumeFrom)
@@ -105,7 +107,15 @@ func Run(ctx context.Context, job Job) (*Result, error) {
 		return nil, err
 	}
 	r.report.Begin(r.summary(planned))
+	if r.e.spec.Adapter != nil {
+		r.report.Note(TrainableReport(r.e.Store))
+	}
 	return r.train(planned)
+}
+
+// GuardOutput checks that the run may write to its output directory, before any work is done.
+func GuardOutput(cfg *config.Config) error {
+	return checkpoint.GuardOutput(cfg.OutputDir, cfg.ResumeFromCheckpoint.On, cfg.OverwriteOutputDir)
 }
 
 // findCheckpoint returns the checkpoint to resume from, or "" to start afresh.
@@ -141,9 +151,9 @@ func (r *run) build(resumeFrom string) (map[tensor.Use]int64, error) {
 	}
 	e, planned, err := NewEngine(r.Backend, spec)
 	if err != nil {
-		return nil, errors.Join(err, reader.Close())
+		return nil, errors.Join(err, reader.Close(), closeReader(spec.AdapterFiles))
 	}
-	r.e = e
+	r.e, r.adapterFiles = e, spec.AdapterFiles
 	return planned, nil
 }
 
@@ -156,12 +166,16 @@ func SpecFor(res *config.Resolved, modelDir, resumeFrom string) (EngineSpec, *ch
 		return EngineSpec{}, nil, err
 	}
 	weights := modelDir
-	if resumeFrom != "" {
+	if resumeFrom != "" && !cfg.UsePeft {
 		weights = resumeFrom
 	}
 	reader, err := checkpoint.Open(weights)
 	if err != nil {
 		return EngineSpec{}, nil, err
+	}
+	adapter, adapterFiles, err := adapterOf(cfg, resumeFrom)
+	if err != nil {
+		return EngineSpec{}, nil, errors.Join(err, reader.Close())
 	}
 	var dropout model.Dropout
 	for _, d := range []struct {
@@ -178,8 +192,9 @@ func SpecFor(res *config.Resolved, modelDir, resumeFrom string) (EngineSpec, *ch
 		Source:     Source{reader},
 		Model:      model.Options{Positions: cfg.MaxLength, Dropout: dropout},
 		Frozen:     freezer(cfg.Freeze, cfg.Unfreeze),
-		Seed:       uint64(cfg.Seed),
-		Recompute:  cfg.GradientCheckpointing.Or(false),
+		Adapter:    adapter, AdapterFiles: adapterFiles,
+		Seed:      uint64(cfg.Seed),
+		Recompute: cfg.GradientCheckpointing.Or(false),
 		Optim: OptimOptions{
 			Name: cfg.Optim, Beta1: cfg.AdamBeta1, Beta2: cfg.AdamBeta2, Eps: cfg.AdamEpsilon, Momentum: cfg.Momentum,
 			Nesterov: cfg.Nesterov, WeightDecay: cfg.WeightDecay, MaxGradNorm: cfg.MaxGradNorm,
@@ -324,8 +339,8 @@ func (r *run) close() {
 			r.report.Warn(fmt.Sprintf("%s: %v", MetricsFile, err))
 		}
 	}
-	if r.source != nil {
-		if err := r.source.Close(); err != nil {
+	for _, f := range []*checkpoint.Reader{r.source, r.adapterFiles} {
+		if err := closeReader(f); err != nil {
 			r.report.Warn(err.Error())
 		}
 	}
@@ -554,7 +569,11 @@ func bestName(cfg *config.Config) string {
 
 // loadWeights replaces the trainable parameters by those of a checkpoint of this run.
 func (r *run) loadWeights(dir string) error {
-	reader, err := checkpoint.Open(dir)
+	open := checkpoint.Open
+	if r.e.spec.Adapter != nil {
+		open = checkpoint.OpenAdapter
+	}
+	reader, err := open(dir)
 	if err != nil {
 		return err
 	}

@@ -85,7 +85,7 @@ func narrow(b []byte, dt tensor.DType) []byte {
 // exactInModel tells whether the saved model holds the trainable parameters without rounding.
 func exactInModel(s *nn.Store) bool {
 	for _, w := range s.Trainable {
-		if w.DType != tensor.F32 {
+		if w.DType != tensor.F32 && w.AdapterName == "" {
 			return false
 		}
 	}
@@ -190,6 +190,9 @@ func (r *run) save() error {
 }
 
 func (r *run) saveModel(dir string) error {
+	if r.e.spec.Adapter != nil {
+		return saveAdapter(dir, r.e, &r.cfg.Config, r.modelDir)
+	}
 	return checkpoint.SaveModel(dir, r.modelDir, modelTensors(r.e, r.source), nil, 0)
 }
 
