@@ -49,6 +49,10 @@ Results go to stdout, progress and logs to stderr. Exit codes: 0 done, 1 failed,
 	})
 	root.SetFlagErrorFunc(flagError)
 	root.AddCommand(
+		newSFTCommand(app),
+		newGenerateCommand(app),
+		newEvalCommand(app),
+		newTokenizeCommand(app),
 		newConfigCommand(app),
 		newVersionCommand(app),
 		newDocsCommand(app),

@@ -1,0 +1,119 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/spf13/cobra"
+
+	"github.com/mltrain/mltrain/internal/config"
+	"github.com/mltrain/mltrain/internal/train"
+)
+
+// SFTOptions are the flags of sft.
+type SFTOptions struct{ TrainFlags }
+
+func newSFTCommand(app *App) *cobra.Command {
+	o := &SFTOptions{}
+	cmd := &cobra.Command{
+		Use:   "sft",
+		Short: "Fine-tune a model on text, chats or prompts with completions",
+		Long: `Supervised fine-tuning: train a model to continue text, to answer in chats, or to
+complete prompts. Rows are recognised by their keys: text, messages,
+conversations, instruction/input/output, prompt/completion.
+
+The output directory holds the fine-tuned model in Hugging Face's layout, with
+metrics.jsonl, run.yaml and the run's checkpoints. Ctrl-C saves a checkpoint and
+stops; --resume goes on from there, with the same result to the bit.`,
+		Example: `  mltrain sft -c configs/sft-tiny.yaml
+  mltrain sft --model ./SmolLM2-135M --data chats.jsonl --output runs/chat --set learning_rate=2e-5
+  mltrain sft -c run.yaml --resume`,
+		Args: noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			r, err := o.Load("sft")
+			if err != nil {
+				return err
+			}
+			return runTraining(cmd.Context(), app, &o.TrainFlags, r)
+		},
+	}
+	o.Register(cmd)
+	return cmd
+}
+
+// runTraining runs a supervised training command from its resolved config.
+func runTraining(ctx context.Context, app *App, flags *TrainFlags, r *config.Resolved) error {
+	if err := errors.Join(config.Unsupported(r), r.RequireRun()); err != nil {
+		return err
+	}
+	stop, err := startProfiles(flags.Profile)
+	if err != nil {
+		return err
+	}
+	err = trainSupervised(ctx, app, flags, r)
+	return errors.Join(err, stop())
+}
+
+func trainSupervised(ctx context.Context, app *App, flags *TrainFlags, r *config.Resolved) error {
+	cfg := &r.Config
+	backend, err := newBackend(cfg.Device)
+	if err != nil {
+		return err
+	}
+	if err := train.GuardOutput(cfg); err != nil {
+		return err
+	}
+	info, err := train.Describe(cfg.ModelNameOrPath)
+	if err != nil {
+		return err
+	}
+	warning, err := train.CheckLength(info, cfg.MaxLength)
+	if err != nil {
+		return err
+	}
+	report := newTrainReport(app)
+	if warning != "" {
+		report.Warn(warning)
+	}
+	d, err := train.OpenData(ctx, r, cfg.ModelNameOrPath, info, cacheDir(), nil)
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	report.data(d)
+	job := train.Job{
+		Config: r, Backend: backend, ModelDir: cfg.ModelNameOrPath, Train: d.Train, Report: report, Fingerprint: d.Fingerprint,
+		Objective: train.SFT{LabelSmoothing: float32(cfg.LabelSmoothingFactor)},
+	}
+	if d.Eval != nil {
+		job.Eval = d.Eval
+	}
+	res, err := train.Run(ctx, job)
+	report.close()
+	if errors.Is(err, train.ErrInterrupted) {
+		return &ExitError{Code: exitInterrupted, Err: err}
+	}
+	if err != nil {
+		return err
+	}
+	if flags.JSON {
+		return app.PrintJSON(res)
+	}
+	_, err = fmt.Fprintf(app.Out, "%s\n", cfg.OutputDir)
+	return err
+}
+
+// cacheDir is where tokenised rows are kept between runs: MLTRAIN_CACHE, or mltrain in the user's cache directory.
+func cacheDir() string {
+	if dir := os.Getenv("MLTRAIN_CACHE"); dir != "" {
+		return dir
+	}
+	dir, err := os.UserCacheDir()
+	if err != nil {
+		return ""
+	}
+	return filepath.Join(dir, "mltrain")
+}

@@ -1,0 +1,119 @@
+package main
+
+import (
+	"bufio"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"github.com/mltrain/mltrain/internal/tokenizer"
+)
+
+// TokenizeOptions are the flags of tokenize.
+type TokenizeOptions struct {
+	Model, Text, JSONL string
+	NoSpecial, JSON    bool
+	textGiven          bool
+}
+
+func newTokenizeCommand(app *App) *cobra.Command {
+	o := &TokenizeOptions{}
+	cmd := &cobra.Command{
+		Use:   "tokenize",
+		Short: "Show the tokens of texts",
+		Long: `Tokenise a text, or the "text" of each row of a JSONL file, and print a JSON object
+with ids and tokens per text, one a line. The directory needs only tokenizer files.`,
+		Example: `  mltrain tokenize --model ./SmolLM2-135M --text "Hello, world"
+  mltrain tokenize --model ./SmolLM2-135M --jsonl rows.jsonl --no-special-tokens`,
+		Args: noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			o.textGiven = cmd.Flags().Changed("text")
+			return runTokenize(app, o)
+		},
+	}
+	f := cmd.Flags()
+	f.StringVar(&o.Model, "model", "", "directory with tokenizer files")
+	f.StringVar(&o.Text, "text", "", "text to tokenise")
+	f.StringVar(&o.JSONL, "jsonl", "", "file with one {\"text\": …} a line")
+	f.BoolVar(&o.NoSpecial, "no-special-tokens", false, "do not add the tokenizer's special tokens")
+	f.BoolVar(&o.JSON, "json", false, "print JSON; it always is")
+	return cmd
+}
+
+// tokenized is a line of tokenize.
+type tokenized struct {
+	IDs    []int32  `json:"ids"`
+	Tokens []string `json:"tokens"`
+}
+
+func runTokenize(app *App, o *TokenizeOptions) error {
+	switch {
+	case o.Model == "":
+		return usageErrorf("--model is not given")
+	case o.textGiven == (o.JSONL != ""):
+		return usageErrorf("give either --text or --jsonl")
+	}
+	tok, err := tokenizer.Load(o.Model)
+	if err != nil {
+		return err
+	}
+	out := bufio.NewWriterSize(app.Out, 1<<16)
+	enc := json.NewEncoder(out)
+	enc.SetEscapeHTML(false)
+	one := func(text string) error {
+		e, err := tok.Encode(text, tokenizer.EncodeOptions{AddSpecialTokens: !o.NoSpecial})
+		if err != nil {
+			return err
+		}
+		line := tokenized{IDs: append([]int32{}, e.IDs...), Tokens: make([]string, len(e.IDs))}
+		for i, id := range e.IDs {
+			line.Tokens[i], _ = tok.IDToToken(id)
+		}
+		return enc.Encode(line)
+	}
+	if o.JSONL == "" {
+		err = one(o.Text)
+	} else {
+		err = eachText(o.JSONL, one)
+	}
+	if err != nil {
+		return err
+	}
+	return out.Flush()
+}
+
+// eachText calls fn with the text of every row of a JSONL file.
+func eachText(path string, fn func(text string) error) error {
+	f, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	r := bufio.NewReaderSize(f, 1<<16)
+	for line := 1; ; line++ {
+		raw, err := r.ReadBytes('\n')
+		if err != nil && err != io.EOF {
+			return err
+		}
+		if len(raw) > 1 || len(raw) == 1 && raw[0] != '\n' {
+			var row struct {
+				Text *string `json:"text"`
+			}
+			if err := json.Unmarshal(raw, &row); err != nil {
+				return fmt.Errorf("%s:%d: %w", path, line, err)
+			}
+			if row.Text == nil {
+				return fmt.Errorf("%s:%d: the key text is missing; a row is {\"text\": …}", path, line)
+			}
+			if err := fn(*row.Text); err != nil {
+				return fmt.Errorf("%s:%d: %w", path, line, err)
+			}
+		}
+		if err == io.EOF {
+			return nil
+		}
+	}
+}

@@ -1,0 +1,142 @@
+package main
+
+import (
+	"fmt"
+	"log/slog"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/mltrain/mltrain/internal/checkpoint"
+	"github.com/mltrain/mltrain/internal/data"
+	"github.com/mltrain/mltrain/internal/plan"
+	"github.com/mltrain/mltrain/internal/train"
+	"github.com/mltrain/mltrain/internal/ui"
+)
+
+// trainReport shows a training run to the user. It implements train.Reporter.
+type trainReport struct {
+	app      *App
+	log      *slog.Logger
+	progress *ui.Progress
+	last     ui.StepInfo
+	began    time.Time
+}
+
+func newTrainReport(app *App) *trainReport { return &trainReport{app: app, log: app.Log} }
+
+// data shows what the data are.
+func (t *trainReport) data(d *train.Data) {
+	for _, w := range d.Warnings {
+		t.Warn(w)
+	}
+	t.ledger("training data", d.TrainLedger)
+	t.ledger("evaluation data", d.EvalLedger)
+	limits := d.Train.Limits()
+	t.log.Info("batches", "micro_batches", d.Train.MicroBatches(0), "max_tokens", limits.Tokens)
+}
+
+func (t *trainReport) ledger(what string, l *data.Ledger) {
+	if l == nil || t.app.Quiet {
+		return
+	}
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s\n", what)
+	if err := l.Write(&b); err == nil {
+		fmt.Fprint(t.app.Err, b.String())
+	}
+}
+
+// Begin shows the run on one screen.
+func (t *trainReport) Begin(s train.Summary) {
+	t.began = time.Now()
+	if !t.app.Quiet {
+		var b strings.Builder
+		row := func(name, format string, args ...any) {
+			fmt.Fprintf(&b, "%-12s "+format+"\n", append([]any{name}, args...)...)
+		}
+		row("model", "%s (%s)", s.Model, s.ModelType)
+		row("parameters", "trainable params: %d || all params: %d || trainable%%: %.4f", s.Trainable, s.Parameters, 100*float64(s.Trainable)/float64(s.Parameters))
+		row("batch", "%d rows × %d accumulated, up to %d tokens a row", s.MicroBatch, s.Accumulation, s.MaxLength)
+		row("steps", "%d (%d an epoch, %.2f epochs)", s.TotalSteps, s.StepsPerEpoch, s.Epochs)
+		row("device", "%s", s.Device)
+		row("memory", "%s planned", plan.FormatBytes(total(s.Planned)))
+		row("output", "%s", s.Output)
+		fmt.Fprint(t.app.Err, b.String())
+	}
+	t.progress, t.log = t.app.NewProgress(s.TotalSteps)
+}
+
+func total[K comparable](m map[K]int64) (n int64) {
+	for _, v := range m {
+		n += v
+	}
+	return n
+}
+
+// Step moves the bar.
+func (t *trainReport) Step(s train.StepInfo) {
+	t.last = ui.StepInfo{Step: s.Step, Loss: s.Loss, LearningRate: s.LearningRate, GradNorm: s.GradNorm, TokensPerSecond: s.TokensPerSecond}
+	t.progress.Step(t.last)
+}
+
+// Log prints a line of metrics where there is no bar; evaluations are printed always.
+func (t *trainReport) Log(e checkpoint.LogEntry) {
+	if _, isEval := e["eval_loss"]; !isEval {
+		info := t.last
+		if v, ok := e["loss"].(float64); ok {
+			info.Loss = v
+		}
+		if v, ok := e["tokens_per_second"].(float64); ok {
+			info.TokensPerSecond = v
+		}
+		t.progress.Log(info)
+		return
+	}
+	args := []any{"step", e["step"]}
+	for _, k := range slices.Sorted(maps.Keys(e)) {
+		if strings.HasPrefix(k, "eval_") && !strings.HasSuffix(k, "_runtime") && !strings.HasSuffix(k, "per_second") {
+			if v, ok := e[k].(float64); ok {
+				args = append(args, k, fmt.Sprintf("%.4f", v))
+			}
+		}
+	}
+	t.log.Info("evaluation", args...)
+}
+
+// EvalProgress does nothing: evaluations during training are short.
+func (t *trainReport) EvalProgress(int, int) {}
+
+// Saved tells of a checkpoint.
+func (t *trainReport) Saved(path string) { t.log.Info("saved " + path) }
+
+// Note tells something good to know.
+func (t *trainReport) Note(message string) { t.log.Info(message) }
+
+// Warn tells something that may be wrong.
+func (t *trainReport) Warn(message string) { t.log.Warn(message) }
+
+// End sums the run up.
+func (t *trainReport) End(r *train.Result) {
+	t.close()
+	if t.app.Quiet {
+		return
+	}
+	fmt.Fprintf(t.app.Err, "done: %d steps, %d tokens in %s (%.0f tokens/s), train loss %.4f", r.Steps, r.Tokens,
+		time.Duration(r.Seconds*float64(time.Second)).Round(100*time.Millisecond), r.TokensPerS, r.TrainLoss)
+	if v, ok := r.Final["eval_loss"]; ok {
+		fmt.Fprintf(t.app.Err, ", eval loss %.4f", v)
+	}
+	if r.BestStep > 0 {
+		fmt.Fprintf(t.app.Err, " (best %.4f at step %d)", r.BestMetric, r.BestStep)
+	}
+	fmt.Fprintf(t.app.Err, "\nmemory: %s allocated, %s planned\nnext:   mltrain generate --model %s --prompt \"…\"\n",
+		plan.FormatBytes(total(r.Allocated)), plan.FormatBytes(total(r.Planned)), r.Output)
+}
+
+func (t *trainReport) close() {
+	if t.progress != nil {
+		t.progress.Finish()
+	}
+}
