@@ -188,10 +188,13 @@ func (a *attn) mask(l *lanes, s []float32, j0, n int) {
 }
 
 // dropMask fills m [n, padded] with the factors of dropout for keys j0 to j0+n.
-func (a *attn) dropMask(l *lanes, m []float32, j0, n int) {
+func (a *attn) dropMask(l *lanes, m []float32, j0, n int, tmp []float32) {
 	for r := range l.n {
 		first := uint64(a.stat(l, r))*uint64(a.MaxK) + uint64(j0)
-		keep(a.Key, first, a.threshold, a.keepScale, m[r:], n, l.padded)
+		a.b.v.Keep(tmp[:n], a.Key, first, a.threshold, a.keepScale)
+		for j, k := range tmp[:n] {
+			m[j*l.padded+r] = k
+		}
 	}
 	for r := l.n; r < l.padded; r++ {
 		for j := range n {
@@ -266,7 +269,7 @@ func (a *attn) forward(l *lanes, of floats, lse []float32) {
 		v.SoftmaxTile(s, keys, n, m, sum, alpha)
 		if a.Dropout > 0 {
 			drop := sc.floats(5, keyTile*n)
-			a.dropMask(l, drop, j, keys)
+			a.dropMask(l, drop, j, keys, sc.floats(6, keyTile))
 			v.Mul(s[:keys*n], s[:keys*n], drop)
 		}
 		if j > l.lo {

@@ -171,7 +171,7 @@ func (g *gradients) block(task int) {
 		pd := p
 		if g.Dropout > 0 {
 			drop := sc.floats(6, 2*keyTile*n)
-			g.dropMask(&l, drop, j, keys)
+			g.dropMask(&l, drop, j, keys, sc.floats(5, keyTile))
 			pd = drop[keyTile*n:]
 			v.Mul(pd[:keys*n], p, drop)
 			v.Mul(dp[:keys*n], dp, drop)

@@ -2,23 +2,6 @@ package cpu
 
 import "github.com/mltrain/mltrain/internal/tensor"
 
-// keep fills y, n elements stride apart, with what elements of the stream from index first on are multiplied by: scale
-// where key keeps them and 0 where it drops them.
-func keep(key tensor.RNGKey, first uint64, threshold uint32, scale float32, y []float32, n, stride int) {
-	for i := 0; i < n; {
-		at := first + uint64(i)
-		words := key.Philox(at / 4)
-		for w := int(at % 4); w < 4 && i < n; w++ {
-			k := scale
-			if words[w] < threshold {
-				k = 0
-			}
-			y[i*stride] = k
-			i++
-		}
-	}
-}
-
 // Dropout computes y = x/(1−p) where key keeps an element and 0 elsewhere (+= if acc); y may be x.
 func (b *Backend) Dropout(y, x tensor.Tensor, p float32, key tensor.RNGKey, acc bool) error {
 	c := call{kernel: "dropout"}
@@ -34,7 +17,7 @@ func (b *Backend) Dropout(y, x tensor.Tensor, p float32, key tensor.RNGKey, acc 
 		defer b.giveBack(s)
 		t, m := s.floats(0, piece), s.floats(1, piece)
 		pieces(lo, hi, func(lo, n int) {
-			keep(key, uint64(lo), threshold, scale, m, n, 1)
+			b.v.Keep(m[:n], key, uint64(lo), threshold, scale)
 			b.v.Mul(m[:n], m[:n], xf.read(b.v, lo, n, t))
 			yf.store(b.v, lo, m[:n], acc, t)
 		})

@@ -1,6 +1,10 @@
 package vec
 
-import "math"
+import (
+	"math"
+
+	"github.com/mltrain/mltrain/internal/tensor"
+)
 
 // Reductions run in eight independent chains, for speed and for accuracy.
 
@@ -273,6 +277,20 @@ func scoreGradTile(d, p []float32, rows, n int, delta []float32) {
 		row, pr := d[j*n:j*n+n], p[j*n:j*n+n]
 		for i := range row {
 			row[i] = pr[i] * (row[i] - delta[i])
+		}
+	}
+}
+
+func keep(y []float32, key tensor.RNGKey, first uint64, threshold uint32, scale float32) {
+	for i := 0; i < len(y); {
+		at := first + uint64(i)
+		words := key.Philox(at / 4)
+		for w := int(at % 4); w < 4 && i < len(y); w++ {
+			y[i] = scale
+			if words[w] < threshold {
+				y[i] = 0
+			}
+			i++
 		}
 	}
 }

@@ -6,6 +6,10 @@
 // instruction sets may differ in the last bits.
 package vec
 
+import "github.com/mltrain/mltrain/internal/tensor"
+
+//go:generate go -C _generate run . -out ..
+
 // Level is an instruction set.
 type Level uint8
 
@@ -72,6 +76,10 @@ type Ops struct {
 	// ScoreGradTile computes d = p·(d−delta) for d, p [rows,n] and delta [n].
 	ScoreGradTile func(d, p []float32, rows, n int, delta []float32)
 
+	// Keep computes dropout's factors for elements first, first+1, … of key's stream: 0 where the word is below
+	// threshold, else scale.
+	Keep func(y []float32, key tensor.RNGKey, first uint64, threshold uint32, scale float32)
+
 	AdamW func(w, m, v, g []float32, p AdamArgs) // an Adam or AdamW step
 
 	FromBF16 func(y []float32, x []uint16) // y = x
@@ -104,7 +112,7 @@ func portable() *Ops {
 		SwiGLU: swiGLU, SwiGLUBwd: swiGLUBwd,
 		Norm: norm, NormDots: normDots, NormBwd: normBwd, NormBwdW: normBwdW,
 		Rotate: rotate, Tile: tile,
-		SoftmaxTile: softmaxTile, ExpTile: expTile, ScoreGradTile: scoreGradTile, AdamW: adamW,
+		SoftmaxTile: softmaxTile, ExpTile: expTile, ScoreGradTile: scoreGradTile, Keep: keep, AdamW: adamW,
 		FromBF16: fromBF16, ToBF16: toBF16,
 	}
 }

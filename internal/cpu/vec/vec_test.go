@@ -1,0 +1,323 @@
+package vec
+
+import (
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"testing"
+
+	"github.com/mltrain/mltrain/internal/tensor"
+)
+
+// levels are the instruction sets of this machine.
+func levels() []*Ops {
+	var l []*Ops
+	for level := LevelPortable; level <= Best(LevelAVX512).Level; level++ {
+		l = append(l, Best(level))
+	}
+	return l
+}
+
+// each runs f for every instruction set and lengths with all tails.
+func each(t *testing.T, f func(t *testing.T, o *Ops, n int, rng *rand.Rand)) {
+	for _, o := range levels() {
+		for n := range 140 {
+			t.Run(fmt.Sprintf("%v/%d", o.Level, n), func(t *testing.T) {
+				f(t, o, n, rand.New(rand.NewPCG(uint64(n), 1)))
+			})
+		}
+	}
+}
+
+func random(t *testing.T, rng *rand.Rand, n int) []float32 {
+	x := guarded(t, n)
+	for i := range x {
+		x[i] = float32(rng.NormFloat64())
+	}
+	return x
+}
+
+func near(t *testing.T, what string, got, want, tol float64) {
+	t.Helper()
+	if !(math.Abs(got-want) <= tol*(1+math.Abs(want))) && got != want && (got == got || want == want) {
+		t.Errorf("%s is %v, want %v", what, got, want)
+	}
+}
+
+func TestReductions(t *testing.T) {
+	each(t, func(t *testing.T, o *Ops, n int, rng *rand.Rand) {
+		x, y, w := random(t, rng, n), random(t, rng, n), random(t, rng, n)
+		var dot, sum, sq, dev, s1, s2 float64
+		top := math.Inf(-1)
+		for i, v := range x {
+			a, b, c := float64(v), float64(y[i]), float64(w[i])
+			dot += a * b
+			sum += a
+			sq += a * a
+			dev += (a - 0.5) * (a - 0.5)
+			top = math.Max(top, a)
+			s1 += a * c
+			s2 += a * c * (b - 0.5) * 2
+		}
+		tol := 1e-6 * float64(n+1)
+		near(t, "dot", float64(o.Dot(x, y)), dot, tol)
+		near(t, "sum", float64(o.Sum(x)), sum, tol)
+		near(t, "sumsq", float64(o.SumSq(x)), sq, tol)
+		near(t, "sumsqdev", float64(o.SumSqDev(x, 0.5)), dev, tol)
+		near(t, "max", float64(o.Max(x)), top, 0)
+		g1, g2 := o.NormDots(x, y, w, 0.5, 2)
+		near(t, "norm dots 1", float64(g1), s1, tol)
+		near(t, "norm dots 2", float64(g2), s2, tol)
+		e, want := guarded(t, n), 0.0
+		got := o.ExpSum(e, x, 1)
+		for i, v := range x {
+			want += math.Exp(float64(v) - 1)
+			near(t, "exp", float64(e[i]), math.Exp(float64(v-1)), 3e-7)
+		}
+		near(t, "expsum", float64(got), want, tol)
+		for i := range x {
+			x[i] = -1 - float32(i)
+		}
+		if n > 0 {
+			near(t, "max of negative numbers", float64(o.Max(x)), -1, 0)
+		}
+	})
+}
+
+// special are the arguments where functions change branch or fail.
+func special() []float32 {
+	inf, nan := float32(math.Inf(1)), float32(math.NaN())
+	x := []float32{0, inf, -inf, nan, 1e-30, -1e-30, 1e-8, 88.7, 88.73, 89.5, -87.3, -87.4, -100, -103.9, -104.1, 1e30, -1e30,
+		math.MaxFloat32, 0.65, 0.6499, -0.65, 1, -1, 0.99, 1.01, 4, 4.1, -4.1}
+	for v := float32(-12); v < 12; v += 0.037 {
+		x = append(x, v)
+	}
+	return x
+}
+
+func TestFunctions(t *testing.T) {
+	for _, o := range levels() {
+		for name, c := range map[string]struct {
+			f       func(y, x []float32, k float32)
+			want    func(x float64) float64
+			tol     float64
+			largest float32 // beyond which the float32 formula overflows
+		}{
+			"silu":     {o.SiLU, func(x float64) float64 { return x / (1 + math.Exp(-x)) }, 3e-7, math.MaxFloat32},
+			"gelu":     {o.GELU, func(x float64) float64 { return 0.5 * x * math.Erfc(-x/math.Sqrt2) }, 6e-7, math.MaxFloat32},
+			"gelutanh": {o.GELUTanh, func(x float64) float64 { return x / (1 + math.Exp(-2*math.Sqrt(2/math.Pi)*(x+0.044715*x*x*x))) }, 6e-7, 1e10},
+			"relu":     {o.ReLU, func(x float64) float64 { return math.Max(x, 0) }, 0, float32(math.Inf(1))},
+			"tanh":     {o.Tanh, math.Tanh, 2e-7, float32(math.Inf(1))},
+			"sigmoid":  {o.Sigmoid, func(x float64) float64 { return 1 / (1 + math.Exp(-x)) }, 2e-7, float32(math.Inf(1))},
+			"softcap":  {o.Softcap, func(x float64) float64 { return 3 * math.Tanh(x/3) }, 4e-7, float32(math.Inf(1))},
+		} {
+			x := special()
+			y := make([]float32, len(x))
+			c.f(y, x, 3)
+			for i, v := range x {
+				if v > c.largest || v < -c.largest {
+					continue
+				}
+				near(t, fmt.Sprintf("%v: %s(%v)", o.Level, name, v), float64(y[i]), c.want(float64(v)), c.tol)
+			}
+		}
+	}
+}
+
+// Small numbers keep their relative accuracy.
+func TestSmallTanh(t *testing.T) {
+	for _, o := range levels() {
+		x := []float32{1e-6, -3e-4, 0.01, 0.3}
+		y := make([]float32, len(x))
+		o.Tanh(y, x, 0)
+		for i, v := range x {
+			if want := math.Tanh(float64(v)); math.Abs(float64(y[i])-want) > 2e-7*math.Abs(want) {
+				t.Errorf("%v: tanh(%v) = %v, want %v", o.Level, v, y[i], want)
+			}
+		}
+	}
+}
+
+func TestExp(t *testing.T) {
+	for _, o := range levels() {
+		x := special()
+		y := make([]float32, len(x))
+		o.ExpSum(y, x, 0)
+		for i, v := range x {
+			want, got := math.Exp(float64(v)), float64(y[i])
+			switch {
+			case v != v:
+				if got == got {
+					t.Errorf("%v: exp(NaN) = %v", o.Level, got)
+				}
+			case float64(float32(want)) != got && !(math.Abs(got-want) <= 2.5e-7*want+2e-45):
+				t.Errorf("%v: exp(%v) = %v, want %v", o.Level, v, got, want)
+			}
+		}
+	}
+}
+
+// What has no simple formula, and derivatives, which the conformance suite tests against float64, is compared with the
+// portable loops.
+func TestAgainstPortable(t *testing.T) {
+	p := portable()
+	each(t, func(t *testing.T, o *Ops, n int, _ *rand.Rand) {
+		in := func(i int) []float32 { return random(t, rand.New(rand.NewPCG(uint64(n), uint64(i))), n) }
+		type result = [][]float32
+		for name, f := range map[string]func(o *Ops) result{
+			"add":      func(o *Ops) result { y := in(0); o.Add(y, in(1), in(2)); return result{y} },
+			"sub":      func(o *Ops) result { y := in(0); o.Sub(y, in(1), in(2)); return result{y} },
+			"mul":      func(o *Ops) result { y := in(0); o.Mul(y, in(1), in(2)); return result{y} },
+			"muladd":   func(o *Ops) result { y := in(0); o.MulAdd(y, in(1), in(2)); return result{y} },
+			"scale":    func(o *Ops) result { y := in(0); o.Scale(y, in(1), 1.7); return result{y} },
+			"axpy":     func(o *Ops) result { y := in(0); o.Axpy(y, in(1), 1.7); return result{y} },
+			"addconst": func(o *Ops) result { y := in(0); o.AddConst(y, in(1), 1.7); return result{y} },
+			"swiglu":   func(o *Ops) result { y := in(0); o.SwiGLU(y, in(1), in(2)); return result{y} },
+			"swiglu bwd in place": func(o *Ops) result {
+				gate, up := in(1), in(2)
+				o.SwiGLUBwd(gate, up, in(3), gate, up)
+				return result{gate, up}
+			},
+			"norm":     func(o *Ops) result { y := in(0); o.Norm(y, in(1), in(2), 0.3, 1.5); return result{y} },
+			"norm bwd": func(o *Ops) result { y := in(0); o.NormBwd(y, y, in(2), in(3), 0.3, 1.5, 0.1, -0.2); return result{y} },
+			"norm dw":  func(o *Ops) result { y := in(0); o.NormBwdW(y, in(1), in(2), 0.3, 1.5); return result{y} },
+			"rotate": func(o *Ops) result {
+				x1, x2 := in(1), in(2)
+				o.Rotate(x1, x2, x1, x2, in(3), in(4), -1)
+				return result{x1, x2}
+			},
+			"adamw": func(o *Ops) result {
+				w, m, v := in(0), in(1), in(2)
+				for i := range v {
+					v[i] *= v[i]
+				}
+				o.AdamW(w, m, v, in(3), AdamArgs{0.5, 0.01, 0.02, 0.9, 0.1, 0.99, 0.01, 0.1, 0.7, 1e-8})
+				return result{w, m, v}
+			},
+			"silu bwd":     func(o *Ops) result { y := in(0); o.SiLUBwd(y, y, in(1), 0); return result{y} },
+			"gelu bwd":     func(o *Ops) result { y := in(0); o.GELUBwd(y, y, in(1), 0); return result{y} },
+			"gelutanh bwd": func(o *Ops) result { y := in(0); o.GELUTanhBwd(y, y, in(1), 0); return result{y} },
+			"relu bwd":     func(o *Ops) result { y := in(0); o.ReLUBwd(y, y, in(1), 0); return result{y} },
+			"tanh bwd":     func(o *Ops) result { y := in(0); o.TanhBwd(y, y, in(1), 0); return result{y} },
+			"sigmoid bwd":  func(o *Ops) result { y := in(0); o.SigmoidBwd(y, y, in(1), 0); return result{y} },
+			"softcap bwd":  func(o *Ops) result { y := in(0); o.SoftcapBwd(y, y, in(1), 2); return result{y} },
+		} {
+			got, want := f(o), f(p)
+			for i := range want {
+				for j := range want[i] {
+					near(t, fmt.Sprintf("%s: %d.%d", name, i, j), float64(got[i][j]), float64(want[i][j]), 2e-6)
+				}
+			}
+		}
+	})
+}
+
+func TestTiles(t *testing.T) {
+	inf := float32(math.Inf(-1))
+	p := portable()
+	for _, o := range levels() {
+		for _, n := range []int{16, 32, 48, 64} {
+			for _, rows := range []int{1, 2, 5, 8, 13, 64} {
+				t.Run(fmt.Sprintf("%v/%dx%d", o.Level, rows, n), func(t *testing.T) {
+					rng := rand.New(rand.NewPCG(uint64(n), uint64(rows)))
+					s, m, l, alpha := random(t, rng, rows*n), random(t, rng, n), random(t, rng, n), random(t, rng, n)
+					m[3], m[5] = inf, inf
+					for j := range rows {
+						s[j*n+3], s[j*n+4] = inf, inf
+					}
+					clone := func(x []float32) []float32 { return append([]float32(nil), x...) }
+					check := func(what string, x, y []float32) {
+						t.Helper()
+						for i := range y {
+							near(t, fmt.Sprintf("%s element %d", what, i), float64(x[i]), float64(y[i]), 4e-6)
+						}
+					}
+					s2, m2, l2, alpha2 := clone(s), clone(m), clone(l), clone(alpha)
+					o.SoftmaxTile(s, rows, n, m, l, alpha)
+					p.SoftmaxTile(s2, rows, n, m2, l2, alpha2)
+					check("s", s, s2)
+					check("m", m, m2)
+					check("l", l, l2)
+					check("alpha", alpha, alpha2)
+					d := random(t, rng, rows*n)
+					d2 := clone(d)
+					o.ScoreGradTile(d, s2, rows, n, l2)
+					p.ScoreGradTile(d2, s2, rows, n, l2)
+					check("d", d, d2)
+					e := clone(d2)
+					o.ExpTile(e, rows, n, alpha2)
+					p.ExpTile(d2, rows, n, alpha2)
+					check("e", e, d2)
+					for _, k := range []int{0, 1, 7, 64} {
+						for _, trans := range []bool{false, true} {
+							for _, acc := range []bool{false, true} {
+								rs, cs := k+3, 1
+								if trans {
+									rs, cs = 1, rows+2
+								}
+								sizeA, sizeB := 0, 0
+								if k > 0 {
+									sizeA, sizeB = (rows-1)*rs+(k-1)*cs+1, (k-1)*(n+1)+n
+								}
+								a, b, c := random(t, rng, sizeA), random(t, rng, sizeB), random(t, rng, (rows-1)*(n+2)+n)
+								c2 := clone(c)
+								o.Tile(c, n+2, a, rs, cs, b, n+1, rows, n, k, acc)
+								p.Tile(c2, n+2, a, rs, cs, b, n+1, rows, n, k, acc)
+								check(fmt.Sprintf("tile k=%d trans=%v acc=%v", k, trans, acc), c, c2)
+							}
+						}
+					}
+				})
+			}
+		}
+	}
+}
+
+func TestBF16(t *testing.T) {
+	for _, o := range levels() {
+		x := append(special(), math.Float32frombits(0x7f800001), math.Float32frombits(0xff800001), 1+1.0/256, 1+3.0/256,
+			math.Float32frombits(1), math.MaxFloat32)
+		h, back := make([]uint16, len(x)), make([]float32, len(x))
+		o.ToBF16(h, x)
+		o.FromBF16(back, h)
+		for i, v := range x {
+			if h[i] != BF16(v) {
+				t.Errorf("%v: %v becomes %#04x, want %#04x", o.Level, v, h[i], BF16(v))
+			}
+			if b := FromBF16Bits(h[i]); math.Float32bits(back[i]) != math.Float32bits(b) {
+				t.Errorf("%v: %#04x becomes %v, want %v", o.Level, h[i], back[i], b)
+			}
+		}
+	}
+}
+
+func TestHalf(t *testing.T) {
+	for h := range 1 << 16 {
+		v := FromF16Bits(uint16(h))
+		if got := F16(v); v == v && got != uint16(h) {
+			t.Fatalf("half %#04x is %v, which becomes %#04x", h, v, got)
+		}
+	}
+}
+
+// Every instruction set gives exactly the stream of tensor.RNGKey, across the wrap of the counter's low word, too.
+func TestKeep(t *testing.T) {
+	key := tensor.RNGKey{Seed: 0xfedcba9876543210, Micro: 5, Op: 77}
+	threshold := tensor.DropThreshold(0.4)
+	each(t, func(t *testing.T, o *Ops, n int, _ *rand.Rand) {
+		for _, first := range []uint64{0, 1, 6, 1000, 1<<34 - 8, 1<<34 - 257, 1<<34 + 3} {
+			y := guarded(t, 3*n)
+			o.Keep(y, key, first, threshold, 2)
+			for i, v := range y {
+				at := first + uint64(i)
+				want := float32(2)
+				if key.Philox(at / 4)[at%4] < threshold {
+					want = 0
+				}
+				if v != want {
+					t.Fatalf("from %d: element %d is %v, want %v", first, i, v, want)
+				}
+			}
+		}
+	})
+}
