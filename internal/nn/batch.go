@@ -56,8 +56,8 @@ func NewFeeder(b tensor.Backend, maxTokens, maxSeqs int) (*Feeder, error) {
 type HostBatch struct {
 	Tokens, Positions []int32
 	Cu                []int32   // where sequences begin, and the number of tokens
-	Targets           []int32   // the label of each position, or Ignore; nil for none
-	Weights           []float32 // of each position's loss; nil if all are 1
+	Targets           []int32   // the label of each position, or Ignore; empty for none
+	Weights           []float32 // of each position's loss; empty if all are 1
 	MaxLen            int       // of the longest sequence
 	Ignore            int32
 }
@@ -74,11 +74,11 @@ func (f *Feeder) Load(h HostBatch) (*Batch, error) {
 			continue
 		}
 		rows, kept = append(rows, int32(i)), append(kept, y)
-		if h.Weights != nil {
+		if len(h.Weights) > 0 {
 			weights = append(weights, h.Weights[i])
 		}
 	}
-	if h.Weights != nil {
+	if len(h.Weights) > 0 {
 		b.Weights = f.weights.Slice(0, len(weights))
 		if err := f.b.Upload(b.Weights, f32Bytes(weights)); err != nil {
 			return nil, err
