@@ -1,0 +1,319 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// asMain makes the test binary behave as mltrain, so that tests can kill it.
+const asMain = "MLTRAIN_TEST_AS_MAIN"
+
+func TestMain(m *testing.M) {
+	if os.Getenv(asMain) != "" {
+		main()
+	}
+	os.Exit(m.Run())
+}
+
+// child is mltrain as a process of its own.
+func child(t *testing.T, procs int, args ...string) *exec.Cmd {
+	t.Helper()
+	exe, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(exe, args...)
+	cmd.Env = append(os.Environ(), asMain+"=1", "GOMAXPROCS="+strconv.Itoa(procs), "MLTRAIN_CACHE="+t.TempDir())
+	return cmd
+}
+
+// charTokenizer is a tokenizer of single characters for the vocabulary of testdata/models/llama: <unk>, <s>, </s>, then
+// printable ASCII.
+func charTokenizer() []byte {
+	vocab := map[string]int{"<unk>": 0, "<s>": 1, "</s>": 2}
+	for c := ' '; c <= '~'; c++ {
+		vocab[string(c)] = len(vocab)
+	}
+	special := func(id int, s string) map[string]any {
+		return map[string]any{"id": id, "content": s, "single_word": false, "lstrip": false, "rstrip": false, "normalized": false, "special": true}
+	}
+	raw, err := json.Marshal(map[string]any{
+		"version": "1.0", "truncation": nil, "padding": nil, "normalizer": nil, "pre_tokenizer": nil, "post_processor": nil,
+		"added_tokens": []any{special(0, "<unk>"), special(1, "<s>"), special(2, "</s>")},
+		"decoder":      map[string]any{"type": "Fuse"},
+		"model":        map[string]any{"type": "BPE", "unk_token": "<unk>", "vocab": vocab, "merges": []string{}},
+	})
+	if err != nil {
+		panic(err)
+	}
+	return raw
+}
+
+// testModel copies a tiny model from testdata and gives it a tokenizer.
+func testModel(t *testing.T) string {
+	t.Helper()
+	dir := t.TempDir()
+	for _, name := range []string{"config.json", "model.safetensors"} {
+		raw, err := os.ReadFile(filepath.Join("../../testdata/models/llama", name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		write(t, filepath.Join(dir, name), string(raw))
+	}
+	write(t, filepath.Join(dir, "tokenizer.json"), string(charTokenizer()))
+	write(t, filepath.Join(dir, "tokenizer_config.json"), `{"bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>", "pad_token": "<unk>"}`)
+	return dir
+}
+
+// sums writes n prompt/completion rows of small additions, of varied length.
+func sums(t *testing.T, n int) string {
+	t.Helper()
+	var b strings.Builder
+	rng := rand.New(rand.NewPCG(3, 4))
+	for range n {
+		x, y := rng.IntN(1000), rng.IntN(90)
+		fmt.Fprintf(&b, "{\"prompt\": \"%d + %d = \", \"completion\": \"%d%s\"}\n", x, y, x+y, strings.Repeat("!", rng.IntN(8)))
+	}
+	path := filepath.Join(t.TempDir(), "sums.jsonl")
+	write(t, path, b.String())
+	return path
+}
+
+// metrics returns the lines of a run's metrics.jsonl that have the key.
+func metrics(t *testing.T, dir, key string) (out []float64) {
+	t.Helper()
+	f, err := os.Open(filepath.Join(dir, "metrics.jsonl"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	sc := bufio.NewScanner(f)
+	for sc.Scan() {
+		var e map[string]any
+		if err := json.Unmarshal(sc.Bytes(), &e); err != nil {
+			t.Fatalf("%s: %v", sc.Text(), err)
+		}
+		if v, ok := e[key].(float64); ok {
+			out = append(out, v)
+		}
+	}
+	return out
+}
+
+func read(t *testing.T, path string) []byte {
+	t.Helper()
+	raw, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return raw
+}
+
+// must runs mltrain in this process and expects success.
+func must(t *testing.T, args ...string) string {
+	t.Helper()
+	code, stdout, stderr := mltrain(t, args...)
+	if code != 0 {
+		t.Fatalf("mltrain %s: exit code %d\n%s", strings.Join(args, " "), code, stderr)
+	}
+	return stdout
+}
+
+// A run that is killed at any moment and resumed ends with the weights of an undisturbed one, whatever the number of
+// processors. Accumulation, packing and dropout are on.
+func TestKilledRunsResumeExactly(t *testing.T) {
+	t.Setenv("MLTRAIN_CACHE", t.TempDir())
+	rounds := 2
+	if n, err := strconv.Atoi(os.Getenv("MLTRAIN_TEST_KILLS")); err == nil {
+		rounds = n
+	} else if testing.Short() {
+		rounds = 1
+	}
+	model, data := testModel(t), sums(t, 60)
+	args := func(out string) []string {
+		return []string{"sft", "--model", model, "--data", data, "--output", out, "--max-steps", "60", "--resume", "--quiet",
+			"--set", "max_length=40", "--set", "packing=true", "--set", "per_device_train_batch_size=2", "--set", "gradient_accumulation_steps=2",
+			"--set", "attention_dropout=0.1", "--set", "learning_rate=0.003", "--set", "save_steps=4", "--set", "save_total_limit=2",
+			"--set", "eval_steps=8", "--set", "test_size=0.2", "--set", "logging_steps=3"}
+	}
+	whole := filepath.Join(t.TempDir(), "whole")
+	if out, err := child(t, 1, args(whole)...).CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	want := read(t, filepath.Join(whole, "model.safetensors"))
+	for round := range rounds {
+		out := filepath.Join(t.TempDir(), "killed")
+		kills := 0
+		for {
+			cmd := child(t, 1+round%2, args(out)...)
+			var stderr bytes.Buffer
+			cmd.Stderr = &stderr
+			if err := cmd.Start(); err != nil {
+				t.Fatal(err)
+			}
+			timer := time.AfterFunc(time.Duration(30+rand.IntN(400))*time.Millisecond, func() {
+				if kills < 6 {
+					cmd.Process.Kill()
+				}
+			})
+			err := cmd.Wait()
+			timer.Stop()
+			if err == nil {
+				break
+			}
+			if cmd.ProcessState.ExitCode() != -1 {
+				t.Fatalf("round %d: %v\n%s", round, err, stderr.String())
+			}
+			kills++
+		}
+		if !bytes.Equal(read(t, filepath.Join(out, "model.safetensors")), want) {
+			t.Errorf("round %d: after %d kills the weights differ from the undisturbed run's", round, kills)
+		}
+		t.Logf("round %d: %d kills", round, kills)
+		for _, key := range []string{"loss", "eval_loss"} {
+			a, b := metrics(t, whole, key), metrics(t, out, key)
+			if fmt.Sprint(a) != fmt.Sprint(b) {
+				t.Errorf("round %d: %s logged: %v, undisturbed %v", round, key, b, a)
+			}
+		}
+	}
+}
+
+func TestInterruptSavesAndExits130(t *testing.T) {
+	model, data, out := testModel(t), sums(t, 40), filepath.Join(t.TempDir(), "run")
+	args := []string{"sft", "--model", model, "--data", data, "--output", out, "--max-steps", "100000", "--set", "max_length=40", "--set", "save_steps=100000"}
+	cmd := child(t, 2, args...)
+	stderr, err := cmd.StderrPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	var log strings.Builder
+	sc := bufio.NewScanner(stderr)
+	for sc.Scan() {
+		log.WriteString(sc.Text() + "\n")
+		if strings.HasPrefix(sc.Text(), "step 10/") {
+			if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	err = cmd.Wait()
+	var exit *exec.ExitError
+	if !errors.As(err, &exit) || exit.ExitCode() != exitInterrupted {
+		t.Fatalf("%v\n%s", err, log.String())
+	}
+	saved, err := filepath.Glob(filepath.Join(out, "checkpoint-*", "training_state", "manifest.json"))
+	if err != nil || len(saved) != 1 {
+		t.Errorf("checkpoints %v (%v)\n%s", saved, err, log.String())
+	}
+	if !strings.Contains(log.String(), "--resume") {
+		t.Errorf("the message does not say how to go on:\n%s", log.String())
+	}
+}
+
+// losses runs full-batch training with the settings and returns the loss of each step.
+func losses(t *testing.T, model, data string, set ...string) []float64 {
+	t.Helper()
+	out := filepath.Join(t.TempDir(), "run")
+	args := []string{"sft", "--model", model, "--data", data, "--output", out, "--max-steps", "8", "--quiet"}
+	for _, s := range append([]string{"max_length=64", "logging_steps=1", "learning_rate=0.002", "save_strategy=no"}, set...) {
+		args = append(args, "--set", s)
+	}
+	must(t, args...)
+	return metrics(t, out, "loss")
+}
+
+func near(t *testing.T, what string, got, want []float64, tol float64) {
+	t.Helper()
+	if len(got) != len(want) || len(want) == 0 {
+		t.Fatalf("%s: %d losses, want %d", what, len(got), len(want))
+	}
+	for i := range want {
+		if !(math.Abs(got[i]-want[i]) <= tol) {
+			t.Errorf("%s: step %d: loss %.8f, want %.8f", what, i+1, got[i], want[i])
+		}
+	}
+}
+
+func TestBatchingDoesNotChangeTheLoss(t *testing.T) {
+	t.Setenv("MLTRAIN_CACHE", t.TempDir())
+	model, data := testModel(t), sums(t, 8)
+	want := losses(t, model, data, "per_device_train_batch_size=8")
+	near(t, "accumulation 4×2", losses(t, model, data, "per_device_train_batch_size=2", "gradient_accumulation_steps=4"), want, 1e-5)
+	near(t, "accumulation 8×1", losses(t, model, data, "per_device_train_batch_size=1", "gradient_accumulation_steps=8"), want, 1e-5)
+	near(t, "packed", losses(t, model, data, "per_device_train_batch_size=8", "packing=true"), want, 1e-5)
+	near(t, "without padding", losses(t, model, data, "per_device_train_batch_size=8", "padding_free=true"), want, 1e-5)
+	near(t, "recompute", losses(t, model, data, "per_device_train_batch_size=8", "gradient_checkpointing=true"), want, 0)
+	if want[7] >= want[0] {
+		t.Errorf("the loss does not fall: %v", want)
+	}
+	dropped := losses(t, model, data, "per_device_train_batch_size=8", "attention_dropout=0.2")
+	near(t, "recompute with dropout", losses(t, model, data, "per_device_train_batch_size=8", "attention_dropout=0.2", "gradient_checkpointing=true"), dropped, 0)
+	if dropped[0] == want[0] {
+		t.Error("dropout changes nothing")
+	}
+}
+
+func TestBestModelAtTheEnd(t *testing.T) {
+	t.Setenv("MLTRAIN_CACHE", t.TempDir())
+	model, data, out := testModel(t), sums(t, 40), filepath.Join(t.TempDir(), "run")
+	// A learning rate that ruins the model soon: an early step is the best.
+	must(t, "sft", "--model", model, "--data", data, "--output", out, "--max-steps", "12", "--quiet", "--set", "max_length=40",
+		"--set", "test_size=0.2", "--set", "eval_steps=2", "--set", "save_steps=2", "--set", "learning_rate=0.5", "--set", "warmup_steps=8",
+		"--set", "lr_scheduler_type=constant_with_warmup", "--set", "load_best_model_at_end=true", "--set", "save_total_limit=1")
+	evals := metrics(t, out, "eval_loss")
+	best := 0
+	for i, v := range evals {
+		if v < evals[best] {
+			best = i
+		}
+	}
+	if best == len(evals)-1 {
+		t.Fatalf("the last step is the best: %v", evals)
+	}
+	dir := filepath.Join(out, fmt.Sprintf("checkpoint-%d", 2*(best+1)))
+	if !bytes.Equal(read(t, filepath.Join(out, "model.safetensors")), read(t, filepath.Join(dir, "model.safetensors"))) {
+		t.Errorf("the final model is not that of %s", dir)
+	}
+}
+
+func TestTrainedModelGenerates(t *testing.T) {
+	t.Setenv("MLTRAIN_CACHE", t.TempDir())
+	model, out := testModel(t), filepath.Join(t.TempDir(), "run")
+	data := filepath.Join(t.TempDir(), "one.jsonl")
+	write(t, data, strings.Repeat(`{"prompt": "say ", "completion": "hello world"}`+"\n", 8))
+	must(t, "sft", "--model", model, "--data", data, "--output", out, "--max-steps", "60", "--quiet", "--set", "max_length=40", "--set", "learning_rate=0.01")
+	if got := strings.TrimSpace(must(t, "generate", "--model", out, "--prompt", "say ", "--max-new-tokens", "20")); got != "hello world" {
+		t.Errorf("generated %q", got)
+	}
+	var res struct {
+		Results map[string]struct {
+			NLL, Perplexity float64
+			Tokens          int
+		}
+	}
+	text := filepath.Join(t.TempDir(), "text.jsonl")
+	write(t, text, `{"text": "say hello"}`)
+	if err := json.Unmarshal([]byte(must(t, "eval", "--model", out, "--task", "perplexity", "--data", text, "--json")), &res); err != nil {
+		t.Fatal(err)
+	}
+	if p := res.Results["perplexity"]; p.Tokens != 8 || math.Abs(math.Exp(p.NLL)-p.Perplexity) > 1e-9 {
+		t.Errorf("perplexity: %+v", p)
+	}
+}
