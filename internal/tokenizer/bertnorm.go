@@ -2,6 +2,8 @@ package tokenizer
 
 import (
 	"unicode/utf8"
+
+	"golang.org/x/text/unicode/norm"
 )
 
 // bertNormalizer is the clean-up of the original BERT: control characters, Chinese characters, accents, case.
@@ -20,8 +22,8 @@ func parseBertNormalizer(o *object) normalizer {
 }
 
 func (n bertNormalizer) normalize(t *text) error {
-	if !t.track && isASCII(t.s) {
-		t.s = n.ascii(t.s)
+	if !t.track {
+		t.s = n.rewrite(t.s)
 		return nil
 	}
 	c := classes()
@@ -49,38 +51,64 @@ func (n bertNormalizer) normalize(t *text) error {
 	return nil
 }
 
-// ascii is normalize for text in which only clean-up and case can change anything.
-func (n bertNormalizer) ascii(s string) string {
+// rewrite is normalize without alignment, in two passes: before and after the decomposition.
+func (n bertNormalizer) rewrite(s string) string {
 	c := classes()
-	same := true
-	for i := range len(s) {
-		b := s[i]
-		if n.cleanText && (c.ascii[b]&classControl != 0 || c.ascii[b]&classSpace != 0 && b != ' ') ||
-			n.lowercase && b >= 'A' && b <= 'Z' {
-			same = false
-			break
+	out := make([]byte, 0, len(s)+len(s)/8)
+	ascii := true
+	for i := 0; i < len(s); {
+		class, width := classAt(c, s, i)
+		r := s[i : i+width]
+		i += width
+		ascii = ascii && width == 1
+		switch {
+		case n.cleanText && class&classControl != 0:
+		case n.cleanText && class&classSpace != 0:
+			out = append(out, ' ')
+		case n.chinese && class&classChinese != 0:
+			out = append(append(append(out, ' '), r...), ' ')
+		default:
+			out = append(out, r...)
 		}
 	}
-	if same {
-		return s
+	if ascii {
+		if n.lowercase {
+			for i, b := range out {
+				if b >= 'A' && b <= 'Z' {
+					out[i] = b + 'a' - 'A'
+				}
+			}
+		}
+		return string(out)
 	}
-	out := make([]byte, 0, len(s))
-	for i := range len(s) {
-		b := s[i]
-		if n.cleanText {
-			if c.ascii[b]&classControl != 0 {
-				continue
-			}
-			if c.ascii[b]&classSpace != 0 {
-				b = ' '
-			}
+	s = string(out)
+	if n.stripAccents && !norm.NFD.IsNormalString(s) {
+		s = nfd.normalizeString(s)
+	}
+	out = out[:0]
+	for i := 0; i < len(s); {
+		class, width := classAt(c, s, i)
+		if !n.stripAccents || class&classNonspacing == 0 {
+			out = appendLower(out, s[i:i+width], n.lowercase)
 		}
-		if n.lowercase && b >= 'A' && b <= 'Z' {
-			b += 'a' - 'A'
-		}
-		out = append(out, b)
+		i += width
 	}
 	return string(out)
+}
+
+// appendLower appends one rune, in lower case if asked.
+func appendLower(out []byte, s string, lower bool) []byte {
+	switch {
+	case !lower:
+		return append(out, s...)
+	case len(s) == 1:
+		return append(out, byte(toLower(rune(s[0]))))
+	}
+	r, _ := utf8.DecodeRuneInString(s)
+	if r == dottedI {
+		return append(out, "i\u0307"...)
+	}
+	return utf8.AppendRune(out, toLower(r))
 }
 
 // spaceChinese puts a space on either side of every CJK ideograph.
@@ -93,18 +121,6 @@ func spaceChinese(t *text) {
 		}
 	}
 	if count == 0 {
-		return
-	}
-	if !t.track {
-		out := make([]byte, 0, len(t.s)+2*count)
-		for _, r := range t.s {
-			if c.of(r)&classChinese != 0 {
-				out = append(utf8.AppendRune(append(out, ' '), r), ' ')
-			} else {
-				out = utf8.AppendRune(out, r)
-			}
-		}
-		t.s = string(out)
 		return
 	}
 	changes := make([]change, 0, len(t.s)+2*count)

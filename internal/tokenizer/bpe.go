@@ -23,6 +23,8 @@ type bpe struct {
 	byteIDs      [256]int32 // of <0xNN>, noID where missing
 	lowRunes     []int32    // ids of single runes below lowRunes' length, noID where missing
 	mergers      *sync.Pool
+	cuts         bool          // no merge reaches over a mark (▁) from a rune outside crossing
+	crossing     map[rune]bool // the last runes of tokens that merge with a token beginning with a mark
 }
 
 const noID int32 = -1
@@ -126,6 +128,7 @@ func newBPE(v *vocabulary, merges [][2]string, opts bpeOptions) (*bpe, error) {
 		}
 		m.merges.set(ids[0], ids[1], i, ids[2])
 	}
+	m.findCuts(merges)
 	if opts.unkToken != "" {
 		if id, ok := v.ids[opts.unkToken]; ok {
 			m.unk = id
@@ -145,6 +148,45 @@ func newBPE(v *vocabulary, merges [][2]string, opts bpeOptions) (*bpe, error) {
 		}
 	}
 	return m, nil
+}
+
+// findCuts works out where a text may be cut without a change in the outcome: before a mark (▁), if no merge joins
+// what stands before it with what begins with it. Then words are merged on their own, and can be remembered.
+func (m *bpe) findCuts(merges [][2]string) {
+	if _, ok := m.ids[spMark]; !ok || m.prefix != "" || m.suffix != "" || m.ignoreMerges {
+		return
+	}
+	m.crossing = map[rune]bool{}
+	for _, p := range merges {
+		if !strings.HasPrefix(p[1], spMark) {
+			continue
+		}
+		if _, isByte := byteToken(p[0]); isByte || p[0] == m.unkToken {
+			return // such a token may stand for any rune
+		}
+		r, _ := utf8.DecodeLastRuneInString(p[0])
+		m.crossing[r] = true
+	}
+	m.cuts = true
+}
+
+// nextCut returns the end of the part of s that begins at i and can be tokenized on its own.
+func (m *bpe) nextCut(s string, i int) int {
+	if !m.cuts {
+		return len(s)
+	}
+	for j := i + 1; j < len(s); {
+		k := strings.Index(s[j:], spMark)
+		if k < 0 {
+			break
+		}
+		j += k
+		if r, _ := utf8.DecodeLastRuneInString(s[:j]); !m.crossing[r] {
+			return j
+		}
+		j += len(spMark)
+	}
+	return len(s)
 }
 
 func (m *bpe) tokenize(dst []token, s string) ([]token, error) {

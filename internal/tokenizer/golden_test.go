@@ -153,7 +153,7 @@ func TestGoldens(t *testing.T) {
 // checkPieces compares the pieces that the model gets without alignment.
 func checkPieces(t *testing.T, tok *Tokenizer, s string, want []string) {
 	t.Helper()
-	pieces, err := tok.pieces(s, false)
+	pieces, err := tok.pieces(nil, s, false)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"strings"
+	"unicode/utf8"
 )
 
 // normalizer rewrites a text before it is split.
@@ -147,6 +148,14 @@ func (lowercase) normalize(t *text) error {
 		}
 	}
 	if !changed {
+		return nil
+	}
+	if !t.track {
+		out := make([]byte, 0, len(t.s)+8)
+		for i, r := range t.s {
+			out = appendLower(out, t.s[i:i+utf8.RuneLen(r)], true)
+		}
+		t.s = string(out)
 		return nil
 	}
 	changes := make([]change, 0, len(t.s))

@@ -3,6 +3,7 @@ package tokenizer
 import (
 	"encoding/json"
 	"fmt"
+	"sync"
 	"unicode/utf8"
 )
 
@@ -87,10 +88,17 @@ func parsePreTokenizer(raw json.RawMessage, path string) (preTokenizer, error) {
 type preTokenizerSequence []preTokenizer
 
 func (s preTokenizerSequence) split(dst []piece, p piece) ([]piece, error) {
-	parts := []piece{p}
-	for _, sub := range s {
-		var next []piece
-		for _, part := range parts {
+	a, b := pieceBuffers.Get().(*[]piece), pieceBuffers.Get().(*[]piece)
+	defer recycle(a)
+	defer recycle(b)
+	*a = append((*a)[:0], p)
+	for i, sub := range s {
+		next := (*b)[:0]
+		last := i == len(s)-1
+		if last {
+			next = dst
+		}
+		for _, part := range *a {
 			if part.s == "" {
 				continue
 			}
@@ -99,9 +107,28 @@ func (s preTokenizerSequence) split(dst []piece, p piece) ([]piece, error) {
 				return nil, err
 			}
 		}
-		parts = next
+		if last {
+			return next, nil
+		}
+		*b = next
+		a, b = b, a
 	}
-	return append(dst, parts...), nil
+	return append(dst, *a...), nil
+}
+
+// Buffers that splitting needs for a moment.
+var (
+	pieceBuffers = sync.Pool{New: func() any { return new([]piece) }}
+	matchBuffers = sync.Pool{New: func() any { return new([]match) }}
+)
+
+// recycle gives a buffer back, without the texts that it held. A large one is not worth clearing again and again.
+func recycle(b *[]piece) {
+	const limit = 1 << 12
+	if cap(*b) <= limit {
+		clear((*b)[:cap(*b)])
+		pieceBuffers.Put(b)
+	}
 }
 
 // splitter cuts at the hits of a pattern.
@@ -122,10 +149,13 @@ func parseSplit(o *object) preTokenizer {
 }
 
 func (s splitter) split(dst []piece, p piece) ([]piece, error) {
-	ms, err := s.pattern.find(nil, p.s)
+	buf := matchBuffers.Get().(*[]match)
+	defer matchBuffers.Put(buf)
+	ms, err := s.pattern.find((*buf)[:0], p.s)
 	if err != nil {
 		return nil, err
 	}
+	*buf = ms
 	if s.invert {
 		for i := range ms {
 			ms[i].hit = !ms[i].hit

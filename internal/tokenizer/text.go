@@ -1,6 +1,7 @@
 package tokenizer
 
 import (
+	"strings"
 	"unicode/utf8"
 )
 
@@ -171,6 +172,10 @@ func (t *text) mapRunes(f func(rune) rune) {
 		}
 	}
 	if same {
+		return
+	}
+	if !t.track {
+		t.s = strings.Map(f, t.s)
 		return
 	}
 	changes := make([]change, 0, len(t.s))

@@ -149,9 +149,8 @@ func (t *Tokenizer) WithoutLimits() *Tokenizer {
 	return &c
 }
 
-// pieces takes text through added tokens, normalizer and pre-tokenizer.
-func (t *Tokenizer) pieces(s string, track bool) ([]piece, error) {
-	var out []piece
+// pieces appends to out what comes of a text that is taken through added tokens, normalizer and pre-tokenizer.
+func (t *Tokenizer) pieces(out []piece, s string, track bool) ([]piece, error) {
 	whole := text{s: s, track: track || t.alwaysTrack}
 	for _, c := range t.added.plain.cuts(nil, s) {
 		part := whole.slice(c.start, c.end)
@@ -206,7 +205,7 @@ func (t *Tokenizer) encodeText(s string, sequence int32) (*Encoding, error) {
 	if err := checkText(s); err != nil {
 		return nil, err
 	}
-	pieces, err := t.pieces(s, true)
+	pieces, err := t.pieces(nil, s, true)
 	if err != nil {
 		return nil, err
 	}
@@ -337,21 +336,39 @@ func (t *Tokenizer) appendTextIDs(dst []int32, s string) ([]int32, error) {
 	if t.fast != nil {
 		return t.fast.appendIDs(dst, t, s)
 	}
-	pieces, err := t.pieces(s, false)
+	buf := pieceBuffers.Get().(*[]piece)
+	defer recycle(buf)
+	pieces, err := t.pieces((*buf)[:0], s, false)
 	if err != nil {
 		return dst, err
 	}
+	*buf = pieces
 	var tokens []token
 	for _, p := range pieces {
 		if p.added != notAdded {
 			dst = append(dst, p.added)
 			continue
 		}
-		if dst, tokens, err = t.appendPiece(dst, tokens, p.s); err != nil {
+		if dst, tokens, err = t.appendParts(dst, tokens, p.s); err != nil {
 			return dst, err
 		}
 	}
 	return dst, nil
+}
+
+// appendParts appends the model's ids of one piece, part by part where the model allows it.
+func (t *Tokenizer) appendParts(dst []int32, tokens []token, s string) ([]int32, []token, error) {
+	m, ok := t.model.(*bpe)
+	if !ok || !m.cuts {
+		return t.appendPiece(dst, tokens, s)
+	}
+	var err error
+	for i := 0; i < len(s) && err == nil; {
+		j := m.nextCut(s, i)
+		dst, tokens, err = t.appendPiece(dst, tokens, s[i:j])
+		i = j
+	}
+	return dst, tokens, err
 }
 
 // appendPiece appends the model's ids of one piece, from the cache if it was seen before.

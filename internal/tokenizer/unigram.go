@@ -195,11 +195,18 @@ func (m *unigram) hasBytes(s string) bool {
 	return true
 }
 
-// byteTrie maps strings to ids byte by byte.
+// byteTrie maps strings to ids byte by byte. Its edges are in a hash table with open addressing, built once.
 type byteTrie struct {
-	edges map[uint64]int32 // node<<8 | byte → node
-	ids   []int32          // by node
-	low   [256]int32       // the root's edges
+	low   [256]int32 // the root's edges
+	ids   []int32    // by node
+	edges []trieEdge
+	used  int
+	shift uint
+}
+
+type trieEdge struct {
+	key  uint64 // node<<8 | byte; the root's edges are in low, so 0 means free
+	next int32
 }
 
 const (
@@ -208,7 +215,7 @@ const (
 )
 
 func newByteTrie() *byteTrie {
-	t := &byteTrie{edges: map[uint64]int32{}, ids: []int32{noID}}
+	t := &byteTrie{ids: []int32{noID}, edges: make([]trieEdge, 64), shift: 64 - 6}
 	for i := range t.low {
 		t.low[i] = trieNone
 	}
@@ -225,7 +232,7 @@ func (t *byteTrie) add(s string, id int32) {
 			if at == trieRoot {
 				t.low[s[i]] = next
 			} else {
-				t.edges[uint64(at)<<8|uint64(s[i])] = next
+				t.insert(trieEdge{uint64(at)<<8 | uint64(s[i]), next})
 			}
 		}
 		at = next
@@ -233,12 +240,37 @@ func (t *byteTrie) add(s string, id int32) {
 	t.ids[at] = id
 }
 
+func (t *byteTrie) insert(e trieEdge) {
+	if 2*t.used >= len(t.edges) {
+		old := t.edges
+		t.edges = make([]trieEdge, 2*len(old))
+		t.shift--
+		for _, e := range old {
+			if e.key != 0 {
+				t.edges[t.slot(e.key)] = e
+			}
+		}
+	}
+	t.edges[t.slot(e.key)] = e
+	t.used++
+}
+
+// slot is where the edge with a key is, or where it would go.
+func (t *byteTrie) slot(key uint64) uint64 {
+	i := key * 0x9E3779B97F4A7C15 >> t.shift
+	for t.edges[i].key != key && t.edges[i].key != 0 {
+		i = (i + 1) & uint64(len(t.edges)-1)
+	}
+	return i
+}
+
+// step follows the edge b from a node.
 func (t *byteTrie) step(at int32, b byte) int32 {
 	if at == trieRoot {
 		return t.low[b]
 	}
-	if n, ok := t.edges[uint64(at)<<8|uint64(b)]; ok {
-		return n
+	if e := &t.edges[t.slot(uint64(at)<<8|uint64(b))]; e.key != 0 {
+		return e.next
 	}
 	return trieNone
 }
