@@ -15,7 +15,9 @@ func (b *Backend) Rope(s tensor.RopeSpec, y, x, table, pos tensor.Tensor) error 
 	tab := c.f32("table", table, table.Len(), false)
 	ps := c.i32("pos", pos, rows)
 	for i, p := range ps {
-		c.require(p >= 0 && int(p) < table.Rows(), "row %d has position %d, the table has %d", i, p, table.Rows())
+		if p < 0 || int(p) >= table.Rows() {
+			c.require(false, "row %d has position %d, the table has %d", i, p, table.Rows())
+		}
 	}
 	if c.err != nil {
 		return c.err

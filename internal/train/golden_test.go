@@ -88,6 +88,12 @@ func (g golden) rows(padded bool) nn.HostBatch {
 
 func goldenEngine(t testing.TB, dir string, g golden, obj Objective, recompute bool) *Engine {
 	t.Helper()
+	width := len(g.InputIDs[0])
+	return goldenEngineOn(t, cpu.New(), dir, g, obj, recompute, data.Limits{Tokens: 3 * width, Sequences: 3, SeqLen: width})
+}
+
+func goldenEngineOn(t testing.TB, b tensor.Backend, dir string, g golden, obj Objective, recompute bool, limits data.Limits) *Engine {
+	t.Helper()
 	configJSON, err := os.ReadFile(filepath.Join(dir, "config.json"))
 	if err != nil {
 		t.Fatal(err)
@@ -97,11 +103,10 @@ func goldenEngine(t testing.TB, dir string, g golden, obj Objective, recompute b
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { r.Close() })
-	width := len(g.InputIDs[0])
-	e, planned, err := NewEngine(cpu.New(), EngineSpec{
-		ConfigJSON: configJSON, Source: Source{r}, Model: model.Options{Positions: width, Dropout: model.NoDropout()}, Objective: obj,
+	e, planned, err := NewEngine(b, EngineSpec{
+		ConfigJSON: configJSON, Source: Source{r}, Model: model.Options{Positions: limits.SeqLen, Dropout: model.NoDropout()}, Objective: obj,
 		Recompute: recompute,
-		Train:     data.Limits{Tokens: 3 * width, Sequences: 3, SeqLen: width},
+		Train:     limits,
 		Optim: OptimOptions{
 			Name: "adamw", Beta1: g.AdamW.Betas[0], Beta2: g.AdamW.Betas[1], Eps: g.AdamW.Eps,
 			WeightDecay: g.AdamW.WeightDecay, MaxGradNorm: g.AdamW.MaxGradNorm,

@@ -4,6 +4,7 @@ package vec
 
 import (
 	"math"
+	"sync"
 	"unsafe"
 
 	"golang.org/x/sys/cpu"
@@ -38,13 +39,10 @@ func accelerate(o *Ops, l Level) {
 		o.Norm, o.NormDots, o.NormBwd, o.NormBwdW = norm512, normDots512, normBwd512, normBwdW512
 		o.Rotate = rotate512
 		o.SoftmaxTile, o.ExpTile, o.ScoreGradTile = checkedSoftmax(softmaxTile512), checkedExp(expTile512), checkedGrad(scoreGradTile512)
-		o.Tile = tiled(8, 32, [][]func(*tileArgs){
-			{tile1x16512, tile2x16512, tile3x16512, tile4x16512, tile5x16512, tile6x16512, tile7x16512, tile8x16512},
-			{tile1x32512, tile2x32512, tile3x32512, tile4x32512, tile5x32512, tile6x32512, tile7x32512, tile8x32512},
-		})
+		o.Tile = tileAVX512
 		o.AdamW = adam(adamW512)
 		o.FromBF16, o.ToBF16 = widening(fromBF16x512), rounding(toBF16x512)
-		o.Keep = keeping(philox512, 16)
+		o.Keep = keepAVX512
 	case LevelAVX2:
 		o.Dot, o.Sum, o.SumSq, o.SumSqDev, o.Max, o.ExpSum = dot256, sum256, sumSq256, sumSqDev256, max256, expSum256
 		o.Add, o.Sub, o.Mul, o.MulAdd = add256, sub256, mul256, mulAdd256
@@ -57,13 +55,10 @@ func accelerate(o *Ops, l Level) {
 		o.Norm, o.NormDots, o.NormBwd, o.NormBwdW = norm256, normDots256, normBwd256, normBwdW256
 		o.Rotate = rotate256
 		o.SoftmaxTile, o.ExpTile, o.ScoreGradTile = checkedSoftmax(softmaxTile256), checkedExp(expTile256), checkedGrad(scoreGradTile256)
-		o.Tile = tiled(4, 16, [][]func(*tileArgs){
-			{tile1x8256, tile2x8256, tile3x8256, tile4x8256},
-			{tile1x16256, tile2x16256, tile3x16256, tile4x16256},
-		})
+		o.Tile = tileAVX2
 		o.AdamW = adam(adamW256)
 		o.FromBF16, o.ToBF16 = widening(fromBF16x256), rounding(toBF16x256)
-		o.Keep = keeping(philox256, 8)
+		o.Keep = keepAVX2
 	}
 }
 
@@ -90,36 +85,49 @@ type tileArgs struct {
 	acc              int // 1 to add to C
 }
 
-// tiled returns Ops.Tile for micro-kernels of up to maxRows rows and width columns, or half as many: kernels[1] and
-// kernels[0].
-func tiled(maxRows, width int, kernels [][]func(*tileArgs)) func(c []float32, ldc int, a []float32, rs, cs int, b []float32, ldb, m, n, k int, acc bool) {
-	return func(c []float32, ldc int, a []float32, rs, cs int, b []float32, ldb, m, n, k int, acc bool) {
-		if m <= 0 || n <= 0 {
-			return
-		}
-		t := tileArgs{rs: 4 * rs, cs: 4 * cs, ldb: 4 * ldb, ldc: 4 * ldc, k: k}
-		if acc {
-			t.acc = 1
-		}
-		_ = c[(m-1)*ldc+n-1]
-		if k > 0 {
-			_, _ = a[(m-1)*rs+(k-1)*cs], b[(k-1)*ldb+n-1]
-		}
-		pa, pb, pc := unsafe.Pointer(unsafe.SliceData(a)), unsafe.Pointer(unsafe.SliceData(b)), unsafe.Pointer(unsafe.SliceData(c))
-		for j := 0; j < n; {
-			across := kernels[1]
-			w := width
-			if n-j < width {
-				across, w = kernels[0], width/2
+// tileArgsPool keeps arguments of tile kernels: passed to a function value they would go to the heap with every call.
+var tileArgsPool = sync.Pool{New: func() any { return new(tileArgs) }}
+
+func tileAVX512(c []float32, ldc int, a []float32, rs, cs int, b []float32, ldb, m, n, k int, acc bool) {
+	tiled(true, c, ldc, a, rs, cs, b, ldb, m, n, k, acc)
+}
+
+func tileAVX2(c []float32, ldc int, a []float32, rs, cs int, b []float32, ldb, m, n, k int, acc bool) {
+	tiled(false, c, ldc, a, rs, cs, b, ldb, m, n, k, acc)
+}
+
+// tiled cuts C into what the micro-kernels compute. They are called by name, not by value, so that their argument stays
+// on the stack.
+func tiled(wide bool, c []float32, ldc int, a []float32, rs, cs int, b []float32, ldb, m, n, k int, acc bool) {
+	if m <= 0 || n <= 0 {
+		return
+	}
+	t := tileArgs{rs: 4 * rs, cs: 4 * cs, ldb: 4 * ldb, ldc: 4 * ldc, k: k}
+	if acc {
+		t.acc = 1
+	}
+	_ = c[(m-1)*ldc+n-1]
+	if k > 0 {
+		_, _ = a[(m-1)*rs+(k-1)*cs], b[(k-1)*ldb+n-1]
+	}
+	rows, lanes := 4, 8
+	if wide {
+		rows, lanes = 8, 16
+	}
+	pa, pb, pc := unsafe.Pointer(unsafe.SliceData(a)), unsafe.Pointer(unsafe.SliceData(b)), unsafe.Pointer(unsafe.SliceData(c))
+	for j := 0; j < n; {
+		across := min(2, (n-j)/lanes)
+		t.b = unsafe.Add(pb, 4*j)
+		for i := 0; i < m; i += rows {
+			t.a = unsafe.Add(pa, 4*i*rs)
+			t.c = unsafe.Add(pc, 4*(i*ldc+j))
+			if wide {
+				tile512(&t, min(rows, m-i), across)
+			} else {
+				tile256(&t, min(rows, m-i), across)
 			}
-			t.b = unsafe.Add(pb, 4*j)
-			for i := 0; i < m; i += maxRows {
-				t.a = unsafe.Add(pa, 4*i*rs)
-				t.c = unsafe.Add(pc, 4*(i*ldc+j))
-				across[min(maxRows, m-i)-1](&t)
-			}
-			j += w
 		}
+		j += across * lanes
 	}
 }
 
@@ -160,37 +168,50 @@ type philoxArgs struct {
 	n         int
 }
 
-func keeping(f func(*philoxArgs), lanes int) func(y []float32, key tensor.RNGKey, first uint64, threshold uint32, scale float32) {
-	return func(y []float32, key tensor.RNGKey, first uint64, threshold uint32, scale float32) {
-		turn := 4 * lanes
-		for len(y) > 0 {
-			block, skip := first/4, int(first%4)
-			turns := len(y) / turn
-			direct := skip == 0 && turns > 0
-			if !direct {
-				turns = 1
-			}
-			if uint32(block) > math.MaxUint32-uint32(turns*lanes) { // the low word of the counter wraps
-				n := min(len(y), turn)
-				keep(y[:n], key, first, threshold, scale)
-				y, first = y[n:], first+uint64(n)
-				continue
-			}
-			a := philoxArgs{k0: uint32(key.Seed), k1: uint32(key.Seed >> 32), op: key.Op, micro: key.Micro, threshold: threshold, scale: scale, n: turns}
-			for i := range lanes {
-				a.lo[i], a.hi[i] = uint32(block)+uint32(i), uint32(block>>32)
-			}
-			n := turns * turn
-			if direct {
-				a.y = unsafe.Pointer(unsafe.SliceData(y))
-				f(&a)
-			} else {
-				var part [64]float32
-				a.y = unsafe.Pointer(&part)
-				f(&a)
-				n = copy(y, part[skip:turn])
-			}
-			y, first = y[n:], first+uint64(n)
+func keepAVX512(y []float32, key tensor.RNGKey, first uint64, threshold uint32, scale float32) {
+	keepBlocks(true, y, key, first, threshold, scale)
+}
+
+func keepAVX2(y []float32, key tensor.RNGKey, first uint64, threshold uint32, scale float32) {
+	keepBlocks(false, y, key, first, threshold, scale)
+}
+
+func keepBlocks(wide bool, y []float32, key tensor.RNGKey, first uint64, threshold uint32, scale float32) {
+	lanes := 8
+	if wide {
+		lanes = 16
+	}
+	turn := 4 * lanes
+	a := philoxArgs{k0: uint32(key.Seed), k1: uint32(key.Seed >> 32), op: key.Op, micro: key.Micro, threshold: threshold, scale: scale}
+	var part [64]float32
+	for len(y) > 0 {
+		block, skip := first/4, int(first%4)
+		turns := len(y) / turn
+		direct := skip == 0 && turns > 0
+		if direct {
+			a.y, a.n = unsafe.Pointer(unsafe.SliceData(y)), turns
+		} else {
+			turns = 1
+			a.y, a.n = unsafe.Pointer(&part), turns
 		}
+		if uint32(block) > math.MaxUint32-uint32(turns*lanes) { // the low word of the counter wraps
+			n := min(len(y), turn)
+			keep(y[:n], key, first, threshold, scale)
+			y, first = y[n:], first+uint64(n)
+			continue
+		}
+		for i := range lanes {
+			a.lo[i], a.hi[i] = uint32(block)+uint32(i), uint32(block>>32)
+		}
+		if wide {
+			philox512(&a)
+		} else {
+			philox256(&a)
+		}
+		n := turns * turn
+		if !direct {
+			n = copy(y, part[skip:turn])
+		}
+		y, first = y[n:], first+uint64(n)
 	}
 }
