@@ -213,9 +213,11 @@ func optimCase(s tensor.OptSpec, gt, wt tensor.DType, scale float64, n int) func
 					wantW[i] = Untouched
 				}
 				if finite(scale) {
+					b1, b2 := decimal(s.Beta1), decimal(s.Beta2)
 					for _, seg := range segs {
+						lr, wd := decimal(seg.LR), decimal(seg.WeightDecay)
 						for i := seg.Off; i < seg.Off+seg.Len; i++ {
-							ps[i], ms[i], vs[i] = refOptim(s, seg, ps[i], ms[i], vs[i], gs[i]*scale)
+							ps[i], ms[i], vs[i] = refOptim(s, lr, wd, b1, b2, ps[i], ms[i], vs[i], gs[i]*scale)
 							wantW[i] = ps[i]
 						}
 					}

@@ -375,10 +375,8 @@ func decimal(f float32) float64 {
 	return d
 }
 
-// refOptim updates one parameter.
-func refOptim(s tensor.OptSpec, seg tensor.Segment, p, m, v, g float64) (p2, m2, v2 float64) {
-	lr, wd := decimal(seg.LR), decimal(seg.WeightDecay)
-	b1, b2 := decimal(s.Beta1), decimal(s.Beta2)
+// refOptim updates one parameter; lr and wd are the segment's.
+func refOptim(s tensor.OptSpec, lr, wd, b1, b2, p, m, v, g float64) (p2, m2, v2 float64) {
 	switch s.Kind {
 	case tensor.SGD:
 		g += wd * p

@@ -59,8 +59,12 @@ func (b *Backend) attnCall(c *call, s tensor.AttnSpec, lse, q, k, v tensor.Tenso
 	for i := range s.Seqs {
 		nq, nk := int(a.cuQ[i+1]-a.cuQ[i]), a.keys(i)
 		room := int(a.cuK[i+1] - a.cuK[i])
-		c.require(nq >= 0 && nq <= s.MaxQ, "sequence %d has %d queries, want 0 to MaxQ = %d", i, nq, s.MaxQ)
-		c.require(nk >= 0 && nk <= s.MaxK && nk <= room, "sequence %d has %d keys in room for %d, want 0 to MaxK = %d", i, nk, room, s.MaxK)
+		if nq < 0 || nq > s.MaxQ {
+			c.fail("sequence %d has %d queries, want 0 to MaxQ = %d", i, nq, s.MaxQ)
+		}
+		if nk < 0 || nk > s.MaxK || nk > room {
+			c.fail("sequence %d has %d keys in room for %d, want 0 to MaxK = %d", i, nk, room, s.MaxK)
+		}
 		keys = max(keys, int(a.cuK[i])+nk)
 		a.blocks = max(a.blocks, (nq*a.group+a.lanesPer-1)/a.lanesPer)
 	}

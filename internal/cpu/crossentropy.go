@@ -30,7 +30,7 @@ type ceRow struct {
 }
 
 // add takes logits z from index j on; t is scratch as long as z.
-func (r *ceRow) add(v *vec.Ops, z, t []float32, j int) {
+func (r *ceRow) add(v *vec.Ops, z, t []float32, j int, mean bool) {
 	if m := v.Max(z); m > r.max {
 		if d := float64(r.max) - float64(m); r.sum > 0 {
 			r.sumDev = (r.sumDev + r.sum*d) * math.Exp(d)
@@ -47,10 +47,12 @@ func (r *ceRow) add(v *vec.Ops, z, t []float32, j int) {
 	if r.label >= j && r.label < j+len(z) {
 		r.target = z[r.label-j]
 	}
-	r.sumZ += float64(v.Sum(z))
-	r.sum += float64(v.ExpSum(t, z, r.max))
-	v.AddConst(z, z, -r.max)
-	r.sumDev += float64(v.Dot(t, z))
+	if mean {
+		r.sumZ += float64(v.Sum(z))
+	}
+	sum := float64(v.ExpSum(t, z, r.max))
+	r.sum += sum
+	r.sumDev += float64(v.Dot(t, z)) - float64(r.max)*sum
 }
 
 // CrossEntropy writes rows [R,CECols] for logits [R,V] and targets int32 [R].
@@ -74,13 +76,12 @@ func (b *Backend) CrossEntropy(s tensor.CESpec, rows, logits, targets tensor.Ten
 				r.label = int(ids[i])
 			}
 			pieces(0, vocab, func(j, m int) {
-				z := t1[:m]
-				if x := lf.read(b.v, i*vocab+j, m, z); s.SoftCap > 0 {
-					b.v.Softcap(z, x, s.SoftCap)
-				} else {
-					copy(z, x)
+				z := lf.read(b.v, i*vocab+j, m, t1)
+				if s.SoftCap > 0 {
+					b.v.Softcap(t1[:m], z, s.SoftCap)
+					z = t1[:m]
 				}
-				r.add(b.v, z, t2[:m], j)
+				r.add(b.v, z, t2[:m], j, s.Smoothing != 0)
 			})
 			logSum := math.Log(r.sum)
 			lse := float64(r.max) + logSum

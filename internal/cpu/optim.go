@@ -70,7 +70,9 @@ func (b *Backend) Optim(s tensor.OptSpec, segs []tensor.Segment, w, master, s1, 
 	}
 	end := 0
 	for i, seg := range segs {
-		c.require(seg.Off >= 0 && seg.Len >= 0 && seg.Off <= n-seg.Len, "segment %d covers %d elements from %d of %d", i, seg.Len, seg.Off, n)
+		if seg.Off < 0 || seg.Len < 0 || seg.Off > n-seg.Len {
+			c.fail("segment %d covers %d elements from %d of %d", i, seg.Len, seg.Off, n)
+		}
 		end = max(end, seg.Off+seg.Len)
 	}
 	if c.err != nil {
@@ -88,7 +90,7 @@ func (b *Backend) Optim(s tensor.OptSpec, segs []tensor.Segment, w, master, s1, 
 			if lo >= hi {
 				continue
 			}
-			step := stepOf(b.v, s, seg, sc[0])
+			u := updateOf(s, seg, sc[0])
 			pieces(lo, hi, func(lo, n int) {
 				var a1, a2 []float32
 				if m1 != nil {
@@ -98,7 +100,7 @@ func (b *Backend) Optim(s tensor.OptSpec, segs []tensor.Segment, w, master, s1, 
 					a2 = m2[lo : lo+n]
 				}
 				p := m[lo : lo+n]
-				step(p, a1, a2, gf.read(b.v, lo, n, t1), t2[:n])
+				u.apply(b.v, p, a1, a2, gf.read(b.v, lo, n, t1), t2[:n])
 				if !w.IsZero() {
 					wf.store(b.v, lo, p, false, nil)
 				}
@@ -108,55 +110,65 @@ func (b *Backend) Optim(s tensor.OptSpec, segs []tensor.Segment, w, master, s1, 
 	return nil
 }
 
-// stepOf returns the update of one run of parameters p with states m1 and m2 from gradient g; t is scratch.
-func stepOf(v *vec.Ops, s tensor.OptSpec, seg tensor.Segment, scale float32) func(p, m1, m2, g, t []float32) {
+// update is the rule for one segment.
+type update struct {
+	tensor.OptSpec
+	tensor.Segment
+	scale         float32
+	adam          vec.AdamArgs
+	c1, c2, decay float32 // Lion: 1−β1, 1−β2 and lr·wd
+}
+
+func updateOf(s tensor.OptSpec, seg tensor.Segment, scale float32) update {
+	u := update{OptSpec: s, Segment: seg, scale: scale}
 	lr, wd := decimal(seg.LR), decimal(seg.WeightDecay)
 	b1, b2 := decimal(s.Beta1), decimal(s.Beta2)
-	switch s.Kind {
-	case tensor.Adam, tensor.AdamW:
-		a := vec.AdamArgs{
-			GScale: scale, B1: float32(b1), C1: float32(1 - b1), B2: float32(b2), C2: float32(1 - b2), Eps: s.Eps,
-			LR:   float32(lr / (1 - math.Pow(b1, float64(s.Step)))),
-			Root: float32(math.Sqrt(1 - math.Pow(b2, float64(s.Step)))),
-		}
-		if s.Kind == tensor.AdamW {
-			a.Decay = float32(lr * wd)
-		} else {
-			a.L2 = float32(wd)
-		}
-		return func(p, m1, m2, g, _ []float32) { v.AdamW(p, m1, m2, g, a) }
-	case tensor.Lion:
-		c1, c2, decay := float32(1-b1), float32(1-b2), float32(lr*wd)
-		return func(p, m1, _, g, t []float32) {
-			v.Scale(t, g, scale)
-			for i, d := range t {
-				u := s.Beta1*m1[i] + c1*d
-				x := p[i] - decay*p[i]
-				switch {
-				case u > 0:
-					x -= seg.LR
-				case u < 0:
-					x += seg.LR
-				}
-				p[i] = x
-				m1[i] = s.Beta2*m1[i] + c2*d
-			}
-		}
+	u.c1, u.c2, u.decay = float32(1-b1), float32(1-b2), float32(lr*wd)
+	u.adam = vec.AdamArgs{
+		GScale: scale, B1: s.Beta1, C1: u.c1, B2: s.Beta2, C2: u.c2, Eps: s.Eps,
+		LR:   float32(lr / (1 - math.Pow(b1, float64(s.Step)))),
+		Root: float32(math.Sqrt(1 - math.Pow(b2, float64(s.Step)))),
 	}
-	return func(p, m1, _, g, t []float32) {
-		v.Scale(t, g, scale)
-		if seg.WeightDecay != 0 {
-			v.Axpy(t, p, seg.WeightDecay)
+	if s.Kind == tensor.AdamW {
+		u.adam.Decay = u.decay
+	} else {
+		u.adam.L2 = seg.WeightDecay
+	}
+	return u
+}
+
+// apply updates a run of parameters p with states m1 and m2 from gradient g; t is scratch.
+func (u *update) apply(v *vec.Ops, p, m1, m2, g, t []float32) {
+	switch u.Kind {
+	case tensor.Adam, tensor.AdamW:
+		v.AdamW(p, m1, m2, g, u.adam)
+	case tensor.Lion:
+		v.Scale(t, g, u.scale)
+		for i, d := range t {
+			x := p[i] - u.decay*p[i]
+			switch c := u.Beta1*m1[i] + u.c1*d; {
+			case c > 0:
+				x -= u.LR
+			case c < 0:
+				x += u.LR
+			}
+			p[i] = x
+			m1[i] = u.Beta2*m1[i] + u.c2*d
 		}
-		if s.Momentum != 0 {
-			v.Scale(m1, m1, s.Momentum)
+	default:
+		v.Scale(t, g, u.scale)
+		if u.WeightDecay != 0 {
+			v.Axpy(t, p, u.WeightDecay)
+		}
+		if u.Momentum != 0 {
+			v.Scale(m1, m1, u.Momentum)
 			v.Add(m1, m1, t)
-			if s.Nesterov {
-				v.Axpy(t, m1, s.Momentum)
+			if u.Nesterov {
+				v.Axpy(t, m1, u.Momentum)
 			} else {
 				copy(t, m1)
 			}
 		}
-		v.Axpy(p, t, -seg.LR)
+		v.Axpy(p, t, -u.LR)
 	}
 }

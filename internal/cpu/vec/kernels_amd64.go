@@ -166,6 +166,44 @@ func tile7x32512(t *tileArgs)
 //go:noescape
 func tile8x32512(t *tileArgs)
 
+// tile512 runs the micro-kernel of the given rows and vectors across.
+func tile512(t *tileArgs, rows, across int) {
+	switch rows + 8*across {
+	case 1 + 8*1:
+		tile1x16512(t)
+	case 2 + 8*1:
+		tile2x16512(t)
+	case 3 + 8*1:
+		tile3x16512(t)
+	case 4 + 8*1:
+		tile4x16512(t)
+	case 5 + 8*1:
+		tile5x16512(t)
+	case 6 + 8*1:
+		tile6x16512(t)
+	case 7 + 8*1:
+		tile7x16512(t)
+	case 8 + 8*1:
+		tile8x16512(t)
+	case 1 + 8*2:
+		tile1x32512(t)
+	case 2 + 8*2:
+		tile2x32512(t)
+	case 3 + 8*2:
+		tile3x32512(t)
+	case 4 + 8*2:
+		tile4x32512(t)
+	case 5 + 8*2:
+		tile5x32512(t)
+	case 6 + 8*2:
+		tile6x32512(t)
+	case 7 + 8*2:
+		tile7x32512(t)
+	case 8 + 8*2:
+		tile8x32512(t)
+	}
+}
+
 //go:noescape
 func fromBF16x512(y *float32, x *uint16, n int)
 
@@ -312,6 +350,28 @@ func tile3x16256(t *tileArgs)
 
 //go:noescape
 func tile4x16256(t *tileArgs)
+
+// tile256 runs the micro-kernel of the given rows and vectors across.
+func tile256(t *tileArgs, rows, across int) {
+	switch rows + 4*across {
+	case 1 + 4*1:
+		tile1x8256(t)
+	case 2 + 4*1:
+		tile2x8256(t)
+	case 3 + 4*1:
+		tile3x8256(t)
+	case 4 + 4*1:
+		tile4x8256(t)
+	case 1 + 4*2:
+		tile1x16256(t)
+	case 2 + 4*2:
+		tile2x16256(t)
+	case 3 + 4*2:
+		tile3x16256(t)
+	case 4 + 4*2:
+		tile4x16256(t)
+	}
+}
 
 //go:noescape
 func fromBF16x256(y *float32, x *uint16, n int)

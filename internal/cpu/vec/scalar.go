@@ -13,9 +13,9 @@ const (
 	expP2  = 0.04166620224714279
 	expP3  = 0.008369024842977524
 	expP4  = 0.0013950724387541413
-	expMax = 88.72284 // larger arguments overflow
-	expMin = -104     // smaller ones vanish
-	magic  = 12582912 // 1.5·2²³: adding it rounds to an integer
+	expMax = 88.72284  // larger arguments overflow
+	expMin = -87.33654 // smaller arguments give 0: the logarithm of the smallest normal number
+	magic  = 12582912  // 1.5·2²³: adding it rounds to an integer
 )
 
 // tanh x = x + x³·Q(x²) on |x| ≤ 0.65, relative error 6e-9.
@@ -47,7 +47,8 @@ const (
 	erfS7 = -3.9467427086492535e-06
 )
 
-// Exp returns eˣ within two units in the last place.
+// Exp returns eˣ within two units in the last place, and 0 instead of the smallest normal and of denormal numbers: they
+// would cost a hundred times as much.
 func Exp(x float32) float32 {
 	switch {
 	case x != x:
@@ -60,10 +61,8 @@ func Exp(x float32) float32 {
 	n := (x*log2e + magic) - magic
 	r := x - n*ln2Hi - n*ln2Lo
 	p := ((((expP4*r+expP3)*r+expP2)*r+expP1)*r+expP0)*r*r + r + 1
-	// 2ⁿ in two factors, since n may be 128 or below −126.
-	i := int32(n)
-	h := i >> 1
-	return p * math.Float32frombits(uint32(h+127)<<23) * math.Float32frombits(uint32(i-h+127)<<23)
+	// 2·2ⁿ⁻¹, since n may be 128. n = −126 gives the bits of 0.
+	return (p + p) * math.Float32frombits(uint32(int32(n)+126)<<23)
 }
 
 func sigmoid1(x float32) float32 { return 1 / (1 + Exp(-x)) }

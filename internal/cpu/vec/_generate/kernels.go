@@ -51,11 +51,13 @@ func (g *gen) mapKernel(m mapKernel) {
 	g.close()
 }
 
-// expSetup loads the bounds of exp's argument.
+// expSetup loads the bounds of exp's argument, in registers because they must be the operand that loses to a NaN.
 func (g *gen) expSetup() {
-	g.set(rExpLo, k(-104))
+	g.set(rExpLo, k(expMin))
 	g.set(rExpHi, k(89))
 }
+
+const expMin = -87.33654 // the logarithm of the smallest normal number
 
 // The coefficients are those of scalar.go, where they are explained.
 var (
@@ -82,9 +84,14 @@ func (g *gen) poly(dst, x reg, c []float64) {
 	}
 }
 
-// exp replaces x by eˣ, using t1 and t2. Arguments below −104 give 0, above 89 infinity; NaN stays.
+// exp replaces x by eˣ, using t1 and t2. Arguments below expMin give 0 (denormal numbers would cost a hundred times as
+// much), above 89 infinity; NaN stays.
 func (g *gen) exp(x, t1, t2 reg) {
-	g.maxNaN(x, rExpLo, x)
+	if g.wide {
+		g.p("VCMPPS $5, %s, %s, K2", g.r(rExpLo), g.r(x)) // not less than
+	} else {
+		g.maxNaN(x, rExpLo, x)
+	}
 	g.minNaN(x, rExpHi, x)
 	g.mul(t1, x, k(1.44269504))
 	if g.wide {
@@ -98,18 +105,14 @@ func (g *gen) exp(x, t1, t2 reg) {
 	g.horner(t2, x, k(1))
 	g.horner(t2, x, k(1))
 	if g.wide {
-		g.p("VSCALEFPS %s, %s, %s", g.r(t1), g.r(t2), g.r(x))
+		g.p("VSCALEFPS.Z %s, %s, K2, %s", g.r(t1), g.r(t2), g.r(x))
 		return
 	}
-	// 2ⁿ in two factors, as in Exp.
-	n, h := g.r(t1), g.r(x)
-	g.p("VCVTPS2DQ %s, %s", n, n)
-	g.p("VPSRAD $1, %s, %s; VPSUBD %s, %s, %s", n, h, h, n, n)
-	bias := fmt.Sprintf("·constants+%d(SB)", g.consts.at(127))
-	g.p("VPADDD %s, %s, %s; VPSLLD $23, %s, %s", bias, h, h, h, h)
-	g.p("VPADDD %s, %s, %s; VPSLLD $23, %s, %s", bias, n, n, n, n)
-	g.mul(x, t2, x)
-	g.mul(x, x, t1)
+	// As in Exp.
+	bias := fmt.Sprintf("·constants+%d(SB)", g.consts.at(126))
+	g.p("VCVTPS2DQ %[1]s, %[1]s; VPADDD %[2]s, %[1]s, %[1]s; VPSLLD $23, %[1]s, %[1]s", g.r(t1), bias)
+	g.add(t2, t2, t2)
+	g.mul(x, t2, t1)
 }
 
 // sigmoid computes s = 1/(1+e^−x), using t1 and t2; s is not x.

@@ -116,6 +116,14 @@ func (g *gen) tiles() {
 			g.tile(m, across)
 		}
 	}
+	// A dispatcher in Go: calls by name keep the argument on the stack.
+	fmt.Fprintf(g.decls, "\n// tile%s runs the micro-kernel of the given rows and vectors across.\nfunc tile%[1]s(t *tileArgs, rows, across int) {\n\tswitch rows + %d*across {\n", g.suffix(), rows)
+	for across := 1; across <= 2; across++ {
+		for m := 1; m <= rows; m++ {
+			fmt.Fprintf(g.decls, "\tcase %d + %d*%d:\n\t\ttile%dx%d%s(t)\n", m, rows, across, m, across*g.lanes(), g.suffix())
+		}
+	}
+	fmt.Fprint(g.decls, "\t}\n}\n")
 }
 
 func (g *gen) tile(m, across int) {
