@@ -82,7 +82,11 @@ func (d Data) clone(t testing.TB) Data {
 	return Data{F32: f}
 }
 
+// The race detector would make the reference, which shares nothing, take minutes: hence go:norace.
+
 // lanes is op(X) as float64 rows of k values (columns of op(B)), rounded as the precision says.
+//
+//go:norace
 func lanes(d Data, ld, n, k int, contig bool, p Precision) [][]float64 {
 	out := make([][]float64, n)
 	for i := range out {
@@ -150,6 +154,7 @@ func sameBits(a, b Data) bool {
 		slices.EqualFunc(a.F32, b.F32, func(x, y float32) bool { return math.Float32bits(x) == math.Float32bits(y) })
 }
 
+//go:norace
 func (p product) compare(t *testing.T, got, before, bias Data, x, y [][]float64) {
 	t.Helper()
 	for i := range got.length() {
