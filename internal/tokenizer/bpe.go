@@ -73,6 +73,9 @@ func decodeMerges(raw json.RawMessage) ([][2]string, error) {
 	if raw == nil {
 		return nil, fmt.Errorf("is missing: expected an array")
 	}
+	if pairs, ok := scanPairs(raw); ok {
+		return pairs, nil
+	}
 	var pairs [][2]string
 	var exact [][]string
 	if err := json.Unmarshal(raw, &exact); err == nil {

@@ -71,7 +71,7 @@ func readObject(path string) (*object, error) {
 	if err != nil {
 		return nil, err
 	}
-	return newObject(data, "")
+	return parseObject(data)
 }
 
 func (c *Config) parse(o *object) error {

@@ -2,6 +2,7 @@ package tokenizer
 
 import (
 	"encoding/json"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -218,4 +219,70 @@ func FuzzSentencePiece(f *testing.F) {
 			}
 		}
 	})
+}
+
+func TestSentencePieceClasses(t *testing.T) {
+	t5 := append([]spPiece{{"<pad>", 0, spControl}, {"</s>", 0, spControl}, {"<unk>", 0, 2}}, smallPieces[3:]...)
+	llama := string(protoModel(spUnigram, smallPieces, nil))
+	for name, c := range map[string]struct {
+		files map[string]string
+		text  string
+		want  []int32
+	}{
+		"T5 by its pieces":     {map[string]string{"spiece.model": string(protoModel(spUnigram, t5, nil))}, " ab  ab<extra_id_0>", []int32{7, 7, 108, 1}},
+		"T5 by class":          {map[string]string{"spiece.model": string(protoModel(spUnigram, t5, nil)), "tokenizer_config.json": `{"tokenizer_class":"T5Tokenizer","extra_ids":2}`}, "ab<extra_id_0>", []int32{7, 10, 1}},
+		"T5 by config.json":    {map[string]string{"x.model": string(protoModel(spUnigram, t5, nil)), "config.json": `{"model_type":"t5"}`}, "ab", []int32{7, 1}},
+		"Llama by config.json": {map[string]string{"tokenizer.model": llama, "config.json": `{"model_type":"llama"}`}, "ab</s>ab", []int32{7, 2, 6}},
+		"Llama, legacy":        {map[string]string{"tokenizer.model": llama, "tokenizer_config.json": `{"tokenizer_class":"LlamaTokenizerFast","legacy":true,"add_eos_token":true}`}, "ab</s>ab", []int32{7, 2, 7, 2}},
+		"Llama, no prefix":     {map[string]string{"tokenizer.model": llama, "tokenizer_config.json": `{"tokenizer_class":"LlamaTokenizer","add_prefix_space":false}`}, "ab ab", []int32{6, 7}},
+	} {
+		tok, err := Load(folder(t, c.files))
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		ids, err := tok.AppendIDs(nil, c.text, true)
+		if err != nil || !slices.Equal(ids, c.want) {
+			t.Errorf("%s: %q gives %v, %v; want %v", name, c.text, ids, err, c.want)
+		}
+	}
+}
+
+// TestScansEqualJSON holds the quick readers equal to encoding/json.
+func TestScansEqualJSON(t *testing.T) {
+	for _, s := range []string{
+		`{}`, ` { } `, `{"a":1}`, "{\n\t\"a\" : 1 , \"b\\u00e9\\\"\":-7}", `{"a":{"b":[1,"}",{"c":"\\"}],"d":null},"e":"x,y","f":[[],[{}]],"g":1e9,"h":true}`,
+		`{"a":1,"a":2}`, `{"\ud800":1}`,
+	} {
+		var want map[string]json.RawMessage
+		if err := json.Unmarshal([]byte(s), &want); err != nil {
+			t.Fatal(err)
+		}
+		got, ok := scanObject([]byte(s))
+		if !ok || len(got) != len(want) {
+			t.Errorf("%s: %v %v", s, got, ok)
+		}
+		for k, v := range want {
+			if string(got[k]) != string(v) {
+				t.Errorf("%s: %s is %s, want %s", s, k, got[k], v)
+			}
+		}
+		var ids map[string]int32
+		if json.Unmarshal([]byte(s), &ids) != nil {
+			continue
+		}
+		if got, ok := scanVocab([]byte(s)); !ok || !maps.Equal(got, ids) {
+			t.Errorf("%s: vocabulary %v %v, want %v", s, got, ok, ids)
+		}
+	}
+	for s, want := range map[string][][2]string{`[]`: nil, `[ ["a" , "b"],["\n","\"]"] ]`: {{"a", "b"}, {"\n", "\"]"}}} {
+		if got, ok := scanPairs([]byte(s)); !ok || !slices.Equal(got, want) {
+			t.Errorf("%s: %q %v", s, got, ok)
+		}
+	}
+	for _, s := range []string{`[["a"]]`, `[["a","b","c"]]`, `["a b"]`, `{}`, `[["a",1]]`} {
+		if got, ok := scanPairs([]byte(s)); ok {
+			t.Errorf("%s read as pairs %q", s, got)
+		}
+	}
 }

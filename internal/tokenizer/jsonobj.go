@@ -22,16 +22,22 @@ type object struct {
 	err    error
 }
 
-// newObject parses raw, which stands at path, as an object.
+// parseObject parses a file as an object.
+func parseObject(data []byte) (*object, error) {
+	if !json.Valid(data) {
+		var v any
+		return nil, fmt.Errorf("%s: expected an object: %w", place(""), json.Unmarshal(data, &v))
+	}
+	return newObject(data, "")
+}
+
+// newObject takes raw, a part of a valid file that stands at path, as an object.
 func newObject(raw json.RawMessage, path string) (*object, error) {
-	o := &object{path: path, known: map[string]bool{}}
-	if err := json.Unmarshal(raw, &o.fields); err != nil {
-		return nil, fmt.Errorf("%s: expected an object, found %s: %w", place(path), excerpt(raw), err)
+	fields, ok := scanObject(raw)
+	if !ok {
+		return nil, fmt.Errorf("%s: expected an object, found %s", place(path), excerpt(raw))
 	}
-	if o.fields == nil {
-		return nil, fmt.Errorf("%s: expected an object, found null", place(path))
-	}
-	return o, nil
+	return &object{path: path, known: map[string]bool{}, fields: fields}, nil
 }
 
 func place(path string) string {

@@ -1,6 +1,7 @@
 package tokenizer
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -57,8 +58,10 @@ func findAll(dir string, names []string) ([]string, error) {
 	for _, name := range names {
 		if strings.Contains(name, "*") {
 			entries, err := os.ReadDir(dir)
-			if err != nil {
-				return nil, nil //nolint:nilerr // Load reports a directory that is not there
+			if errors.Is(err, fs.ErrNotExist) {
+				return nil, nil
+			} else if err != nil {
+				return nil, err
 			}
 			var found []string
 			for _, e := range entries {
@@ -91,7 +94,7 @@ func loadJSON(config *Config, paths ...string) (*Tokenizer, error) {
 	if err != nil {
 		return nil, err
 	}
-	o, err := newObject(data, "")
+	o, err := parseObject(data)
 	if err != nil {
 		return nil, err
 	}
@@ -103,6 +106,10 @@ func loadGPT2(config *Config, paths ...string) (*Tokenizer, error) {
 	vocab, err := os.ReadFile(paths[0])
 	if err != nil {
 		return nil, err
+	}
+	if !json.Valid(vocab) {
+		var v any
+		return nil, json.Unmarshal(vocab, &v)
 	}
 	ids, err := decodeVocab(vocab)
 	if err != nil {

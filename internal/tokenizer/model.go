@@ -134,6 +134,9 @@ func parseVocabulary(o *object) *vocabulary {
 }
 
 func decodeVocab(raw []byte) (map[string]int32, error) {
+	if ids, ok := scanVocab(raw); ok {
+		return ids, nil
+	}
 	ids := map[string]int32{}
 	if err := json.Unmarshal(raw, &ids); err != nil {
 		return nil, fmt.Errorf("expected an object of tokens and ids from 0 to %d: %w", math.MaxInt32, err)

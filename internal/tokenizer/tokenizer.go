@@ -40,7 +40,7 @@ type EncodeOptions struct {
 
 // FromJSON reads a tokenizer.json. Errors name the JSON path of what is wrong, missing or unknown.
 func FromJSON(data []byte) (*Tokenizer, error) {
-	o, err := newObject(data, "")
+	o, err := parseObject(data)
 	if err != nil {
 		return nil, fmt.Errorf("tokenizer.json: %w", err)
 	}
