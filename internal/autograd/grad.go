@@ -37,18 +37,6 @@ func (t *Tape) gradOut(v *Var) (g tensor.Tensor, acc bool) {
 	return v.grad.t, true
 }
 
-// contribute gives v a gradient from a kernel that can only overwrite: fn writes into the tensor that it is given.
-func (t *Tape) contribute(v *Var, fn func(g tensor.Tensor)) {
-	if v.grad == nil {
-		g, _ := t.gradOut(v)
-		fn(g)
-		return
-	}
-	tmp := t.scratchLike(v.Value)
-	fn(tmp.t)
-	t.give(v, tmp)
-}
-
 // give hands a block over as a contribution to v's gradient.
 func (t *Tape) give(v *Var, b *block) {
 	if v.grad == nil {

@@ -93,15 +93,7 @@ func (w window) spread(vals, dense []float64) {
 type attnOperands struct {
 	attention
 	qw, kw, vw window
-	qkv        []*operandSet
 	o          window
-}
-
-// operandSet is a buffer and the windows in it.
-type operandSet struct {
-	name    string
-	n       int
-	windows []window
 }
 
 func (e *Env) attn(a attnShape, dt tensor.DType) *attnOperands {

@@ -11,12 +11,12 @@ import (
 
 // gpt2 is GPT-2: LayerNorm, learned positions, a fused query-key-value projection and GELU, with weights stored [in,out].
 type gpt2 struct {
-	info                Info
-	tokens, positions   *autograd.Param
-	embedDrop, residual float32
-	layers              []gpt2Layer
-	norm                *nn.Norm
-	head                Head
+	info              Info
+	tokens, positions *autograd.Param
+	embedDrop         float32
+	layers            []gpt2Layer
+	norm              *nn.Norm
+	head              Head
 }
 
 type gpt2Layer struct {

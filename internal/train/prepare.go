@@ -100,10 +100,8 @@ func OpenData(ctx context.Context, res *config.Resolved, modelDir string, info m
 	if err != nil {
 		return nil, errors.Join(err, d.Close())
 	}
-	if usesTemplate(ledger) || usesTemplate(d.EvalLedger) {
-		if warning != "" {
-			d.Warnings = append(d.Warnings, warning)
-		}
+	if warning != "" && (usesTemplate(ledger) || usesTemplate(d.EvalLedger)) {
+		d.Warnings = append(d.Warnings, warning)
 	}
 	seed := uint64(cfg.DataSeed.Or(cfg.Seed))
 	d.Train, err = data.NewLoader(ds, data.LoaderOptions{
@@ -165,7 +163,10 @@ func packingOf(on bool, strategy string) data.Packing {
 	return data.Packing(strategy)
 }
 
-func usesTemplate(l *data.Ledger) bool { return l != nil && l.Template != "" }
+// usesTemplate tells whether rows of the data are rendered by the chat template.
+func usesTemplate(l *data.Ledger) bool {
+	return l != nil && l.Layouts[data.LayoutMessages]+l.Layouts[data.LayoutShareGPT]+l.Layouts[data.LayoutAlpaca] > 0
+}
 
 func sources(list []config.Dataset, split string) []data.Source {
 	var out []data.Source

@@ -15,8 +15,6 @@ import (
 // k is cut into equal blocks of at most kBlock steps: each element of C is summed block by block, and the cut depends
 // on K alone.
 type blocking struct {
-	mr          int // rows of a panel of A
-	bInPlace    bool
 	kBlock      int // steps
 	columnBlock int
 	slabWords   int

@@ -4,7 +4,6 @@ package vec
 
 import (
 	"math"
-	"sync"
 	"unsafe"
 
 	"golang.org/x/sys/cpu"
@@ -84,9 +83,6 @@ type tileArgs struct {
 	k                int
 	acc              int // 1 to add to C
 }
-
-// tileArgsPool keeps arguments of tile kernels: passed to a function value they would go to the heap with every call.
-var tileArgsPool = sync.Pool{New: func() any { return new(tileArgs) }}
 
 func tileAVX512(c []float32, ldc int, a []float32, rs, cs int, b []float32, ldb, m, n, k int, acc bool) {
 	tiled(true, c, ldc, a, rs, cs, b, ldb, m, n, k, acc)
