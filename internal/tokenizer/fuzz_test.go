@@ -146,6 +146,12 @@ func protoModel(kind uint64, pieces []spPiece, charsMap []byte) []byte {
 	var trainer []byte
 	trainer = protowire.AppendTag(trainer, 3, protowire.VarintType)
 	trainer = protowire.AppendVarint(trainer, kind)
+	for i, p := range pieces {
+		if p.kind == spUnknown {
+			trainer = protowire.AppendTag(trainer, 40, protowire.VarintType)
+			trainer = protowire.AppendVarint(trainer, uint64(i))
+		}
+	}
 	out = protowire.AppendTag(out, 2, protowire.BytesType)
 	out = protowire.AppendBytes(out, trainer)
 	if charsMap != nil {
@@ -158,7 +164,10 @@ func protoModel(kind uint64, pieces []spPiece, charsMap []byte) []byte {
 	return out
 }
 
-var smallPieces = []spPiece{{"<unk>", 0, 2}, {"<s>", 0, spControl}, {"</s>", 0, spControl}, {"▁", 0, spNormal}, {"a", 0, spNormal},
+// spUnknown is the kind of the piece for everything unknown.
+const spUnknown = 2
+
+var smallPieces = []spPiece{{"<unk>", 0, spUnknown}, {"<s>", 0, spControl}, {"</s>", 0, spControl}, {"▁", 0, spNormal}, {"a", 0, spNormal},
 	{"b", 0, spNormal}, {"ab", 0, spNormal}, {"▁ab", 0, spNormal}, {"<mine>", 0, spUserDefined}}
 
 func TestSentencePieceSmall(t *testing.T) {
@@ -198,7 +207,7 @@ func TestSentencePieceSmall(t *testing.T) {
 func FuzzSentencePiece(f *testing.F) {
 	f.Add(protoModel(spBPE, smallPieces, nil), "ab <mine>")
 	f.Add(protoModel(spUnigram, smallPieces, []byte{8, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8, 'x', 0}), "ab  ab")
-	t5 := append([]spPiece{{"<pad>", 0, spControl}, {"</s>", 0, spControl}, {"<unk>", 0, 2}}, smallPieces[3:]...)
+	t5 := append([]spPiece{{"<pad>", 0, spControl}, {"</s>", 0, spControl}, {"<unk>", 0, spUnknown}}, smallPieces[3:]...)
 	f.Add(protoModel(spUnigram, t5, nil), "ab")
 	f.Fuzz(func(t *testing.T, raw []byte, s string) {
 		if len(raw) > 1<<16 || len(s) > 1<<10 {
@@ -222,7 +231,7 @@ func FuzzSentencePiece(f *testing.F) {
 }
 
 func TestSentencePieceClasses(t *testing.T) {
-	t5 := append([]spPiece{{"<pad>", 0, spControl}, {"</s>", 0, spControl}, {"<unk>", 0, 2}}, smallPieces[3:]...)
+	t5 := append([]spPiece{{"<pad>", 0, spControl}, {"</s>", 0, spControl}, {"<unk>", 0, spUnknown}}, smallPieces[3:]...)
 	llama := string(protoModel(spUnigram, smallPieces, nil))
 	for name, c := range map[string]struct {
 		files map[string]string
