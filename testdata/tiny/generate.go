@@ -1,4 +1,5 @@
-// Command tiny writes testdata/tiny: a Llama of 40,000 random parameters over single characters, and additions to train it on.
+// Command tiny writes testdata/tiny: in model a Llama of 40,000 random parameters over single characters, and
+// beside it additions to train it on.
 //
 //	go run testdata/tiny/generate.go testdata/tiny
 //
@@ -31,7 +32,8 @@ func main() {
 	}
 }
 
-func run(dir string) error {
+func run(root string) error {
+	dir := filepath.Join(root, "model")
 	if err := os.MkdirAll(dir, 0o777); err != nil {
 		return err
 	}
@@ -51,7 +53,7 @@ func run(dir string) error {
 	if err := tokenizer(dir); err != nil {
 		return err
 	}
-	return sums(filepath.Join(dir, "sums.jsonl"))
+	return sums(filepath.Join(root, "sums.jsonl"))
 }
 
 func writeJSON(path string, v any) ([]byte, error) {
