@@ -7,8 +7,11 @@ import (
 	"github.com/mltrain/mltrain/internal/cpu/vec"
 )
 
-// levels are the instruction sets of this machine.
+// levels are the instruction sets of this machine; with -short, only the best.
 func levels() []vec.Level {
+	if testing.Short() {
+		return []vec.Level{vec.Best(vec.LevelAVX512).Level}
+	}
 	var l []vec.Level
 	for level := vec.LevelPortable; level <= vec.Best(vec.LevelAVX512).Level; level++ {
 		l = append(l, level)
