@@ -5,6 +5,7 @@ import (
 	"math"
 	"runtime"
 	"sync/atomic"
+	"time"
 
 	"github.com/mltrain/mltrain/internal/cpu/par"
 	"github.com/mltrain/mltrain/internal/tensor"
@@ -100,13 +101,17 @@ func (g *gradients) collect(y floats, stride int, sums []float32, from, rows int
 	})
 }
 
-// await returns once the block before has added its part for the keys below hi.
+// await returns once the block before has added its part for the keys below hi. It is rarely long in coming, unless the
+// system gave its core to another program: then sleeping, too, leaves this core to it.
 func (g *gradients) await(task, hi int) {
 	if task < g.pairs {
 		return
 	}
 	for spin := 1; int(g.done[task-g.pairs].Load()) < hi; spin++ {
-		if spin%1024 == 0 {
+		switch {
+		case spin%4096 == 0:
+			time.Sleep(20 * time.Microsecond)
+		case spin%1024 == 0:
 			runtime.Gosched()
 		}
 	}
