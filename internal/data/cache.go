@@ -178,9 +178,10 @@ func (c *cacheWriter) commit(s *store, meta cacheMeta) (*os.File, error) {
 		trailer = binary.LittleEndian.AppendUint32(trailer, crc)
 	}
 	trailer = append(trailer, cacheMagic...)
-	c.w.Write(text)
-	c.w.Write(trailer)
-	if err := c.w.Flush(); err != nil { // bufio keeps the first error
+	if _, err := c.w.Write(append(text, trailer...)); err != nil {
+		return nil, c.fault(err)
+	}
+	if err := c.w.Flush(); err != nil {
 		return nil, c.fault(err)
 	}
 	if err := c.f.Sync(); err != nil {

@@ -2,6 +2,7 @@ package data
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"path/filepath"
@@ -48,16 +49,15 @@ func Open(ctx context.Context, sources []Source, opt Options, tok Tokenizer) (*D
 		ledger.Template = opt.Template.Name()
 	}
 	if ledger.Kept == 0 {
-		st.close()
+		err := fmt.Errorf("%w: all %d rows were dropped: %s", ErrNoData, ledger.Rows, ledger.DroppedText())
 		if ledger.Rows == 0 {
-			return nil, ledger, fmt.Errorf("%w: %s has no rows", ErrNoData, sources[0].Path)
+			err = fmt.Errorf("%w: %s has no rows", ErrNoData, sources[0].Path)
 		}
-		return nil, ledger, fmt.Errorf("%w: all %d rows were dropped: %s", ErrNoData, ledger.Rows, ledger.DroppedText())
+		return nil, ledger, errors.Join(err, st.close())
 	}
 	d := &Dataset{store: st, maxLength: opt.MaxLength, keepEnd: opt.TruncationMode == KeepEnd, objective: opt.Objective}
 	if st.rows() > math.MaxInt32 {
-		st.close()
-		return nil, ledger, fmt.Errorf("data: %d rows are more than %d", st.rows(), math.MaxInt32)
+		return nil, ledger, errors.Join(fmt.Errorf("data: %d rows are more than %d", st.rows(), math.MaxInt32), st.close())
 	}
 	if id, ok := tok.PAD(); ok {
 		d.padID = id
@@ -65,8 +65,7 @@ func Open(ctx context.Context, sources []Source, opt Options, tok Tokenizer) (*D
 		d.padID = id
 	}
 	if d.index, err = mix(sources, bounds, opt); err != nil {
-		st.close()
-		return nil, ledger, err
+		return nil, ledger, errors.Join(err, st.close())
 	}
 	return d, ledger, nil
 }

@@ -21,15 +21,15 @@ const (
 	DropDuplicate       DropReason = "duplicate"
 )
 
-// Warning kinds of single rows; the ledger counts them.
+// What the ledger warns of, by row.
 const (
-	warnNoEOS      = "the tokenizer has no EOS token: nothing teaches the model to stop"
-	warnPrefix     = "the tokenised prompt is not a prefix of prompt+completion; the completion starts where they differ"
-	warnStraddle   = "tokens that lie partly outside an assistant span are trained, as transformers does"
-	warnDoubleBOS  = "the row begins with BOS twice: the text itself writes it"
-	warnEndMarker  = "the chat ends with another special token than EOS; EOS is not trained"
-	warnLost       = "the chat template does not print what the last message says; is it for typed content (images)?"
-	warnCompletion = "completion_only_loss has no effect on rows without a prompt"
+	WarnNoEOS      = "the tokenizer has no EOS token: nothing teaches the model to stop"
+	WarnPrefix     = "the tokenised prompt is not a prefix of prompt+completion; the completion starts where they differ"
+	WarnStraddle   = "tokens that lie partly outside an assistant span are trained, as transformers does"
+	WarnDoubleBOS  = "the row begins with BOS twice: the text itself writes it"
+	WarnEndMarker  = "the chat ends with another special token than EOS; EOS is not trained"
+	WarnLost       = "the chat template does not print what the last message says; is it for typed content (images)?"
+	WarnCompletion = "completion_only_loss has no effect on rows without a prompt"
 )
 
 // sequence is one tokenised row before it is stored.
@@ -114,7 +114,7 @@ func (e *encoder) supervised(r *Row) (encoded, error) {
 			return encoded{drop: DropEmpty}, nil
 		}
 		if e.opt.CompletionOnlyLoss != nil && *e.opt.CompletionOnlyLoss && !e.opt.AssistantOnlyLoss {
-			e.note(warnCompletion)
+			e.note(WarnCompletion)
 		}
 		s, err = e.chat(r, r.Messages)
 	case LayoutPromptCompletion, LayoutAlpaca:
@@ -140,7 +140,7 @@ func (e *encoder) text(text string) (sequence, error) {
 		return sequence{}, errors.New("assistant_only_loss needs chat rows, this one has only \"text\"")
 	}
 	if e.opt.CompletionOnlyLoss != nil && *e.opt.CompletionOnlyLoss {
-		e.note(warnCompletion)
+		e.note(WarnCompletion)
 	}
 	return e.plain(text)
 }
@@ -152,7 +152,7 @@ func (e *encoder) plain(text string) (sequence, error) {
 		return sequence{}, err
 	}
 	if bos, ok := e.tok.BOS(); ok && len(ids) > 1 && ids[0] == bos && ids[1] == bos {
-		e.note(warnDoubleBOS)
+		e.note(WarnDoubleBOS)
 	}
 	return whole(e.withEOS(ids)), nil
 }
@@ -167,7 +167,7 @@ func (e *encoder) withEOS(ids []int32) []int32 {
 	}
 	eos, ok := e.tok.EOS()
 	if !ok {
-		e.note(warnNoEOS)
+		e.note(WarnNoEOS)
 		return ids
 	}
 	if len(ids) > 0 && ids[len(ids)-1] == eos {
@@ -215,7 +215,7 @@ func (e *encoder) checkPrinted(conv Conversation, text string) {
 	content := strings.TrimSpace(conv.Messages[len(conv.Messages)-1].Content)
 	line := strings.TrimSpace(content[strings.LastIndexByte(content, '\n')+1:])
 	if !strings.Contains(text, line) {
-		e.note(warnLost)
+		e.note(WarnLost)
 	}
 }
 
@@ -231,7 +231,7 @@ func (e *encoder) endChat(ids []int32) []int32 {
 			return ids
 		}
 		if e.tok.IsSpecial(ids[i]) {
-			e.note(warnEndMarker)
+			e.note(WarnEndMarker)
 			return ids
 		}
 		if !isBlank(e.tok.Decode(ids[i : i+1])) {
@@ -271,7 +271,7 @@ func (e *encoder) spans(conv Conversation) (sequence, error) {
 		}
 		for j := k; j < len(spans) && spans[j].Start < end[i]; j++ {
 			if start[i] < spans[j].Start || end[i] > spans[j].End {
-				e.note(warnStraddle)
+				e.note(WarnStraddle)
 			}
 			code, err := messageCode(conv.Messages, spans[j].Message)
 			if err != nil {
@@ -334,7 +334,7 @@ func (e *encoder) split(r *Row, prompt, answer Part) (s sequence, promptLen int,
 		n++
 	}
 	if n < len(alone) {
-		e.note(warnPrefix)
+		e.note(WarnPrefix)
 	}
 	return s, n, nil
 }

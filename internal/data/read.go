@@ -32,9 +32,8 @@ var errStop = errors.New("stop reading")
 
 // readFile emits the rows of one data file in order. What concerns a single row is in rawRow.err; a fault of the file as a
 // whole is returned.
-func readFile(path string, emit func(rawRow) error) error {
+func readFile(path string, emit func(rawRow) error) (err error) {
 	ext, compression := fileFormat(path)
-	var err error
 	if ext == ".parquet" {
 		if compression != "" {
 			return fmt.Errorf("data file %s: Parquet is compressed inside; unpack the file", path)
@@ -46,10 +45,12 @@ func readFile(path string, emit func(rawRow) error) error {
 		if r, closeAll, err = openFile(path); err != nil {
 			return err
 		}
-		defer closeAll()
+		defer func() { err = errors.Join(err, closeAll()) }()
 		br := bufio.NewReaderSize(r, 1<<16)
 		if bom, _ := br.Peek(3); bytes.Equal(bom, []byte("\xEF\xBB\xBF")) {
-			br.Discard(3)
+			if _, err = br.Discard(3); err != nil {
+				return err
+			}
 		}
 		switch ext {
 		case ".jsonl", ".ndjson":

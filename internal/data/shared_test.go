@@ -134,7 +134,7 @@ func TestSharedTemplates(t *testing.T) {
 			t.Logf("%s: %v", filepath.Base(f), err)
 			continue
 		}
-		if lost := slices.ContainsFunc(ledger.Warnings, func(w Warning) bool { return w.Text == warnLost }); lost {
+		if lost := slices.ContainsFunc(ledger.Warnings, func(w Warning) bool { return w.Text == WarnLost }); lost {
 			if !strings.HasPrefix(filepath.Base(f), "idefics3") { // written for typed content only
 				t.Errorf("%s: warnings %v", filepath.Base(f), ledger.Warnings)
 			}
