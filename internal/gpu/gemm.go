@@ -1,0 +1,50 @@
+package gpu
+
+import (
+	"fmt"
+
+	"github.com/mltrain/mltrain/internal/tensor"
+)
+
+// gemmTile is the number of rows and columns of C that a block computes.
+const gemmTile = 64
+
+// Gemm multiplies matrices as GemmSpec says, of float32 and bfloat16 in any mixture; sums are float32 always.
+func (b *Backend) Gemm(s tensor.GemmSpec, c, a, x, bias tensor.Tensor) error {
+	batch := max(1, s.Batch)
+	k := call{b: b, kernel: "gemm"}
+	k.require(s.M >= 0 && s.N >= 0 && s.K >= 0, "negative size")
+	k.require(batch == 1 || s.StrideA >= 0 && s.StrideB >= 0 && s.StrideC >= (s.M-1)*s.LDC+s.N || s.M == 0,
+		"products of a batch overlap: strides %d, %d, %d", s.StrideA, s.StrideB, s.StrideC)
+	cp := k.matrix("c", c, s.M, s.N, s.LDC, batch, s.StrideC, false, true)
+	ap := k.matrix("a", a, s.M, s.K, s.LDA, batch, s.StrideA, s.TransA, false)
+	bp := k.matrix("b", x, s.K, s.N, s.LDB, batch, s.StrideB, s.TransB, false)
+	var biasP Ptr
+	if !bias.IsZero() {
+		k.length("bias", bias, s.N)
+		biasP = k.float("bias", bias, s.N, false)
+	}
+	tc, ta, tb := k.activation("c", c), k.activation("a", a), k.activation("b", x)
+	if s.M > 0 && s.N > 0 {
+		k.launch("gemm", "gemm_"+tc+"_"+ta+"_"+tb, [3]int{blocks(s.N, gemmTile), blocks(s.M, gemmTile), batch}, [3]int{256},
+			cp, ap, bp, biasP, code(bias), flag(s.TransA), flag(s.TransB), k.i32of(s.M), k.i32of(s.N), k.i32of(s.K),
+			int64(s.LDA), int64(s.LDB), int64(s.LDC), s.Alpha, s.Beta, int64(s.StrideA), int64(s.StrideB), int64(s.StrideC))
+	}
+	if k.err != nil {
+		return fmt.Errorf("%w (c %v = a %v · b %v, %+v)", k.err, c, a, x, s)
+	}
+	return nil
+}
+
+// matrix returns the address of batch matrices op(X) [rows,cols].
+func (c *call) matrix(name string, t tensor.Tensor, rows, cols, ld, batch, stride int, trans, write bool) Ptr {
+	if trans {
+		rows, cols = cols, rows
+	}
+	c.require(ld >= cols || rows == 0, "%s has rows of %d elements and leading dimension %d", name, cols, ld)
+	n := c.extent(name, rows, cols, ld)
+	if n > 0 && batch > 1 {
+		n += (batch - 1) * stride
+	}
+	return c.float(name, t, n, write)
+}

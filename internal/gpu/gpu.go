@@ -1,0 +1,59 @@
+// Package gpu is the GPU backend: tensor.Backend implemented by the PTX kernels of package kernels, over a small Driver.
+//
+// NewEmulator gives it the interpreter of package ptxvm as its driver, so that every kernel runs, and is tested, without a
+// GPU. Work is ordered on one queue; a call checks its operands on the host, launches and returns. Indices (token ids,
+// positions, rows, sequence boundaries) are checked too: the backend remembers the integers that were uploaded, so that
+// this costs no synchronisation.
+package gpu
+
+import (
+	"fmt"
+	"maps"
+	"sync"
+
+	"github.com/mltrain/mltrain/internal/tensor"
+	"github.com/mltrain/mltrain/kernels"
+)
+
+// Backend computes on one GPU. Its methods may be called from one goroutine at a time, except Alloc and Free.
+type Backend struct {
+	driver    Driver
+	name      string
+	modules   map[string]Module
+	functions map[string]Function
+	scratch   *buffer // memory of single kernel calls, which follow one another on the queue
+	params    []byte
+
+	mu   sync.Mutex
+	used map[tensor.Use]int64
+}
+
+var _ tensor.Backend = (*Backend)(nil)
+
+// New returns a backend over a driver, with all kernels loaded.
+func New(d Driver) (*Backend, error) {
+	texts, err := kernels.PTX()
+	if err != nil {
+		return nil, fmt.Errorf("gpu: %w", err)
+	}
+	b := &Backend{driver: d, name: d.Info().Name, modules: map[string]Module{}, functions: map[string]Function{}, used: map[tensor.Use]int64{}}
+	for name, text := range texts {
+		if b.modules[name], err = d.Load(text); err != nil {
+			return nil, fmt.Errorf("gpu: kernels %s: %w", name, err)
+		}
+	}
+	return b, nil
+}
+
+// Name returns the device's name, like "emulator" or "NVIDIA H100".
+func (b *Backend) Name() string { return b.name }
+
+// Allocated returns the bytes that are allocated now, by purpose, without the scratch memory of kernels.
+func (b *Backend) Allocated() map[tensor.Use]int64 {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return maps.Clone(b.used)
+}
+
+// Sync waits until all work is done.
+func (b *Backend) Sync() error { return b.driver.Sync() }

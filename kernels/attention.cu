@@ -1,0 +1,246 @@
+// Attention over packed sequences in plain float32 arithmetic, forward and backward: every option of tensor.AttnSpec, any
+// strides, heads of up to 256 elements. A warp per row and head; nothing is shared between warps, so every sum has one
+// order. This is the reference among the GPU's attention kernels.
+#include "common.cuh"
+
+#define WARPS 4
+#define MAX_DIM 256
+#define PER_LANE (MAX_DIM / 32)
+
+// The numbers of tensor.AttnSpec; the host fills it in this order.
+struct Spec {
+  const i32 *cu_q, *cu_k, *used_k; // used_k may be null
+  i32 seqs, total_q, heads, kv_heads, dim, max_k;
+  i64 stride_q, stride_k, stride_v, stride_o;
+  i32 causal, window;
+  float scale, soft_cap, keep;
+  u32 threshold; // 0: no dropout
+  u64 seed;
+  u32 micro, op;
+};
+
+// The sequence that a row belongs to, or −1.
+DEV i32 sequence_of(const i32 *cu, i32 seqs, i32 row) {
+  if (seqs == 0 || row < cu[0] || row >= cu[seqs]) return -1;
+  i32 lo = 0, hi = seqs; // cu[lo] ≤ row < cu[hi]
+  while (hi - lo > 1) {
+    i32 mid = (lo + hi) / 2;
+    if (cu[mid] <= row) lo = mid;
+    else hi = mid;
+  }
+  return lo;
+}
+
+DEV i32 keys_of(const Spec &s, i32 seq) { return s.used_k ? s.used_k[seq] : s.cu_k[seq + 1] - s.cu_k[seq]; }
+
+// The soft-capped score of a dot product.
+DEV float score(const Spec &s, float dot) {
+  float x = dot * s.scale;
+  return s.soft_cap > 0 ? s.soft_cap * tanhf_(x / s.soft_cap) : x;
+}
+
+// Dropout's factor for key j of query row i in head h.
+DEV float kept(const Spec &s, i32 h, i32 i, i32 j) {
+  if (s.threshold == 0) return 1.f;
+  u64 at = ((u64)h * s.total_q + i) * s.max_k + j;
+  return philox(Key{s.seed, s.micro, s.op}, at) < s.threshold ? 0.f : s.keep;
+}
+
+// Σ x[d]·y[d] of a shared row and one in memory.
+template <class T> DEV float dot(const float *x, const T *y, i32 dim) {
+  float a = 0;
+  for (i32 d = 0; d < dim; d++) a = fma_rn(x[d], load(y + d), a);
+  return a;
+}
+
+// Copies a row to the warp's shared memory.
+template <class T> DEV void share(float *to, const T *from, i32 dim) {
+  __nvvm_bar_warp_sync(ALL);
+  for (i32 d = LANE; d < dim; d += 32) to[d] = load(from + d);
+  __nvvm_bar_warp_sync(ALL);
+}
+
+// What a warp works on: a row of q and a head, and the keys that it sees.
+struct Query {
+  i32 row, h, kvh, key0, lo, hi;
+};
+
+DEV bool query(const Spec &s, Query &q) {
+  i32 w = BLOCK_X * WARPS + WARP;
+  q.row = w / s.heads;
+  q.h = w % s.heads;
+  q.kvh = q.h / (s.heads / s.kv_heads);
+  q.key0 = q.lo = q.hi = 0;
+  if (q.row >= s.total_q) return false;
+  i32 seq = sequence_of(s.cu_q, s.seqs, q.row);
+  if (seq < 0) return true;
+  i32 nk = keys_of(s, seq), pos = q.row - s.cu_q[seq] + nk - (s.cu_q[seq + 1] - s.cu_q[seq]);
+  q.key0 = s.cu_k[seq];
+  q.hi = s.causal && pos + 1 < nk ? pos + 1 : nk;
+  if (s.window > 0 && pos - s.window + 1 > 0) q.lo = pos - s.window + 1;
+  return true;
+}
+
+template <class T> DEV void attention(const Spec &s, T *o, float *lse, const T *q, const T *k, const T *v) {
+  __shared__ float rows[WARPS][MAX_DIM];
+  Query at;
+  if (!query(s, at)) return;
+  float *qs = rows[WARP], acc[PER_LANE], top = NEG_INF, sum = 0;
+  share(qs, q + at.row * s.stride_q + at.h * s.dim, s.dim);
+#pragma unroll
+  for (i32 e = 0; e < PER_LANE; e++) acc[e] = 0;
+  for (i32 j0 = at.lo; j0 < at.hi; j0 += 32) {
+    i32 j = j0 + LANE, n = at.hi - j0 < 32 ? at.hi - j0 : 32;
+    bool in = j < at.hi;
+    float x = in ? score(s, dot(qs, k + (i64)(at.key0 + j) * s.stride_k + at.kvh * s.dim, s.dim)) : NEG_INF;
+    float best = fmax2(top, warp_max(x)), fade = expf_(top - best), p = in ? expf_(x - best) : 0.f;
+    top = best;
+    sum = sum * fade + warp_sum(p);
+    if (in) p *= kept(s, at.h, at.row, j);
+#pragma unroll
+    for (i32 e = 0; e < PER_LANE; e++) acc[e] *= fade;
+    const T *vs = v + (i64)(at.key0 + j0) * s.stride_v + at.kvh * s.dim;
+    for (i32 i = 0; i < n; i++) {
+      float pi = shfl(p, i);
+#pragma unroll
+      for (i32 e = 0; e < PER_LANE; e++)
+        if (e * 32 + LANE < s.dim) acc[e] = fma_rn(pi, load(vs + i * s.stride_v + e * 32 + LANE), acc[e]);
+    }
+  }
+  float inv = sum > 0 ? 1.f / sum : 0.f;
+  T *out = o + at.row * s.stride_o + at.h * s.dim;
+#pragma unroll
+  for (i32 e = 0; e < PER_LANE; e++)
+    if (e * 32 + LANE < s.dim) store(out + e * 32 + LANE, acc[e] * inv);
+  if (LANE == 0) lse[(i64)at.h * s.total_q + at.row] = sum > 0 ? top + logf_(sum) : NEG_INF;
+}
+
+// delta = Σ do·o of a row and head.
+template <class T> DEV void attention_delta(const Spec &s, float *delta, const T *dout, const T *o) {
+  i32 w = BLOCK_X * WARPS + WARP, row = w / s.heads, h = w % s.heads;
+  if (row >= s.total_q) return;
+  i64 at = row * s.stride_o + h * s.dim;
+  float a = 0;
+  for (i32 d = LANE; d < s.dim; d += 32) a = fma_rn(load(dout + at + d), load(o + at + d), a);
+  a = warp_sum(a);
+  if (LANE == 0) delta[(i64)h * s.total_q + row] = a;
+}
+
+// With P the softmax, D dropout's factors and S the scores: dP = (dO·V)·D and dS = P·(dP − delta), times 1−(S/cap)² and
+// scale. Returns dS and sets p to P·D.
+DEV float score_gradient(const Spec &s, float qk, float dov, float lse, float delta, float keep, float &p) {
+  float x = score(s, qk), e = expf_(x - lse);
+  p = e * keep;
+  float ds = e * (dov * keep - delta) * s.scale;
+  if (s.soft_cap > 0) {
+    float t = x / s.soft_cap;
+    ds *= 1.f - t * t;
+  }
+  return ds;
+}
+
+// dq of a row and head: Σ over keys of dS·k.
+template <class T>
+DEV void attention_dq(const Spec &s, T *dq, const T *dout, const float *lse, const float *delta, const T *q, const T *k,
+                      const T *v) {
+  __shared__ float rows[WARPS][2][MAX_DIM];
+  Query at;
+  if (!query(s, at)) return;
+  float *qs = rows[WARP][0], *dos = rows[WARP][1], acc[PER_LANE];
+  share(qs, q + at.row * s.stride_q + at.h * s.dim, s.dim);
+  share(dos, dout + at.row * s.stride_o + at.h * s.dim, s.dim);
+  float l = lse[(i64)at.h * s.total_q + at.row], dl = delta[(i64)at.h * s.total_q + at.row];
+#pragma unroll
+  for (i32 e = 0; e < PER_LANE; e++) acc[e] = 0;
+  for (i32 j0 = at.lo; j0 < at.hi; j0 += 32) {
+    i32 j = j0 + LANE, n = at.hi - j0 < 32 ? at.hi - j0 : 32;
+    float ds = 0, p;
+    if (j < at.hi) {
+      float qk = dot(qs, k + (i64)(at.key0 + j) * s.stride_k + at.kvh * s.dim, s.dim);
+      float dov = dot(dos, v + (i64)(at.key0 + j) * s.stride_v + at.kvh * s.dim, s.dim);
+      ds = score_gradient(s, qk, dov, l, dl, kept(s, at.h, at.row, j), p);
+    }
+    const T *ks = k + (i64)(at.key0 + j0) * s.stride_k + at.kvh * s.dim;
+    for (i32 i = 0; i < n; i++) {
+      float di = shfl(ds, i);
+#pragma unroll
+      for (i32 e = 0; e < PER_LANE; e++)
+        if (e * 32 + LANE < s.dim) acc[e] = fma_rn(di, load(ks + i * s.stride_k + e * 32 + LANE), acc[e]);
+    }
+  }
+  T *out = dq + at.row * s.stride_q + at.h * s.dim;
+#pragma unroll
+  for (i32 e = 0; e < PER_LANE; e++)
+    if (e * 32 + LANE < s.dim) store(out + e * 32 + LANE, acc[e]);
+}
+
+// dk and dv of a key row and key head: Σ over the heads that share it and the queries that see it, in that order. Rows
+// that belong to no sequence, or are not in use, get zeros. There are rows_k rows of dk and rows_v of dv.
+template <class T>
+DEV void attention_dkv(const Spec &s, T *dk, T *dv, i32 rows_k, i32 rows_v, const T *dout, const float *lse,
+                       const float *delta, const T *q, const T *k, const T *v) {
+  __shared__ float rows[WARPS][2][MAX_DIM];
+  i32 w = BLOCK_X * WARPS + WARP, row = w / s.kv_heads, kvh = w % s.kv_heads;
+  if (row >= rows_k && row >= rows_v) return;
+  float ak[PER_LANE], av[PER_LANE];
+#pragma unroll
+  for (i32 e = 0; e < PER_LANE; e++) ak[e] = av[e] = 0;
+  i32 seq = sequence_of(s.cu_k, s.seqs, row), group = s.heads / s.kv_heads;
+  if (seq >= 0 && row - s.cu_k[seq] < keys_of(s, seq)) {
+    float *ks = rows[WARP][0], *vs = rows[WARP][1];
+    share(ks, k + row * s.stride_k + kvh * s.dim, s.dim);
+    share(vs, v + row * s.stride_v + kvh * s.dim, s.dim);
+    i32 j = row - s.cu_k[seq], q0 = s.cu_q[seq], nq = s.cu_q[seq + 1] - q0, shift = keys_of(s, seq) - nq;
+    // Query i stands at i + shift: with a causal mask it sees j if i ≥ j − shift; a window ends at j − shift + window.
+    i32 lo = s.causal && j > shift ? j - shift : 0, hi = nq;
+    if (s.window > 0 && j - shift + s.window < hi) hi = j - shift + s.window;
+    for (i32 g = 0; g < group; g++) {
+      i32 h = kvh * group + g;
+      for (i32 i0 = lo; i0 < hi; i0 += 32) {
+        i32 i = i0 + LANE, n = hi - i0 < 32 ? hi - i0 : 32;
+        float ds = 0, p = 0;
+        if (i < hi) {
+          i64 at = (i64)h * s.total_q + q0 + i;
+          float qk = dot(ks, q + (i64)(q0 + i) * s.stride_q + h * s.dim, s.dim);
+          float dov = dot(vs, dout + (i64)(q0 + i) * s.stride_o + h * s.dim, s.dim);
+          ds = score_gradient(s, qk, dov, lse[at], delta[at], kept(s, h, q0 + i, j), p);
+        }
+        const T *qs = q + (i64)(q0 + i0) * s.stride_q + h * s.dim, *dos = dout + (i64)(q0 + i0) * s.stride_o + h * s.dim;
+        for (i32 m = 0; m < n; m++) {
+          float dm = shfl(ds, m), pm = shfl(p, m);
+#pragma unroll
+          for (i32 e = 0; e < PER_LANE; e++)
+            if (e * 32 + LANE < s.dim) {
+              ak[e] = fma_rn(dm, load(qs + m * s.stride_q + e * 32 + LANE), ak[e]);
+              av[e] = fma_rn(pm, load(dos + m * s.stride_o + e * 32 + LANE), av[e]);
+            }
+        }
+      }
+    }
+  }
+#pragma unroll
+  for (i32 e = 0; e < PER_LANE; e++)
+    if (e * 32 + LANE < s.dim) {
+      if (row < rows_k) store(dk + row * s.stride_k + kvh * s.dim + e * 32 + LANE, ak[e]);
+      if (row < rows_v) store(dv + row * s.stride_v + kvh * s.dim + e * 32 + LANE, av[e]);
+    }
+}
+
+#define FOR_TYPE(t, T) \
+  KERNEL __launch_bounds__(32 * WARPS) attention_##t(Spec s, T *o, float *lse, const T *q, const T *k, const T *v) { \
+    attention(s, o, lse, q, k, v); \
+  } \
+  KERNEL __launch_bounds__(32 * WARPS) attention_delta_##t(Spec s, float *delta, const T *dout, const T *o) { \
+    attention_delta(s, delta, dout, o); \
+  } \
+  KERNEL __launch_bounds__(32 * WARPS) attention_dq_##t(Spec s, T *dq, const T *dout, const float *lse, const float *delta, \
+                                                        const T *q, const T *k, const T *v) { \
+    attention_dq(s, dq, dout, lse, delta, q, k, v); \
+  } \
+  KERNEL __launch_bounds__(32 * WARPS) attention_dkv_##t(Spec s, T *dk, T *dv, i32 rows_k, i32 rows_v, const T *dout, \
+                                                         const float *lse, const float *delta, const T *q, const T *k, \
+                                                         const T *v) { \
+    attention_dkv(s, dk, dv, rows_k, rows_v, dout, lse, delta, q, k, v); \
+  }
+FOR_TYPE(f32, float)
+FOR_TYPE(bf16, bf16)
