@@ -71,6 +71,27 @@ func BenchmarkEncode(b *testing.B) {
 	}
 }
 
+// BenchmarkEncodeCold times AppendIDs with nothing remembered from earlier texts at the start of every pass.
+func BenchmarkEncodeCold(b *testing.B) {
+	names, toks, docs := benchmarkTokenizers(b)
+	for _, name := range names {
+		b.Run(name, func(b *testing.B) {
+			b.SetBytes(size(docs))
+			var ids []int32
+			for b.Loop() {
+				tok := *toks[name]
+				tok.cache = newWordCache()
+				for _, d := range docs {
+					var err error
+					if ids, err = tok.AppendIDs(ids[:0], d, true); err != nil {
+						b.Fatal(err)
+					}
+				}
+			}
+		})
+	}
+}
+
 // BenchmarkEncodeParallel times AppendIDs on as many goroutines as there are processors, each with all the texts.
 func BenchmarkEncodeParallel(b *testing.B) {
 	names, toks, docs := benchmarkTokenizers(b)
