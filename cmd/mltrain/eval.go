@@ -12,11 +12,11 @@ import (
 
 // EvalOptions are the flags of eval.
 type EvalOptions struct {
-	Model, Device string
-	Tasks         []string
-	Data          string
-	Limit         int
-	JSON          bool
+	Model, Adapter, Device string
+	Tasks                  []string
+	Data                   string
+	Limit                  int
+	JSON                   bool
 }
 
 func newEvalCommand(app *App) *cobra.Command {
@@ -32,6 +32,7 @@ mean negative log-likelihood per token (natural log), its exponential, and the n
 	}
 	f := cmd.Flags()
 	f.StringVar(&o.Model, "model", "", "directory of a Hugging Face checkpoint")
+	f.StringVar(&o.Adapter, "adapter", "", "directory of a PEFT adapter to use with the model")
 	f.StringArrayVar(&o.Tasks, "task", nil, "what to measure: perplexity")
 	f.StringVar(&o.Data, "data", "", "rows to measure on")
 	f.IntVar(&o.Limit, "limit", 0, "rows to use; 0 is all")
@@ -58,7 +59,7 @@ func runEval(ctx context.Context, app *App, o *EvalOptions) error {
 	if err != nil {
 		return err
 	}
-	engine, closeEngine, err := openEngine(o.Model, o.Device, 0)
+	engine, closeEngine, err := openEngine(o.Model, o.Adapter, o.Device, 0)
 	if err != nil {
 		return err
 	}

@@ -13,18 +13,19 @@ import (
 	"github.com/mltrain/mltrain/internal/checkpoint"
 	"github.com/mltrain/mltrain/internal/data"
 	"github.com/mltrain/mltrain/internal/infer"
+	"github.com/mltrain/mltrain/internal/nn"
 	"github.com/mltrain/mltrain/internal/tokenizer"
 	"github.com/mltrain/mltrain/internal/train"
 )
 
 // GenerateOptions are the flags of generate.
 type GenerateOptions struct {
-	Model, Prompt, Messages, Device, Template string
-	MaxNewTokens, TopK                        int
-	Temperature, TopP                         float64
-	Seed                                      uint64
-	JSON                                      bool
-	promptGiven                               bool
+	Model, Adapter, Prompt, Messages, Device, Template string
+	MaxNewTokens, TopK                                 int
+	Temperature, TopP                                  float64
+	Seed                                               uint64
+	JSON                                               bool
+	promptGiven                                        bool
 }
 
 func newGenerateCommand(app *App) *cobra.Command {
@@ -45,6 +46,7 @@ each time. The new text goes to stdout as it comes.`,
 	}
 	f := cmd.Flags()
 	f.StringVar(&o.Model, "model", "", "directory of a Hugging Face checkpoint")
+	f.StringVar(&o.Adapter, "adapter", "", "directory of a PEFT adapter to use with the model")
 	f.StringVar(&o.Prompt, "prompt", "", "text to continue")
 	f.StringVar(&o.Messages, "messages", "", "file with a chat to answer")
 	f.StringVar(&o.Template, "chat-template", "auto", "chat layout: auto, a built-in name or a file")
@@ -81,7 +83,7 @@ func runGenerate(ctx context.Context, app *App, o *GenerateOptions) error {
 	if err != nil {
 		return err
 	}
-	engine, closeEngine, err := openEngine(o.Model, o.Device, len(ids)+o.MaxNewTokens)
+	engine, closeEngine, err := openEngine(o.Model, o.Adapter, o.Device, len(ids)+o.MaxNewTokens)
 	if err != nil {
 		return err
 	}
@@ -139,8 +141,8 @@ func promptIDs(tok *tokenizer.Tokenizer, o *GenerateOptions) ([]int32, error) {
 	return tok.AppendIDs(nil, text, false)
 }
 
-// openEngine loads a model for inference.
-func openEngine(modelDir, device string, positions int) (*infer.Engine, func(), error) {
+// openEngine loads a model for inference, with an adapter unless adapterDir is empty.
+func openEngine(modelDir, adapterDir, device string, positions int) (*infer.Engine, func(), error) {
 	if _, err := train.Describe(modelDir); err != nil {
 		return nil, nil, err
 	}
@@ -156,12 +158,21 @@ func openEngine(modelDir, device string, positions int) (*infer.Engine, func(), 
 	if err != nil {
 		return nil, nil, err
 	}
-	e, err := infer.New(backend, configJSON, train.Source{Reader: reader}, positions)
+	closeFiles := reader.Close
+	var adapter *nn.Adapter
+	if adapterDir != "" {
+		a, files, err := train.Adapter(adapterDir)
+		if err != nil {
+			return nil, nil, errors.Join(err, reader.Close())
+		}
+		adapter, closeFiles = a, func() error { return errors.Join(reader.Close(), files.Close()) }
+	}
+	e, err := infer.NewAdapted(backend, configJSON, train.Source{Reader: reader}, adapter, positions)
 	if err != nil {
-		return nil, nil, errors.Join(err, reader.Close())
+		return nil, nil, errors.Join(err, closeFiles())
 	}
 	return e, func() {
 		e.Close()
-		reader.Close()
+		closeFiles()
 	}, nil
 }

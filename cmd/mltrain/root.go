@@ -50,6 +50,8 @@ Results go to stdout, progress and logs to stderr. Exit codes: 0 done, 1 failed,
 	root.SetFlagErrorFunc(flagError)
 	root.AddCommand(
 		newSFTCommand(app),
+		newLoRACommand(app),
+		newMergeCommand(app),
 		newGenerateCommand(app),
 		newEvalCommand(app),
 		newTokenizeCommand(app),

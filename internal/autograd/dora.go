@@ -79,17 +79,26 @@ func (t *Tape) DoRA(x *Var, w, b *Param, layout Layout, l *LowRank, m *Param) *V
 // rowNorms writes the squared length of each output's weights in W + Scale·B·A to sq [out].
 func (t *Tape) rowNorms(sq tensor.Tensor, w *Param, layout Layout, l *LowRank) {
 	v := t.scratch(tensor.F32, w.Shape...)
-	t.weightDense(v.t, w)
-	out, in, r := l.B.Shape[0], l.A.Shape[1], l.Rank()
-	s := tensor.GemmSpec{M: out, N: in, K: r, LDA: r, LDB: in, LDC: in, Alpha: l.Scale, Beta: 1}
-	a, b, axis := l.B.Value, l.A.Value, 1
+	t.correct(v.t, w, layout, l)
+	axis := 1
 	if layout == InOut {
-		s = tensor.GemmSpec{TransA: true, TransB: true, M: in, N: out, K: r, LDA: in, LDB: r, LDC: out, Alpha: l.Scale, Beta: 1}
-		a, b, axis = l.A.Value, l.B.Value, 0
+		axis = 0
 	}
-	t.check(t.b.Gemm(s, v.t, a, b, tensor.Tensor{}))
 	t.check(t.b.Reduce(tensor.ReduceSumSq, sq, v.t, axis, false))
 	t.pool.release(v)
+}
+
+// correct writes W + Scale·B·A to v.
+func (t *Tape) correct(v tensor.Tensor, w *Param, layout Layout, l *LowRank) {
+	t.weightDense(v, w)
+	out, in, r := l.B.Shape[0], l.A.Shape[1], l.Rank()
+	s := tensor.GemmSpec{M: out, N: in, K: r, LDA: r, LDB: in, LDC: in, Alpha: l.Scale, Beta: 1}
+	a, b := l.B.Value, l.A.Value
+	if layout == InOut {
+		s = tensor.GemmSpec{TransA: true, TransB: true, M: in, N: out, K: r, LDA: in, LDB: r, LDC: out, Alpha: l.Scale, Beta: 1}
+		a, b = l.A.Value, l.B.Value
+	}
+	t.check(t.b.Gemm(s, v, a, b, tensor.Tensor{}))
 }
 
 // RowNorms writes ‖W + Scale·B·A‖ by row to norms [out] on the host: the magnitudes that a new DoRA adapter starts from.

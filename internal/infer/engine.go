@@ -31,9 +31,17 @@ type Engine struct {
 
 // New loads a model, all of it frozen. positions bounds the length of a sequence; 0 means the model's own maximum.
 func New(b tensor.Backend, configJSON []byte, src nn.Source, positions int) (*Engine, error) {
-	builder := nn.NewBuilder(nn.Options{Source: src, Frozen: func(string) bool { return true }, Ignore: model.Ignored})
+	return NewAdapted(b, configJSON, src, nil, positions)
+}
+
+// NewAdapted is New for a model with an adapter; nil is none. The adapter's source must stay open as long as the engine.
+func NewAdapted(b tensor.Backend, configJSON []byte, src nn.Source, adapter *nn.Adapter, positions int) (*Engine, error) {
+	builder := nn.NewBuilder(nn.Options{Source: src, Frozen: func(string) bool { return true }, Ignore: model.Ignored, Adapter: adapter})
 	m, err := model.New(configJSON, builder, model.Options{Positions: positions, Dropout: model.NoDropout()})
 	if err != nil {
+		return nil, err
+	}
+	if err := builder.CheckTied(m.Head().W, m.Info().TiedHead); err != nil {
 		return nil, err
 	}
 	store, err := builder.Load(b, 0)

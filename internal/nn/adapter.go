@@ -56,13 +56,14 @@ type adapterState struct {
 	used             map[string]bool // tensors of Source
 	weights          []*Weight       // LoRA's own, those of a layer next to each other
 	doras            []*DoRALinear
+	merges           map[*autograd.Param]Adapted
 }
 
 // layerNumber finds the number of the layer in a module's name, as PEFT does.
 var layerNumber = regexp.MustCompile(`^.*\.[^.]*\.(\d+)\.`)
 
 func newAdapterState(a *Adapter, fault func(string, ...any)) *adapterState {
-	s := &adapterState{Adapter: a, ranks: map[string]*regexp.Regexp{}, alphas: map[string]*regexp.Regexp{}, adapted: map[string]bool{}, hit: map[string]bool{}, used: map[string]bool{}}
+	s := &adapterState{Adapter: a, ranks: map[string]*regexp.Regexp{}, alphas: map[string]*regexp.Regexp{}, adapted: map[string]bool{}, hit: map[string]bool{}, used: map[string]bool{}, merges: map[*autograd.Param]Adapted{}}
 	compile := func(what, text, expr string) *regexp.Regexp {
 		re, err := regexp.Compile(expr)
 		if err != nil {
@@ -277,13 +278,21 @@ func (b *Builder) lowRank(module string, in, out int, embedding bool) *autograd.
 // adaptLinear wraps a linear layer that the adapter targets.
 func (b *Builder) adaptLinear(module string, d *Dense, in, out int) Linear {
 	l := b.lowRank(module, in, out, false)
-	if !b.adapter.DoRA {
+	if b.adapter.merges[d.W] = (Adapted{d.Layout, l, nil}); !b.adapter.DoRA {
 		return &LoRALinear{Base: d, LowRank: l}
 	}
 	m := b.adapterParam(module, "lora_magnitude_vector", Init{Const: 1}, false, out)
 	y := &DoRALinear{Base: d, LowRank: l, M: m}
+	b.adapter.merges[d.W] = Adapted{d.Layout, l, m}
 	b.adapter.doras = append(b.adapter.doras, y)
 	return y
+}
+
+// Adapted is a weight of the model with what an adapter adds to it: see autograd.Tape.Merged.
+type Adapted struct {
+	Layout  autograd.Layout
+	LowRank *autograd.LowRank
+	M       *autograd.Param // DoRA's magnitudes, or nil
 }
 
 // LoRALinear is y = x·Wᵀ + b + s·B·A·dropout(x).
@@ -383,15 +392,17 @@ func (b *Builder) frozenTable(w *Weight, module string) {
 	w.baseLayer = name
 }
 
-// CheckTied refuses adapters of an embedding that is also the head: an adapter of one of them would tear them apart, and PEFT
-// and others differ in what they then compute. head is the weight that the model's head uses, tied tells whether it is the
-// embedding.
-func CheckTied(head *autograd.Param, tied bool) error {
-	if !tied {
+// CheckTied refuses what trains an embedding that is also the head: an adapter would tear the two apart, and a table trained
+// whole is, in PEFT, a copy that the head does not follow. head is the weight that the model's head uses, tied tells whether
+// it is the embedding.
+func (b *Builder) CheckTied(head *autograd.Param, tied bool) error {
+	if !tied || b.adapter == nil {
 		return nil
 	}
-	if head.LowRank != nil {
-		return fmt.Errorf("%s: it is the head as well (tie_word_embeddings), and an adapter would change only one of them; leave it out of target_modules", head.Name)
+	for _, w := range b.weights {
+		if &w.Param == head && (w.LowRank != nil || w.AdapterName != "") {
+			return fmt.Errorf("%s: it is the head as well (tie_word_embeddings), and an adapter would change only one of them; leave it out of target_modules and modules_to_save", w.Name)
+		}
 	}
 	return nil
 }

@@ -50,6 +50,9 @@ type Weight struct {
 	baseLayer   string // name in the adapter's files of a frozen table that they hold as well
 }
 
+// InModel tells whether the weight is part of the model itself, and not of an adapter only.
+func (w *Weight) InModel() bool { return !w.own }
+
 // Options configure a Builder.
 type Options struct {
 	// Source is the checkpoint, or nil to draw weights at random.

@@ -89,6 +89,7 @@ func (b *Builder) Embedding(name string, rows, dim int, std float32) *autograd.P
 	w := b.At(name).Param("weight", Init{Std: std}, rows, dim)
 	if adapted {
 		w.LowRank = b.lowRank(module, rows, dim, true)
+		b.adapter.merges[&w.Param] = Adapted{LowRank: w.LowRank}
 		b.frozenTable(w, module)
 	}
 	return &w.Param

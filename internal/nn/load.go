@@ -42,6 +42,8 @@ type Store struct {
 	Values, Grads tensor.Tensor
 	Offsets       map[*Weight]int
 	Trainable     []*Weight
+	// Adapted are the weights that an adapter corrects.
+	Adapted map[*Weight]Adapted
 	// Extra names the tensors of the source that are not part of the model.
 	Extra   []string
 	buffers []tensor.Buffer
@@ -84,6 +86,14 @@ func (bd *Builder) Load(b tensor.Backend, seed uint64) (*Store, error) {
 		return nil, err
 	}
 	s := &Store{Weights: bd.weights, Offsets: map[*Weight]int{}, b: b}
+	if bd.adapter != nil {
+		s.Adapted = map[*Weight]Adapted{}
+		for _, w := range bd.weights {
+			if a, ok := bd.adapter.merges[&w.Param]; ok {
+				s.Adapted[w] = a
+			}
+		}
+	}
 	n := 0
 	for _, w := range bd.weights {
 		if w.Frozen {
@@ -159,7 +169,7 @@ func (s *Store) place(w *Weight, src Source, seed uint64) error {
 	if err != nil {
 		return err
 	}
-	keep := (dt == tensor.F32 || dt == tensor.BF16 && len(w.Shape) > 1) && !w.Transposed
+	keep := (dt == tensor.F32 || dt == tensor.BF16 && len(w.Shape) > 1) && !w.Transposed && (w.own || dt == w.DType)
 	if w.Frozen && keep && raw != nil {
 		if im, ok := s.b.(tensor.Importer); ok {
 			buf, err := im.Import(raw)

@@ -97,7 +97,7 @@ func assemble(b tensor.Backend, spec EngineSpec) (*Engine, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := nn.CheckTied(m.Head().W, m.Info().TiedHead); err != nil {
+	if err := builder.CheckTied(m.Head().W, m.Info().TiedHead); err != nil {
 		return nil, err
 	}
 	e := &Engine{Backend: b, Model: m, spec: spec}

@@ -23,6 +23,9 @@ func modelTensors(e *Engine, src *checkpoint.Reader) []checkpoint.Tensor {
 	var out []checkpoint.Tensor
 	known := map[string]bool{}
 	for _, w := range e.Store.Weights {
+		if !w.InModel() {
+			continue
+		}
 		known[w.Stored] = true
 		out = append(out, checkpoint.Tensor{Name: w.Stored, DType: w.DType, Shape: w.Shape, Write: func(wr io.Writer) error {
 			return writeAs(wr, e.Backend, w.Value, w.DType)

@@ -1,0 +1,72 @@
+package main
+
+import (
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"github.com/mltrain/mltrain/internal/tokenizer"
+	"github.com/mltrain/mltrain/internal/train"
+)
+
+// MergeOptions are the flags of merge.
+type MergeOptions struct {
+	Model, Adapter, Output, Probe, Device string
+	JSON                                  bool
+}
+
+func newMergeCommand(app *App) *cobra.Command {
+	o := &MergeOptions{}
+	cmd := &cobra.Command{
+		Use:   "merge",
+		Short: "Put an adapter into its model and write a full checkpoint",
+		Long: `Merge an adapter into the weights of its model and write a full checkpoint in the
+model's own precision. The result is loaded again and compared with model and
+adapter on a probe text: largest difference of a logit, and Kullback-Leibler
+divergence of the predictions.`,
+		Example: "  mltrain merge --model ./SmolLM2-135M --adapter runs/adapter --output merged",
+		Args:    noArgs,
+		RunE:    func(*cobra.Command, []string) error { return runMerge(app, o) },
+	}
+	f := cmd.Flags()
+	f.StringVar(&o.Model, "model", "", "directory of the Hugging Face checkpoint that the adapter was trained on")
+	f.StringVar(&o.Adapter, "adapter", "", "directory of the adapter")
+	f.StringVar(&o.Output, "output", "", "directory of the merged checkpoint")
+	f.StringVar(&o.Probe, "probe", "Once upon a time there was a small house at the edge of a wood.", "text to compare on")
+	f.StringVar(&o.Device, "device", "auto", "auto or cpu")
+	f.BoolVar(&o.JSON, "json", false, "print the comparison as JSON")
+	return cmd
+}
+
+func runMerge(app *App, o *MergeOptions) error {
+	for _, f := range [][2]string{{"--model", o.Model}, {"--adapter", o.Adapter}, {"--output", o.Output}} {
+		if f[1] == "" {
+			return usageErrorf("%s is not given", f[0])
+		}
+	}
+	tok, err := tokenizer.Load(o.Model)
+	if err != nil {
+		return err
+	}
+	ids, err := tok.WithoutLimits().AppendIDs(nil, o.Probe, true)
+	if err != nil {
+		return err
+	}
+	if len(ids) == 0 {
+		return usageErrorf("--probe: the text has no tokens")
+	}
+	backend, err := newBackend(o.Device)
+	if err != nil {
+		return err
+	}
+	m, err := train.Merge(backend, o.Model, o.Adapter, o.Output, ids)
+	if err != nil {
+		return err
+	}
+	if o.JSON {
+		return app.PrintJSON(m)
+	}
+	_, err = fmt.Fprintf(app.Out, "%s: %d layers merged into the %s weights of %s\nlargest logit difference %.3g (of %.3g), KL %.3g nats, over %d tokens\n",
+		o.Output, m.Merged, m.Precision, o.Model, m.MaxLogitDiff, m.MaxLogit, m.KL, m.Tokens)
+	return err
+}
