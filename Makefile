@@ -54,3 +54,7 @@ bench: ## benchmarks; compare two runs with: go tool -modfile=tools/go.mod bench
 
 clean: ## what the other targets made
 	rm -rf bin
+
+.PHONY: ptx
+ptx: ## compile the GPU kernels; needs clang 19.1.7, no CUDA SDK
+	sh kernels/build.sh

@@ -410,7 +410,7 @@ func bitwise(m map[string]operation) {
 			pos, n := b[l]&255, c[l]&255
 			d[l] = 0
 			if n > 0 {
-				v := int64(signed(a[l], 4)) >> pos << (64 - min(n, 64)) >> (64 - min(n, 64))
+				v := signed(a[l], 4) >> pos << (64 - min(n, 64)) >> (64 - min(n, 64))
 				d[l] = uint64(uint32(v))
 			}
 		}

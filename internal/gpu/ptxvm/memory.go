@@ -80,8 +80,10 @@ type Memory struct {
 func NewMemory(limit int64) *Memory { return &Memory{next: globalBase, limit: limit} }
 
 // Used returns the bytes that are allocated, and Limit the most that can be.
-func (m *Memory) Used() int64  { return m.used }
-func (m *Memory) Limit() int64 { return m.limit } // Limit is documented with Used.
+func (m *Memory) Used() int64 { return m.used }
+
+// Limit returns the most bytes that may be allocated.
+func (m *Memory) Limit() int64 { return m.limit }
 
 // Alloc returns the address of n new bytes, aligned to 256 and not yet written.
 func (m *Memory) Alloc(n int64) (uint64, error) {
