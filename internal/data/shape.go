@@ -215,8 +215,13 @@ func (p rowParser) history() ([]Message, error) {
 	if !p.has("history") {
 		return nil, nil
 	}
+	raw := p.obj["history"]
+	var cell string // a CSV file holds the list as text
+	if json.Unmarshal(raw, &cell) == nil {
+		raw = json.RawMessage(cell)
+	}
 	var turns [][]string
-	if err := json.Unmarshal(p.obj["history"], &turns); err != nil {
+	if err := json.Unmarshal(raw, &turns); err != nil {
 		return nil, fmt.Errorf("key \"history\" must be a list of [question, answer] pairs: %w", err)
 	}
 	var messages []Message
