@@ -173,6 +173,6 @@ func openEngine(modelDir, adapterDir, device string, positions int) (*infer.Engi
 	}
 	return e, func() {
 		e.Close()
-		closeFiles()
+		_ = closeFiles() // the files were only read
 	}, nil
 }
