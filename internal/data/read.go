@@ -155,7 +155,7 @@ func readCSV(r io.Reader, comma rune, emit func(rawRow) error) error {
 					raw.err, raw.obj = fmt.Errorf("column %q is not valid UTF-8", header[i]), nil
 					break
 				}
-				if raw.obj[header[i]], err = json.Marshal(v); err != nil {
+				if raw.obj[header[i]], err = cellValue(v); err != nil {
 					return err
 				}
 			}
@@ -164,6 +164,21 @@ func readCSV(r io.Reader, comma rune, emit func(rawRow) error) error {
 			return err
 		}
 	}
+}
+
+// cellValue is the text of a CSV or Parquet cell as JSON: messages that are written as JSON text become messages, whatever
+// their column is called; all else is a string.
+func cellValue(text string) (json.RawMessage, error) {
+	if strings.HasPrefix(text, "[{") || strings.HasPrefix(text, "{") {
+		raw := json.RawMessage(text)
+		if _, err := parseMessages(raw); err == nil {
+			return raw, nil
+		}
+		if _, err := parseMessage(raw); err == nil {
+			return raw, nil
+		}
+	}
+	return json.Marshal(text)
 }
 
 // documentPiece is how much of a text file is tokenised at once. Longer files are cut after a line break, where no

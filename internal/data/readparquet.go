@@ -253,7 +253,7 @@ func (a *assembler) scalar(v parquet.Value) error {
 		if !utf8.Valid(v.ByteArray()) {
 			return errors.New("is not valid UTF-8")
 		}
-		text, err := json.Marshal(string(v.ByteArray()))
+		text, err := cellValue(string(v.ByteArray()))
 		if err != nil {
 			return err
 		}

@@ -212,7 +212,7 @@ func (p rowParser) alpaca(r *Row, output bool) error {
 
 // history reads LLaMA-Factory's [[question, answer], …] of earlier turns.
 func (p rowParser) history() ([]Message, error) {
-	if !p.has("history") {
+	if !p.has("history") || string(p.obj["history"]) == `""` {
 		return nil, nil
 	}
 	raw := p.obj["history"]
