@@ -54,7 +54,7 @@ func adapterOf(cfg *config.Config, resumeFrom string) (*nn.Adapter, *checkpoint.
 		a.Target.Pattern = cfg.LoraTargetModules.Pattern
 	}
 	switch {
-	case resumeFrom != "":
+	case resumeFrom != "" && cfg.AdapterNameOrPath == "":
 		r, err := checkpoint.OpenAdapter(resumeFrom)
 		if err != nil {
 			return nil, nil, err
@@ -63,7 +63,11 @@ func adapterOf(cfg *config.Config, resumeFrom string) (*nn.Adapter, *checkpoint.
 		return a, r, nil
 	case cfg.AdapterNameOrPath != "":
 		// What the adapter is, its own file says; the run decides how it is trained.
-		saved, r, err := Adapter(cfg.AdapterNameOrPath)
+		dir := cfg.AdapterNameOrPath
+		if resumeFrom != "" {
+			dir = resumeFrom
+		}
+		saved, r, err := Adapter(dir)
 		if err != nil {
 			return nil, nil, err
 		}
