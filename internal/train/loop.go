@@ -151,14 +151,15 @@ func (r *run) build(resumeFrom string) (map[tensor.Use]int64, error) {
 	}
 	e, planned, err := NewEngine(r.Backend, spec)
 	if err != nil {
-		return nil, errors.Join(err, reader.Close(), closeReader(spec.AdapterFiles))
+		return nil, errors.Join(err, closeReader(reader), closeReader(spec.AdapterFiles))
 	}
 	r.e, r.adapterFiles = e, spec.AdapterFiles
 	return planned, nil
 }
 
 // SpecFor describes the engine that a run config asks for, all but the objective and the batches. The weights are those of
-// the model, or of the checkpoint that a run is resumed from.
+// the model, or of the checkpoint that a run is resumed from. A run from scratch has none when it begins: Source and the
+// reader are nil.
 func SpecFor(res *config.Resolved, modelDir, resumeFrom string) (EngineSpec, *checkpoint.Reader, error) {
 	cfg := &res.Config
 	configJSON, err := os.ReadFile(filepath.Join(modelDir, checkpoint.ConfigFile))
@@ -169,13 +170,17 @@ func SpecFor(res *config.Resolved, modelDir, resumeFrom string) (EngineSpec, *ch
 	if resumeFrom != "" && !cfg.UsePeft {
 		weights = resumeFrom
 	}
-	reader, err := checkpoint.Open(weights)
-	if err != nil {
-		return EngineSpec{}, nil, err
+	var reader *checkpoint.Reader
+	var source nn.Source
+	if !cfg.TrainFromScratch || resumeFrom != "" {
+		if reader, err = checkpoint.Open(weights); err != nil {
+			return EngineSpec{}, nil, err
+		}
+		source = Source{reader}
 	}
 	adapter, adapterFiles, err := adapterOf(cfg, resumeFrom)
 	if err != nil {
-		return EngineSpec{}, nil, errors.Join(err, reader.Close())
+		return EngineSpec{}, nil, errors.Join(err, closeReader(reader))
 	}
 	var dropout model.Dropout
 	for _, d := range []struct {
@@ -189,7 +194,7 @@ func SpecFor(res *config.Resolved, modelDir, resumeFrom string) (EngineSpec, *ch
 	}
 	return EngineSpec{
 		ConfigJSON: configJSON,
-		Source:     Source{reader},
+		Source:     source,
 		Model:      model.Options{Positions: cfg.MaxLength, Dropout: dropout},
 		Frozen:     freezer(cfg.Freeze, cfg.Unfreeze),
 		Adapter:    adapter, AdapterFiles: adapterFiles,
