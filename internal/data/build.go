@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"hash/maphash"
 	"runtime"
 	"strings"
 )
@@ -45,7 +44,6 @@ type builder struct {
 	faults  []string
 	more    bool // there were more faults
 	seen    map[uint64]struct{}
-	hash    maphash.Seed
 	visit   func(Ref, *rowResult) error // instead of storing (Inspect)
 }
 
@@ -246,7 +244,8 @@ func (e *encoder) document(raw rawRow) []rowResult {
 	}
 	out := make([]rowResult, len(docs))
 	for i, d := range docs {
-		out[i] = rowResult{rawRow: rawRow{line: raw.line, row: i + 1}, layout: LayoutText, encoded: encoded{docs: []sequence{d}}}
+		out[i] = rowResult{rawRow: rawRow{line: raw.line, row: i + 1}, layout: LayoutText,
+			encoded: encoded{docs: []sequence{d}, full: len(d.ids), sum: hashOf(d)}}
 	}
 	if len(out) > 0 {
 		out[0].warnings = e.warn
@@ -273,7 +272,7 @@ func (b *builder) collect(file int, r *rowResult) error {
 	if r.truncated {
 		l.Truncated++
 	}
-	if r.drop == "" && b.opt.DropDuplicates && b.duplicate(r.docs) {
+	if r.drop == "" && b.opt.DropDuplicates && b.duplicate(r.sum) {
 		r.drop = DropDuplicate
 	}
 	if r.drop != "" {
@@ -341,19 +340,9 @@ func (l *Ledger) count(docs []sequence, opt Options) {
 	l.Tokens += int64(prompt)
 }
 
-func (b *builder) duplicate(docs []sequence) bool {
-	var h maphash.Hash
-	h.SetSeed(b.hash)
-	for _, d := range docs {
-		for i, id := range d.ids {
-			t := packToken(id, d.codes[i])
-			h.Write([]byte{byte(t), byte(t >> 8), byte(t >> 16), byte(t >> 24)})
-		}
-		h.WriteString("\xff\xff\xff\xff")
-	}
-	k := h.Sum64()
-	_, dup := b.seen[k]
-	b.seen[k] = struct{}{}
+func (b *builder) duplicate(sum uint64) bool {
+	_, dup := b.seen[sum]
+	b.seen[sum] = struct{}{}
 	return dup
 }
 

@@ -3,6 +3,7 @@ package data
 import (
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 )
@@ -42,7 +43,8 @@ type sequence struct {
 // to drop it.
 type encoded struct {
 	docs      []sequence
-	full      int // tokens before truncation; of the longer answer with its prompt
+	full      int    // tokens before truncation; of the longer answer with its prompt
+	sum       uint64 // hash of all tokens and weights before truncation
 	drop      DropReason
 	truncated bool
 	warnings  []string
@@ -349,7 +351,7 @@ func (e *encoder) promptCompletion(r *Row) (sequence, error) {
 
 // fit brings a sequence to max_length and drops it if nothing trained is left.
 func (e *encoder) fit(s sequence) (out encoded) {
-	defer func() { out.full = len(s.ids) }()
+	defer func() { out.full, out.sum = len(s.ids), hashOf(s) }()
 	switch {
 	case len(s.ids) == 0:
 		return encoded{drop: DropEmpty}
@@ -381,6 +383,19 @@ func windows(s sequence, n int) []sequence {
 		}
 	}
 	return docs
+}
+
+// hashOf is FNV-1a over ids and weights: rows of equal hash count as equal.
+func hashOf(docs ...sequence) uint64 {
+	const prime = 1099511628211
+	h := uint64(14695981039346656037)
+	for _, d := range docs {
+		for i, id := range d.ids {
+			h = (h ^ uint64(packToken(id, d.codes[i]))) * prime
+		}
+		h = (h ^ math.MaxUint32) * prime
+	}
+	return h
 }
 
 func (s sequence) slice(i, j int) sequence { return sequence{ids: s.ids[i:j], codes: s.codes[i:j]} }

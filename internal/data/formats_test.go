@@ -2,6 +2,7 @@ package data
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -13,6 +14,7 @@ import (
 	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
 	"github.com/parquet-go/parquet-go"
+	"go.uber.org/goleak"
 )
 
 func gzipped(text string) string {
@@ -436,5 +438,33 @@ func TestSplit(t *testing.T) {
 		if _, _, err := ds.Split(size, 1); !errors.Is(err, ErrOptions) {
 			t.Errorf("test_size %v: error %v", size, err)
 		}
+	}
+}
+
+// TestCancel: an interrupted build ends at once, without goroutines or half a cache file left over.
+func TestCancel(t *testing.T) {
+	defer goleak.VerifyNone(t, goleak.IgnoreCurrent())
+	opt := toyOptions()
+	opt.CacheDir, opt.Workers = t.TempDir(), 3
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	opt.Progress = func(int) { cancel() }
+	dir := write(t, "a.jsonl", strings.Repeat("{\"text\":\"a row\"}\n", 200_000))
+	_, ledger, err := Open(ctx, []Source{{Path: dir}}, opt, toyTokenizer{})
+	if !errors.Is(err, context.Canceled) || ledger.Rows == 200_000 {
+		t.Errorf("error %v after %d rows", err, ledger.Rows)
+	}
+	if left, err := os.ReadDir(opt.CacheDir); err != nil || len(left) > 0 {
+		t.Errorf("the cache holds %v, %v", left, err)
+	}
+}
+
+// TestCacheUnwritable: a cache that can't be written is an error that says where and what to do.
+func TestCacheUnwritable(t *testing.T) {
+	opt := toyOptions()
+	dir := write(t, "a.jsonl", `{"text":"a"}`, "file", "")
+	opt.CacheDir = filepath.Join(dir, "file", "cache")
+	if _, _, err := Open(t.Context(), []Source{{Path: filepath.Join(dir, "a.jsonl")}}, opt, toyTokenizer{}); err == nil || !strings.Contains(err.Error(), "token cache") {
+		t.Errorf("error %v", err)
 	}
 }

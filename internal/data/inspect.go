@@ -3,7 +3,6 @@ package data
 import (
 	"context"
 	"errors"
-	"hash/maphash"
 )
 
 // Inspected is what Open would make of one row.
@@ -15,6 +14,7 @@ type Inspected struct {
 	Drop      DropReason // why it would be left out
 	Truncated bool
 	Full      int       // tokens before truncation; of a pair, the longer answer with its prompt
+	Hash      uint64    // of all tokens and weights before truncation
 	Docs      []Example // what is kept: the row; its windows (SplitLong); or prompt and answers
 	Warnings  []string
 }
@@ -31,7 +31,7 @@ func Inspect(ctx context.Context, sources []Source, opt Options, tok Tokenizer, 
 	}
 	b := newBuilder(sources, paths, owner, opt, tok, &Ledger{})
 	b.visit = func(at Ref, r *rowResult) error {
-		in := Inspected{Ref: at, Layout: r.layout, Row: r.row, Err: r.err, Drop: r.drop, Truncated: r.truncated, Full: r.full, Warnings: r.warnings}
+		in := Inspected{Ref: at, Layout: r.layout, Row: r.row, Err: r.err, Drop: r.drop, Truncated: r.truncated, Full: r.full, Hash: r.sum, Warnings: r.warnings}
 		for _, d := range r.docs {
 			ex := Example{IDs: d.ids, Weights: make([]float32, len(d.ids)), Ref: at}
 			for i, c := range d.codes {
@@ -90,7 +90,7 @@ func parseRaw(path string, raw rawRow, source Source) (Row, error) {
 
 func newBuilder(sources []Source, paths []string, owner []int, opt Options, tok Tokenizer, ledger *Ledger) *builder {
 	b := &builder{sources: sources, paths: paths, owner: owner, opt: opt, tok: tok, ledger: ledger,
-		seen: map[uint64]struct{}{}, hash: maphash.MakeSeed()}
+		seen: map[uint64]struct{}{}}
 	b.store = &store{arity: map[Objective]int{Supervised: 1, Preference: 3, Unpaired: 2}[opt.Objective], mem: make([]uint32, 0, 1024)}
 	return b
 }

@@ -69,6 +69,7 @@ func unpair(r *Row) []*Row {
 // prompt that fills max_length is dropped with keep_start, as TRL does.
 func (e *encoder) fitAnswers(promptLen int, code uint8, full ...sequence) (out encoded) {
 	defer func() {
+		out.sum = hashOf(full...) ^ uint64(code)
 		for _, s := range full {
 			out.full = max(out.full, len(s.ids))
 		}

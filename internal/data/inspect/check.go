@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"hash/maphash"
 	"io"
 	"maps"
 	"slices"
@@ -79,8 +78,7 @@ type checker struct {
 	allow  []string
 	opt    data.Options
 	tok    data.Tokenizer
-	seen   map[uint64]bool
-	seed   maphash.Seed
+	seen   map[uint64]bool // hashes of rows
 }
 
 // Check looks at every row for what would spoil training. allow names checks to leave out.
@@ -90,7 +88,7 @@ func Check(ctx context.Context, sources []data.Source, opt data.Options, tok dat
 			return nil, fmt.Errorf("check %q is not known; known are %s", name, strings.Join(CheckNames(), ", "))
 		}
 	}
-	c := &checker{report: &Report{}, found: map[string]*Finding{}, allow: allow, opt: opt, tok: tok, seen: map[uint64]bool{}, seed: maphash.MakeSeed()}
+	c := &checker{report: &Report{}, found: map[string]*Finding{}, allow: allow, opt: opt, tok: tok, seen: map[uint64]bool{}}
 	opt.DropDuplicates = false
 	if err := data.Inspect(ctx, sources, opt, tok, func(in data.Inspected) error { c.row(in); return nil }); err != nil {
 		return nil, err
@@ -155,6 +153,12 @@ func (c *checker) row(in data.Inspected) {
 		return
 	}
 	c.roles(in)
+	if in.Hash != 0 { // 0: an empty row
+		if c.seen[in.Hash] {
+			c.add("duplicate", "", in)
+		}
+		c.seen[in.Hash] = true
+	}
 	if check, ok := map[data.DropReason]string{data.DropEmpty: "empty", data.DropTooShort: "empty", data.DropEmptyCompletion: "empty_answer",
 		data.DropAllMasked: "mask_all_zero", data.DropPromptFills: "prompt_fills_max_length", data.DropIdentical: "chosen_equals_rejected"}[in.Drop]; ok {
 		c.add(check, "", in)
@@ -162,9 +166,6 @@ func (c *checker) row(in data.Inspected) {
 	}
 	if in.Truncated {
 		c.add("over_max_length", fmt.Sprintf("%d tokens, max_length %d", in.Full, c.opt.MaxLength), in)
-	}
-	if c.duplicate(in.Docs) {
-		c.add("duplicate", "", in)
 	}
 	if c.opt.Objective == data.Supervised {
 		for k, d := range in.Docs {
@@ -240,22 +241,6 @@ func (c *checker) roles(in data.Inspected) {
 	if n := len(r.Messages); n > 0 && r.Messages[n-1].Role != "assistant" && r.Messages[n-1].Role != "model" {
 		c.add("ends_without_answer", fmt.Sprintf("it ends with %q", r.Messages[n-1].Role), in)
 	}
-}
-
-// duplicate remembers a row's tokens and tells whether an earlier row had the same.
-func (c *checker) duplicate(docs []data.Example) bool {
-	var h maphash.Hash
-	h.SetSeed(c.seed)
-	for _, d := range docs {
-		for _, id := range d.IDs {
-			h.Write([]byte{byte(id), byte(id >> 8), byte(id >> 16), 0})
-		}
-		h.Write([]byte{255, 255, 255, 255})
-	}
-	k := h.Sum64()
-	dup := c.seen[k]
-	c.seen[k] = true
-	return dup
 }
 
 // Write prints the findings, each with its rows and what to do.

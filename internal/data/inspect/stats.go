@@ -57,12 +57,8 @@ func Statistics(ctx context.Context, sources []data.Source, opt data.Options, to
 	s := &Stats{Ledger: ledger, BatchSize: batchSize}
 	var before, after []int
 	err = data.Inspect(ctx, sources, opt, tok, func(in data.Inspected) error {
-		full := in.Full
-		if full == 0 && len(in.Docs) == 1 { // a window of a text file
-			full = len(in.Docs[0].IDs)
-		}
-		if full > 0 {
-			before = append(before, full)
+		if in.Full > 0 {
+			before = append(before, in.Full)
 		}
 		return nil
 	})
