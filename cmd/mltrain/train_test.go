@@ -16,6 +16,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/mltrain/mltrain/internal/checkpoint"
 )
 
 // asMain makes the test binary behave as mltrain, so that tests can kill it.
@@ -315,5 +317,76 @@ func TestTrainedModelGenerates(t *testing.T) {
 	}
 	if p := res.Results["perplexity"]; p.Tokens != 8 || math.Abs(math.Exp(p.NLL)-p.Perplexity) > 1e-9 {
 		t.Errorf("perplexity: %+v", p)
+	}
+}
+
+// tensors returns the bytes of each tensor of a checkpoint.
+func tensors(t *testing.T, dir string) map[string]string {
+	t.Helper()
+	r, err := checkpoint.Open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	out := map[string]string{}
+	for _, name := range r.Names() {
+		b, err := r.Bytes(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		out[name] = string(b)
+	}
+	return out
+}
+
+func TestFreezeLeavesParametersAlone(t *testing.T) {
+	t.Setenv("MLTRAIN_CACHE", t.TempDir())
+	model, data := testModel(t), sums(t, 8)
+	before := tensors(t, model)
+	for _, tc := range []struct {
+		set    string
+		frozen func(name string) bool
+	}{
+		{"freeze=[embed_tokens, layers.0.]", func(n string) bool { return strings.Contains(n, "embed_tokens") || strings.Contains(n, "layers.0.") }},
+		{"unfreeze=[norm]", func(n string) bool { return !strings.Contains(n, "norm") }},
+	} {
+		out := filepath.Join(t.TempDir(), "run")
+		must(t, "sft", "--model", model, "--data", data, "--output", out, "--max-steps", "2", "--quiet", "--set", "max_length=40", "--set", "learning_rate=0.01", "--set", tc.set)
+		for name, b := range tensors(t, out) {
+			if same := b == before[name]; same != tc.frozen(name) {
+				t.Errorf("%s: %s: unchanged %v", tc.set, name, same)
+			}
+		}
+	}
+}
+
+// Every optimiser, schedule and way of batching lowers the loss of a small run.
+func TestTrainingOptions(t *testing.T) {
+	t.Setenv("MLTRAIN_CACHE", t.TempDir())
+	model, data := testModel(t), sums(t, 24)
+	for _, set := range [][]string{
+		{"optim=sgd", "momentum=0.9", "nesterov=true", "learning_rate=0.02"},
+		{"optim=adam"}, {"optim=lion", "learning_rate=0.0005"},
+		{"lr_scheduler_type=cosine", "warmup_steps=3"}, {"lr_scheduler_type=constant_with_warmup", "warmup_ratio=0.2"},
+		{"lr_scheduler_type=cosine_with_min_lr", "lr_scheduler_kwargs={min_lr_rate: 0.1}"}, {"lr_scheduler_type=wsd"}, {"lr_scheduler_type=one_cycle"},
+		{"train_sampling_strategy=group_by_length"}, {"train_sampling_strategy=sequential"},
+		{"packing=true", "packing_strategy=wrapped"}, {"label_smoothing_factor=0.1"}, {"weight_decay=0.1"},
+	} {
+		out := filepath.Join(t.TempDir(), "run")
+		args := []string{"sft", "--model", model, "--data", data, "--output", out, "--max-steps", "18", "--quiet"}
+		for _, s := range append([]string{"max_length=40", "learning_rate=0.004", "logging_steps=6", "save_strategy=no"}, set...) {
+			key, _, _ := strings.Cut(s, "=")
+			for i := 8; i < len(args)-1; i++ {
+				if strings.HasPrefix(args[i+1], key+"=") {
+					args = append(args[:i], args[i+2:]...)
+					break
+				}
+			}
+			args = append(args, "--set", s)
+		}
+		must(t, args...)
+		if l := metrics(t, out, "loss"); len(l) != 3 || !(l[2] < l[0]) {
+			t.Errorf("%v: losses %v", set, l)
+		}
 	}
 }

@@ -24,13 +24,10 @@ func notBuilt() []pending {
 		{keys: []string{"load_in_4bit", "use_bnb_nested_quant", "loraplus_lr_ratio"}},
 		{keys: []string{"init_lora_weights"}, values: []string{"pissa"}},
 		// Optimisers and schedules.
-		{keys: []string{"optim"}, values: []string{"adamw_8bit", "lion"}},
-		{keys: []string{"lr_scheduler_type"}, values: []string{"cosine_with_min_lr", "wsd", "one_cycle"}},
-		{keys: []string{"layer_lr_decay", "freeze", "unfreeze"}},
+		{keys: []string{"optim"}, values: []string{"adamw_8bit"}},
+		{keys: []string{"layer_lr_decay"}},
 		// Training options.
-		{keys: []string{"neftune_noise_alpha", "early_stopping_patience", "train_from_scratch"}},
-		{keys: []string{"train_sampling_strategy"}, values: []string{"group_by_length"}},
-		{keys: []string{"packing_strategy"}, values: []string{"wrapped"}},
+		{keys: []string{"neftune_noise_alpha", "early_stopping_patience"}},
 		// Data.
 		{keys: []string{"streaming", "model_revision"}},
 		// Reports.
