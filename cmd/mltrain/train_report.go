@@ -57,7 +57,7 @@ func (t *trainReport) Begin(s train.Summary) {
 			fmt.Fprintf(&b, "%-12s "+format+"\n", append([]any{name}, args...)...)
 		}
 		row("model", "%s (%s)", s.Model, s.ModelType)
-		row("parameters", "trainable params: %d || all params: %d || trainable%%: %.4f", s.Trainable, s.Parameters, 100*float64(s.Trainable)/float64(s.Parameters))
+		row("parameters", "%d, of which %d are trained", s.Parameters, s.Trainable)
 		row("batch", "%d rows × %d accumulated, up to %d tokens a row", s.MicroBatch, s.Accumulation, s.MaxLength)
 		row("steps", "%d (%d an epoch, %.2f epochs)", s.TotalSteps, s.StepsPerEpoch, s.Epochs)
 		row("device", "%s", s.Device)
