@@ -58,3 +58,7 @@ clean: ## what the other targets made
 .PHONY: ptx
 ptx: ## compile the GPU kernels; needs clang 19.1.7, no CUDA SDK
 	sh kernels/build.sh
+
+.PHONY: ptx
+ptx: ## compile kernels/*.cu to kernels/ptx; needs clang-19 (19.1.7), no CUDA SDK
+	kernels/build.sh

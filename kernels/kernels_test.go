@@ -1,6 +1,7 @@
 package kernels
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
 	"os"
@@ -10,8 +11,17 @@ import (
 	"testing"
 )
 
-// Each embedded PTX names the hash of the source that it was compiled from.
-func TestPTXBelongsToItsSource(t *testing.T) {
+func sources(t *testing.T) []string {
+	t.Helper()
+	files, err := filepath.Glob("*.cu")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no sources: %v", err)
+	}
+	return files
+}
+
+// Each embedded PTX must name the hash of the source that lies beside it: whoever edits a kernel runs make ptx.
+func TestHashes(t *testing.T) {
 	texts, err := PTX()
 	if err != nil {
 		t.Fatal(err)
@@ -20,43 +30,54 @@ func TestPTXBelongsToItsSource(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	sources, err := filepath.Glob("*.cu")
-	if err != nil || len(sources) == 0 {
-		t.Fatalf("%d sources, %v", len(sources), err)
+	files := sources(t)
+	if len(files) != len(texts) {
+		t.Errorf("%d sources, %d compiled", len(files), len(texts))
 	}
-	for _, name := range sources {
-		src, err := os.ReadFile(name)
+	for _, f := range files {
+		src, err := os.ReadFile(f)
 		if err != nil {
 			t.Fatal(err)
 		}
-		sum := sha256.Sum256(append(append([]byte{}, common...), src...))
-		if !strings.Contains(texts[strings.TrimSuffix(name, ".cu")], "sha256 of common.cuh and source: "+hex.EncodeToString(sum[:])) {
-			t.Errorf("%s: its PTX is missing or older than it; run kernels/build.sh", name)
+		sum := sha256.Sum256(append(bytes.Clone(common), src...))
+		want := "// source: " + f + "\n// sha256 of common.cuh and source: " + hex.EncodeToString(sum[:]) + "\n"
+		if !strings.HasPrefix(texts[strings.TrimSuffix(f, ".cu")], want) {
+			t.Errorf("ptx of %s is not of this source: run make ptx", f)
 		}
-	}
-	if len(texts) != len(sources) {
-		t.Errorf("%d PTX files for %d sources", len(texts), len(sources))
 	}
 }
 
-// Where the pinned compiler is installed, it makes the same PTX again, byte for byte.
-func TestPTXIsReproduced(t *testing.T) {
+// The pinned compiler must reproduce the PTX byte for byte.
+func TestReproducible(t *testing.T) {
 	version, err := exec.Command("clang-19", "--version").Output()
 	if err != nil || !strings.Contains(string(version), "19.1.7") {
-		t.Skip("clang 19.1.7 is not installed: only the hashes of the sources are checked")
+		t.Skip("clang 19.1.7 is not installed")
 	}
 	dir := t.TempDir()
-	if out, err := exec.Command("sh", "build.sh", dir).CombinedOutput(); err != nil {
+	if out, err := exec.Command("./build.sh", dir).CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
+	for _, f := range sources(t) {
+		name := strings.TrimSuffix(f, ".cu") + ".ptx"
+		want, err := os.ReadFile(filepath.Join("ptx", name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, err := os.ReadFile(filepath.Join(dir, name)); err != nil || !bytes.Equal(got, want) {
+			t.Errorf("%s differs from what clang makes of %s (%v): run make ptx", name, f, err)
+		}
+	}
+}
+
+// No kernel may spill or index its registers: local memory is slow.
+func TestNoLocalMemory(t *testing.T) {
 	texts, err := PTX()
 	if err != nil {
 		t.Fatal(err)
 	}
-	for name, want := range texts {
-		got, err := os.ReadFile(filepath.Join(dir, name+".ptx"))
-		if err != nil || string(got) != want {
-			t.Errorf("%s: the compiler makes other PTX than is embedded (%v)", name, err)
+	for name, text := range texts {
+		if strings.Contains(text, "__local_depot") {
+			t.Errorf("%s uses local memory", name)
 		}
 	}
 }

@@ -36,11 +36,18 @@ func New(d Driver) (*Backend, error) {
 	if err != nil {
 		return nil, fmt.Errorf("gpu: %w", err)
 	}
+	return withKernels(d, texts)
+}
+
+// withKernels is New with kernels that are given by the name of their source.
+func withKernels(d Driver, texts map[string]string) (*Backend, error) {
 	b := &Backend{driver: d, name: d.Info().Name, modules: map[string]Module{}, functions: map[string]Function{}, used: map[tensor.Use]int64{}}
 	for name, text := range texts {
-		if b.modules[name], err = d.Load(text); err != nil {
+		m, err := d.Load(text)
+		if err != nil {
 			return nil, fmt.Errorf("gpu: kernels %s: %w", name, err)
 		}
+		b.modules[name] = m
 	}
 	return b, nil
 }

@@ -239,7 +239,12 @@ func signed(x uint64, size int) int64 {
 	return int64(x<<shift) >> shift
 }
 
-func trim(x uint64, size int) uint64 { return x & (1<<(8*size-1)<<1 - 1) }
+func trim(x uint64, size int) uint64 {
+	if size >= 8 || size <= 0 {
+		return x
+	}
+	return x & (1<<(8*size) - 1)
+}
 
 func integers(m map[string]operation) {
 	wide := map[int]string{2: "16", 4: "32", 8: "64"}

@@ -27,7 +27,7 @@ func (t *translator) exchange(op string, f []string, ops []operand) func(*warp, 
 		}
 	case f[0] == "vote" && has(f, "sync") && len(ops) == 3 && ops[1].pred:
 		return t.vote(op, f, ops)
-	case f[0] == "shfl" && has(f, "sync") && len(ops) == 5:
+	case f[0] == "shfl" && len(f) > 2 && has(f, "sync") && len(ops) == 5:
 	default:
 		t.bad("unsupported instruction %q", op)
 	}

@@ -233,11 +233,12 @@ func (b *block) run() (err error) {
 		for _, w := range b.warps {
 			current = w
 			if out := ^w.wait; w.wait == 0 || out&^b.absent(w) != 0 {
-				current = waiting
+				current, waiting.pc = waiting, waiting.waitPC
 				gone := lowest(out &^ b.absent(w))
 				fail(lowest(waiting.wait), "thread %v has ended while this one waits at the barrier", b.thread(w.id*32+gone))
 			}
 			if w.waitPC != waiting.waitPC {
+				w.pc = w.waitPC
 				fail(lowest(w.wait), "this thread waits at a barrier, another at the one of line %d", b.kernel.code[waiting.waitPC].line)
 			}
 		}

@@ -96,7 +96,7 @@ func (t *translator) predicates(op string, f []string, ops []operand) func(*warp
 	d := ops[0].reg
 	switch f[0] {
 	case "setp":
-		if len(ops) < 3 || len(ops) > 4 || !ops[0].pred || ops[0].second != nil {
+		if len(f) < 3 || len(ops) < 3 || len(ops) > 4 || !ops[0].pred || ops[0].second != nil {
 			t.bad("%s: unsupported operands", op)
 		}
 		r := t.regs(op, ops[1:3], 2)

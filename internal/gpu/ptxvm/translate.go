@@ -397,7 +397,7 @@ func (t *translator) decode(op string, f []string, ops []operand) func(*warp, ui
 	case "cvta":
 		return t.convertAddress(op, f, ops)
 	case "bfi":
-		r := t.regs(op, ops, 5)
+		r, size := t.regs(op, ops, 5), typeSize(f[len(f)-1])
 		d := r[0]
 		return func(w *warp, m uint32) {
 			for ; m != 0; m &= m - 1 {
@@ -405,10 +405,7 @@ func (t *translator) decode(op string, f []string, ops []operand) func(*warp, ui
 				pos, n := w.r[r[3]][l]&255, w.r[r[4]][l]&255
 				mask := uint64(1<<n-1) << pos
 				v := w.r[r[2]][l]&^mask | w.r[r[1]][l]<<pos&mask
-				if typeSize(f[1]) == 4 {
-					v = uint64(uint32(v))
-				}
-				w.r[d][l] = v
+				w.r[d][l] = trim(v, size)
 			}
 		}
 	}
