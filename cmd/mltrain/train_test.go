@@ -390,3 +390,21 @@ func TestTrainingOptions(t *testing.T) {
 		}
 	}
 }
+
+// Windows of a wrapped stream may lie within one long prompt, where nothing is trained.
+func TestStepsWithoutTargets(t *testing.T) {
+	t.Setenv("MLTRAIN_CACHE", t.TempDir())
+	model, data, out := testModel(t), filepath.Join(t.TempDir(), "long.jsonl"), filepath.Join(t.TempDir(), "run")
+	write(t, data, strings.Repeat(fmt.Sprintf("{\"prompt\": %q, \"completion\": \"ok\"}\n", strings.Repeat("x", 200)), 3))
+	must(t, "sft", "--model", model, "--data", data, "--output", out, "--max-steps", "12", "--quiet", "--set", "max_length=32",
+		"--set", "packing=true", "--set", "packing_strategy=wrapped", "--set", "per_device_train_batch_size=1", "--set", "logging_steps=1")
+	zero := 0
+	for _, l := range metrics(t, out, "loss") {
+		if l == 0 {
+			zero++
+		}
+	}
+	if zero == 0 || zero == 12 {
+		t.Errorf("%d of 12 steps have no targets: the test does not test what it should", zero)
+	}
+}

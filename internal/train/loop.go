@@ -446,6 +446,10 @@ func (r *run) optimiserStep() error {
 		tokens += len(r.batch.Tokens) - r.batch.Padding
 		r.trained += int64(r.batch.Trained)
 	}
+	// A window of a packed stream may hold prompts only: such a step has no loss, and its gradient is zero.
+	if count == 0 {
+		count = 1
+	}
 	lr := r.cfg.Config.LearningRate * r.schedule(r.step)
 	norm, err := r.e.Opt.Step(r.step+1, lr, count)
 	if err != nil {
