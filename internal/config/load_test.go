@@ -346,6 +346,10 @@ func TestUnsupportedIsRefusedByName(t *testing.T) {
 			for _, value := range values {
 				want := "run.yaml:1: " + key + ": "
 				switch {
+				case v.Type() == reflect.TypeFor[Auto[bool]]():
+					v.Set(reflect.ValueOf(Given(value == "true")))
+				case v.Type() == reflect.TypeFor[Auto[Steps]]():
+					v.Set(reflect.ValueOf(Given(Steps(7))))
 				case value != "" && v.Kind() == reflect.Slice:
 					v.Set(reflect.ValueOf([]string{value}))
 				case value != "":

@@ -21,18 +21,22 @@ type pending struct {
 func notBuilt() []pending {
 	return []pending{
 		// Adapters and quantisation.
-		{keys: []string{"load_in_4bit", "use_bnb_nested_quant", "loraplus_lr_ratio"}},
+		{keys: []string{"load_in_4bit", "use_bnb_nested_quant", "bnb_4bit_compute_dtype", "loraplus_lr_ratio"}},
 		{keys: []string{"init_lora_weights"}, values: []string{"pissa"}},
 		// Optimisers and schedules.
 		{keys: []string{"optim"}, values: []string{"adamw_8bit"}},
 		{keys: []string{"layer_lr_decay"}},
 		// Training options.
-		{keys: []string{"neftune_noise_alpha", "early_stopping_patience"}},
+		{keys: []string{"neftune_noise_alpha", "early_stopping_patience", "early_stopping_threshold"}},
+		// Number formats.
+		{keys: []string{"bf16"}, values: []string{"true"}},
+		{keys: []string{"dtype"}},
 		// Data.
 		{keys: []string{"streaming", "model_revision"}},
+		{keys: []string{"on_bad_row"}, values: []string{"skip"}},
 		// Reports.
 		{keys: []string{"report_to"}, values: []string{"tensorboard"}},
-		{keys: []string{"sample_prompts", "log_gradient_histograms", "log_gradient_noise_scale"}},
+		{keys: []string{"sample_prompts", "sample_steps", "log_gradient_histograms", "log_gradient_noise_scale"}},
 		// Devices.
 		{keys: []string{"device"}, values: []string{"cuda", "emulator"}},
 		// Preference optimisation.
