@@ -164,9 +164,18 @@ func TestSampling(t *testing.T) {
 		}
 	}
 	s := Sampling{Temperature: 1, Seed: 7}
+	other := Sampling{Temperature: 1, Seed: 8}
+	differ := 0
 	for pos := range 50 {
-		if s.Pick(logits, 1, pos) != s.Pick(logits, 1, pos) {
+		first := s.Pick(logits, 1, pos)
+		if again := s.Pick(logits, 1, pos); again != first {
 			t.Fatal("the same draw gives different tokens")
 		}
+		if other.Pick(logits, 1, pos) != first {
+			differ++
+		}
+	}
+	if differ == 0 {
+		t.Error("another seed draws the same 50 tokens")
 	}
 }

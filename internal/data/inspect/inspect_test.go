@@ -37,20 +37,6 @@ func file(t *testing.T, name string, rows ...string) []data.Source {
 	return []data.Source{{Path: path}}
 }
 
-// strict is a template that wants the user to begin.
-func strict(t *testing.T) data.Template {
-	t.Helper()
-	_, raw, err := data.LoadTokenizer("../testdata/trl")
-	if err != nil {
-		t.Fatal(err)
-	}
-	tmpl, _, err := data.ResolveTemplate("{% if messages[0].role != 'user' %}{{ raise_exception('the user must begin') }}{% endif %}x", raw, time.Time{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return tmpl
-}
-
 // TestCheck plants one fault of every kind and expects exactly that kind, at its line.
 func TestCheck(t *testing.T) {
 	const fine = `{"prompt":"two and","completion":" three"}`
