@@ -49,6 +49,7 @@ Results go to stdout, progress and logs to stderr. Exit codes: 0 done, 1 failed,
 	})
 	root.SetFlagErrorFunc(flagError)
 	root.AddCommand(
+		newPretrainCommand(app),
 		newSFTCommand(app),
 		newLoRACommand(app),
 		newMergeCommand(app),
