@@ -30,16 +30,20 @@ func NewTransfer(w io.Writer, isTTY bool, name string, total int64) *Transfer {
 func newTransfer(w io.Writer, isTTY bool, name string, total int64, now func() time.Time) *Transfer {
 	t := &Transfer{w: w, name: name, started: now(), now: now}
 	if isTTY {
-		t.bar = progressbar.NewOptions64(total,
-			progressbar.OptionSetWriter(w),
-			progressbar.OptionSetDescription(name),
-			progressbar.OptionShowBytes(true),
-			progressbar.OptionShowTotalBytes(true),
-			progressbar.OptionThrottle(redrawEvery),
-			progressbar.OptionSetWidth(24),
-		)
+		t.bar = t.newBar(total)
 	}
 	return t
+}
+
+func (t *Transfer) newBar(total int64) *progressbar.ProgressBar {
+	return progressbar.NewOptions64(total,
+		progressbar.OptionSetWriter(t.w),
+		progressbar.OptionSetDescription(t.name),
+		progressbar.OptionShowBytes(true),
+		progressbar.OptionShowTotalBytes(true),
+		progressbar.OptionThrottle(redrawEvery),
+		progressbar.OptionSetWidth(24),
+	)
 }
 
 // Write counts the bytes of p. It never fails.
@@ -57,6 +61,22 @@ func (t *Transfer) Skip(n int64) {
 		// Add64 fails only beyond the announced total, where the bar stands still.
 		_ = t.bar.Add64(n)
 	}
+}
+
+// Grow adds n bytes to the total, for a transfer of several things of which one
+// after the other turns up.
+func (t *Transfer) Grow(n int64) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.bar == nil || n <= 0 {
+		return
+	}
+	if t.bar.IsFinished() { // a bar that was full once stands still for good
+		t.bar = t.newBar(t.bar.GetMax64() + n)
+		_ = t.bar.Add64(t.done)
+		return
+	}
+	t.bar.AddMax64(n)
 }
 
 // Finish ends the bar, or prints the line that tells of the transfer.

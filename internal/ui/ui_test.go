@@ -173,3 +173,16 @@ func TestHandlerKeepsTheRules(t *testing.T) {
 		return m
 	})
 }
+
+func TestTransferGrowsAfterItWasFull(t *testing.T) {
+	var out bytes.Buffer
+	tr := NewTransfer(&out, true, "org/name", 10)
+	tr.Skip(10)
+	tr.Grow(30)
+	tr.Skip(30)
+	tr.Finish()
+	got := out.String()
+	if quarter := strings.Index(got, " 25%"); quarter < 0 || strings.LastIndex(got, "100%") < quarter {
+		t.Errorf("bar: %q", got)
+	}
+}
