@@ -92,9 +92,6 @@ func (o *DataFlags) load(ctx context.Context, app *App) (*dataInput, error) {
 	if err != nil {
 		return nil, err
 	}
-	if warning != "" {
-		app.Log.Warn(warning)
-	}
 	vocab, err := vocabSize(dir)
 	if err != nil {
 		return nil, err
@@ -109,11 +106,16 @@ func (o *DataFlags) load(ctx context.Context, app *App) (*dataInput, error) {
 	if cfg.Packing && data.Packing(cfg.PackingStrategy) == data.PackWrapped {
 		in.options.Overflow = data.KeepLong
 	}
-	if in.options.Objective, err = objectiveOf(o.Command, in.sources); err != nil {
+	layout, err := firstLayout(in.sources)
+	if err != nil {
 		return nil, err
 	}
+	in.options.Objective = objectiveOf(o.Command, layout)
 	if in.options.Objective != data.Supervised {
 		in.options.Overflow = data.Truncate
+	}
+	if warning != "" && slices.Contains([]data.Layout{data.LayoutMessages, data.LayoutShareGPT, data.LayoutAlpaca}, layout) {
+		app.Log.Warn(warning)
 	}
 	return in, nil
 }
@@ -167,26 +169,30 @@ func vocabSize(dir string) (int, error) {
 // errSeen ends the reading of rows once one has told what is wanted.
 var errSeen = errors.New("seen")
 
-// objectiveOf says what the rows are for: the command tells, or else the first row that can be read.
-func objectiveOf(command string, sources []data.Source) (data.Objective, error) {
-	var layout data.Layout
-	err := data.ReadRows(sources, func(r data.Row, err error) error {
+// firstLayout gives the shape of the first row that can be read.
+func firstLayout(sources []data.Source) (layout data.Layout, err error) {
+	err = data.ReadRows(sources, func(r data.Row, err error) error {
 		if err != nil {
-			return nil // check reports it
+			return nil // a faulty row is shown by the command itself
 		}
 		layout = r.Layout
 		return errSeen
 	})
-	if err != nil && !errors.Is(err, errSeen) {
-		return 0, err
+	if errors.Is(err, errSeen) {
+		err = nil
 	}
+	return layout, err
+}
+
+// objectiveOf says what rows are for: the command tells, or else the shape of the first of them.
+func objectiveOf(command string, layout data.Layout) data.Objective {
 	switch {
-	case command != "" && !slices.Contains([]string{"dpo", "reward"}, command):
-		return data.Supervised, nil
+	case command != "" && command != "dpo" && command != "reward":
+		return data.Supervised
 	case layout == data.LayoutKTO:
-		return data.Unpaired, nil
+		return data.Unpaired
 	case layout == data.LayoutPreference || command != "":
-		return data.Preference, nil
+		return data.Preference
 	}
-	return data.Supervised, nil
+	return data.Supervised
 }

@@ -31,7 +31,7 @@ mean negative log-likelihood per token (natural log), its exponential, and the n
 		RunE:    func(cmd *cobra.Command, _ []string) error { return runEval(cmd.Context(), app, o) },
 	}
 	f := cmd.Flags()
-	f.StringVar(&o.Model, "model", "", "directory of a Hugging Face checkpoint")
+	f.StringVar(&o.Model, "model", "", "directory of a Hugging Face checkpoint, or org/name on the hub")
 	f.StringVar(&o.Adapter, "adapter", "", "directory of a PEFT adapter to use with the model")
 	f.StringArrayVar(&o.Tasks, "task", nil, "what to measure: perplexity")
 	f.StringVar(&o.Data, "data", "", "rows to measure on")
@@ -55,6 +55,15 @@ func runEval(ctx context.Context, app *App, o *EvalOptions) error {
 			return usageErrorf("--task %s is not available in this version; there is perplexity", t)
 		}
 	}
+	var err error
+	if o.Model, err = resolveModel(ctx, app, o.Model); err != nil {
+		return err
+	}
+	if o.Adapter != "" {
+		if o.Adapter, err = resolveModel(ctx, app, o.Adapter); err != nil {
+			return err
+		}
+	}
 	tok, err := tokenizer.Load(o.Model)
 	if err != nil {
 		return err
@@ -64,7 +73,11 @@ func runEval(ctx context.Context, app *App, o *EvalOptions) error {
 		return err
 	}
 	defer closeEngine()
-	texts, err := eval.ReadTexts(o.Data, o.Limit)
+	path, err := resolveData(ctx, app, o.Data)
+	if err != nil {
+		return err
+	}
+	texts, err := eval.ReadTexts(path, o.Limit)
 	if err != nil {
 		return err
 	}

@@ -45,7 +45,7 @@ each time. The new text goes to stdout as it comes.`,
 		},
 	}
 	f := cmd.Flags()
-	f.StringVar(&o.Model, "model", "", "directory of a Hugging Face checkpoint")
+	f.StringVar(&o.Model, "model", "", "directory of a Hugging Face checkpoint, or org/name on the hub")
 	f.StringVar(&o.Adapter, "adapter", "", "directory of a PEFT adapter to use with the model")
 	f.StringVar(&o.Prompt, "prompt", "", "text to continue")
 	f.StringVar(&o.Messages, "messages", "", "file with a chat to answer")
@@ -74,6 +74,15 @@ func runGenerate(ctx context.Context, app *App, o *GenerateOptions) error {
 		return usageErrorf("give either --prompt or --messages")
 	case o.MaxNewTokens < 1:
 		return usageErrorf("--max-new-tokens %d: needed is 1 or more", o.MaxNewTokens)
+	}
+	var err error
+	if o.Model, err = resolveModel(ctx, app, o.Model); err != nil {
+		return err
+	}
+	if o.Adapter != "" {
+		if o.Adapter, err = resolveModel(ctx, app, o.Adapter); err != nil {
+			return err
+		}
 	}
 	tok, err := tokenizer.Load(o.Model)
 	if err != nil {

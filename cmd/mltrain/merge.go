@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 
 	"github.com/spf13/cobra"
@@ -26,10 +27,10 @@ adapter on a probe text: largest difference of a logit, and Kullback-Leibler
 divergence of the predictions.`,
 		Example: "  mltrain merge --model ./SmolLM2-135M --adapter runs/adapter --output merged",
 		Args:    noArgs,
-		RunE:    func(*cobra.Command, []string) error { return runMerge(app, o) },
+		RunE:    func(cmd *cobra.Command, _ []string) error { return runMerge(cmd.Context(), app, o) },
 	}
 	f := cmd.Flags()
-	f.StringVar(&o.Model, "model", "", "directory of the Hugging Face checkpoint that the adapter was trained on")
+	f.StringVar(&o.Model, "model", "", "directory of the Hugging Face checkpoint that the adapter was trained on, or org/name on the hub")
 	f.StringVar(&o.Adapter, "adapter", "", "directory of the adapter")
 	f.StringVar(&o.Output, "output", "", "directory of the merged checkpoint")
 	f.StringVar(&o.Probe, "probe", "Once upon a time there was a small house at the edge of a wood.", "text to compare on")
@@ -38,13 +39,21 @@ divergence of the predictions.`,
 	return cmd
 }
 
-func runMerge(app *App, o *MergeOptions) error {
+func runMerge(ctx context.Context, app *App, o *MergeOptions) error {
 	for _, f := range [][2]string{{"--model", o.Model}, {"--adapter", o.Adapter}, {"--output", o.Output}} {
 		if f[1] == "" {
 			return usageErrorf("%s is not given", f[0])
 		}
 	}
-	tok, err := tokenizer.Load(o.Model)
+	base, err := resolveModel(ctx, app, o.Model)
+	if err != nil {
+		return err
+	}
+	adapter, err := resolveModel(ctx, app, o.Adapter)
+	if err != nil {
+		return err
+	}
+	tok, err := tokenizer.Load(base)
 	if err != nil {
 		return err
 	}
@@ -59,7 +68,7 @@ func runMerge(app *App, o *MergeOptions) error {
 	if err != nil {
 		return err
 	}
-	m, err := train.Merge(backend, o.Model, o.Adapter, o.Output, ids)
+	m, err := train.Merge(backend, base, adapter, o.Output, ids)
 	if err != nil {
 		return err
 	}

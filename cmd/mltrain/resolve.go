@@ -23,7 +23,7 @@ func resolveModel(ctx context.Context, app *App, ref string) (string, error) {
 	if !isHubModel(ref) {
 		return "", fmt.Errorf("model %s: no such directory; give the directory of a Hugging Face checkpoint, or org/name of one on the hub", ref)
 	}
-	dir, err := fetchFromHub(ctx, app, ref)
+	dir, err := fetchFromHub(ctx, app, ref, hub.FromEnv(os.Getenv))
 	if errors.Is(err, hub.ErrNotFound) || errors.Is(err, hub.ErrOffline) || errors.Is(err, hub.ErrUnauthorized) {
 		return "", fmt.Errorf("model %s: no such directory here, and on the hub: %w", ref, err)
 	}
@@ -53,7 +53,7 @@ func resolveData(ctx context.Context, app *App, path string) (string, error) {
 	if !strings.HasPrefix(rest, "datasets/") && !strings.HasPrefix(rest, "models/") {
 		ref = "hf://datasets/" + rest
 	}
-	local, err := fetchFromHub(ctx, app, ref)
+	local, err := fetchFromHub(ctx, app, ref, hub.FromEnv(os.Getenv))
 	if err != nil {
 		return "", fmt.Errorf("data %s: %w", path, err)
 	}
@@ -87,10 +87,9 @@ func resolveDatasets(ctx context.Context, app *App, r *config.Resolved) (*config
 }
 
 // fetchFromHub makes a reference available on disk and shows how it comes in.
-func fetchFromHub(ctx context.Context, app *App, ref string) (string, error) {
-	o := hub.FromEnv(os.Getenv)
+func fetchFromHub(ctx context.Context, app *App, ref string, o hub.Options) (string, error) {
 	progress := newTransfers(app, ref)
-	o.Progress = progress
 	defer progress.close()
+	o.Progress = progress
 	return hub.Resolve(ctx, ref, o)
 }

@@ -66,7 +66,11 @@ func trainSupervised(ctx context.Context, app *App, flags *TrainFlags, r *config
 	if err := train.GuardOutput(cfg); err != nil {
 		return err
 	}
-	info, err := train.Describe(cfg.ModelNameOrPath)
+	modelDir, err := resolveModel(ctx, app, cfg.ModelNameOrPath)
+	if err != nil {
+		return err
+	}
+	info, err := train.Describe(modelDir)
 	if err != nil {
 		return err
 	}
@@ -78,14 +82,18 @@ func trainSupervised(ctx context.Context, app *App, flags *TrainFlags, r *config
 	if warning != "" {
 		report.Warn(warning)
 	}
-	d, err := train.OpenData(ctx, r, cfg.ModelNameOrPath, info, cacheDir(), nil)
+	local, err := resolveDatasets(ctx, app, r)
+	if err != nil {
+		return err
+	}
+	d, err := train.OpenData(ctx, local, modelDir, info, cacheDir(), nil)
 	if err != nil {
 		return err
 	}
 	defer d.Close()
 	report.data(d)
 	job := train.Job{
-		Config: r, Backend: backend, ModelDir: cfg.ModelNameOrPath, Train: d.Train, Report: report, Fingerprint: d.Fingerprint,
+		Config: r, Backend: backend, ModelDir: modelDir, Train: d.Train, Report: report, Fingerprint: d.Fingerprint,
 		Objective: train.SFT{LabelSmoothing: float32(cfg.LabelSmoothingFactor)},
 	}
 	if d.Eval != nil {

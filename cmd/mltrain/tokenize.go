@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -31,11 +32,11 @@ with ids and tokens per text, one a line. The directory needs only tokenizer fil
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			o.textGiven = cmd.Flags().Changed("text")
-			return runTokenize(app, o)
+			return runTokenize(cmd.Context(), app, o)
 		},
 	}
 	f := cmd.Flags()
-	f.StringVar(&o.Model, "model", "", "directory with tokenizer files")
+	f.StringVar(&o.Model, "model", "", "directory with tokenizer files, or org/name on the hub")
 	f.StringVar(&o.Text, "text", "", "text to tokenise")
 	f.StringVar(&o.JSONL, "jsonl", "", "file with one {\"text\": …} a line")
 	f.BoolVar(&o.NoSpecial, "no-special-tokens", false, "do not add the tokenizer's special tokens")
@@ -49,14 +50,18 @@ type tokenized struct {
 	Tokens []string `json:"tokens"`
 }
 
-func runTokenize(app *App, o *TokenizeOptions) error {
+func runTokenize(ctx context.Context, app *App, o *TokenizeOptions) error {
 	switch {
 	case o.Model == "":
 		return usageErrorf("--model is not given")
 	case o.textGiven == (o.JSONL != ""):
 		return usageErrorf("give either --text or --jsonl")
 	}
-	tok, err := tokenizer.Load(o.Model)
+	dir, err := resolveModel(ctx, app, o.Model)
+	if err != nil {
+		return err
+	}
+	tok, err := tokenizer.Load(dir)
 	if err != nil {
 		return err
 	}
