@@ -56,9 +56,5 @@ clean: ## what the other targets made
 	rm -rf bin
 
 .PHONY: ptx
-ptx: ## compile the GPU kernels; needs clang 19.1.7, no CUDA SDK
-	sh kernels/build.sh
-
-.PHONY: ptx
 ptx: ## compile kernels/*.cu to kernels/ptx; needs clang-19 (19.1.7), no CUDA SDK
 	kernels/build.sh

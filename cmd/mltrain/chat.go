@@ -152,7 +152,8 @@ func (c *chat) run(ctx context.Context) error {
 			if terminal {
 				fmt.Fprintln(c.app.Out)
 			}
-			return nil
+			// An interruption ends the reader too, and select may see that first.
+			return ctx.Err()
 		}
 		if line.err != nil {
 			return line.err

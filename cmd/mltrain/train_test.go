@@ -408,3 +408,33 @@ func TestStepsWithoutTargets(t *testing.T) {
 		t.Errorf("%d of 12 steps have no targets: the test does not test what it should", zero)
 	}
 }
+
+// A dataset's type may have any of the names that the config allows, and a directory needs no split names.
+func TestDatasetTypesAndDirectories(t *testing.T) {
+	t.Setenv("MLTRAIN_CACHE", t.TempDir())
+	model, dir := testModel(t), t.TempDir()
+	write(t, filepath.Join(dir, "a.jsonl"), `{"conversations": [{"from": "human", "value": "hi"}, {"from": "gpt", "value": "ho"}]}`+"\n")
+	write(t, filepath.Join(dir, "b.jsonl"), `{"conversations": [{"from": "human", "value": "you"}, {"from": "gpt", "value": "me"}]}`+"\n")
+	run := func() (rows string) {
+		code, _, stderr := mltrain(t, "sft", "--model", model, "--output", filepath.Join(t.TempDir(), "run"), "--max-steps", "1",
+			"--set", "max_length=128", "--set", "datasets=[{path: "+dir+", type: conversations}]")
+		if code != 0 {
+			t.Fatalf("exit code %d\n%s", code, stderr)
+		}
+		_, after, _ := strings.Cut(stderr, "rows read")
+		rows, _, _ = strings.Cut(after, "\n")
+		return strings.TrimSpace(rows)
+	}
+	if got := run(); !strings.HasPrefix(got, "2 in 2 files") {
+		t.Errorf("without split names: %s", got)
+	}
+	// Once a file is named after a split, only those of train are trained on.
+	for _, f := range [][2]string{{"a.jsonl", "train.jsonl"}, {"b.jsonl", "test.jsonl"}} {
+		if err := os.Rename(filepath.Join(dir, f[0]), filepath.Join(dir, f[1])); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := run(); !strings.HasPrefix(got, "1 in 1 files") {
+		t.Errorf("with split names: %s", got)
+	}
+}

@@ -60,11 +60,15 @@ func (s Source) Expand() ([]string, error) {
 				}
 				return nil
 			}
-			if ext, _ := fileFormat(p); !d.IsDir() && slices.Contains(dataExtensions, ext) && s.inSplit(p) {
+			if ext, _ := fileFormat(p); !d.IsDir() && slices.Contains(dataExtensions, ext) {
 				files = append(files, p)
 			}
 			return nil
 		})
+		// As in Hugging Face's datasets: where no file is named after a split, all of them are train.
+		if s.Split != "train" || slices.ContainsFunc(files, s.inAnySplit) {
+			files = slices.DeleteFunc(files, func(p string) bool { return !s.inSplit(p) })
+		}
 		if err != nil {
 			return nil, fmt.Errorf("data directory %s: %w", s.Path, err)
 		}
@@ -121,6 +125,16 @@ func (s Source) inSplit(path string) bool {
 			if ok && (rest == "" || strings.ContainsAny(rest[:1], "-_.")) {
 				return true
 			}
+		}
+	}
+	return false
+}
+
+// inAnySplit reports whether a file is named after one of the known splits.
+func (s Source) inAnySplit(path string) bool {
+	for name := range splitNames {
+		if (Source{Path: s.Path, Split: name}).inSplit(path) {
+			return true
 		}
 	}
 	return false

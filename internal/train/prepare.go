@@ -90,7 +90,7 @@ func OpenData(ctx context.Context, res *config.Resolved, modelDir string, info m
 	if packing == data.PackWrapped {
 		opt.Overflow = data.KeepLong
 	}
-	ds, ledger, err := data.Open(ctx, sources(cfg.TrainDatasets(), cfg.DatasetTrainSplit), opt, tok)
+	ds, ledger, err := openRows(ctx, cfg.TrainDatasets(), cfg.DatasetTrainSplit, opt, tok)
 	if err != nil {
 		return nil, err
 	}
@@ -130,7 +130,7 @@ func (d *Data) openEval(ctx context.Context, cfg *config.Config, opt data.Option
 	case cfg.EvalStrategy == "no":
 		return nil, nil
 	case len(cfg.EvalDataset) > 0:
-		ds, ledger, err := data.Open(ctx, sources(cfg.EvalDataset, cfg.DatasetTestSplit), opt, tok)
+		ds, ledger, err := openRows(ctx, cfg.EvalDataset, cfg.DatasetTestSplit, opt, tok)
 		if err != nil {
 			return nil, fmt.Errorf("eval_dataset: %w", err)
 		}
@@ -145,7 +145,7 @@ func (d *Data) openEval(ctx context.Context, cfg *config.Config, opt data.Option
 		*train = t
 		return e, nil
 	case cfg.DatasetTestSplit != "":
-		ds, ledger, err := data.Open(ctx, sources(cfg.TrainDatasets(), cfg.DatasetTestSplit), opt, tok)
+		ds, ledger, err := openRows(ctx, cfg.TrainDatasets(), cfg.DatasetTestSplit, opt, tok)
 		if err != nil {
 			return nil, fmt.Errorf("dataset_test_split: %w", err)
 		}
@@ -168,16 +168,29 @@ func usesTemplate(l *data.Ledger) bool {
 	return l != nil && l.Layouts[data.LayoutMessages]+l.Layouts[data.LayoutShareGPT]+l.Layouts[data.LayoutAlpaca] > 0
 }
 
-func sources(list []config.Dataset, split string) []data.Source {
+func sources(list []config.Dataset, split string) ([]data.Source, error) {
 	var out []data.Source
 	for _, d := range list {
-		s := data.Source{Path: d.Path, Split: d.Split, Layout: data.Layout(d.Type), Columns: d.Columns, Fraction: d.Fraction, Weight: d.Weight}
+		layout, err := data.ParseLayout(d.Type)
+		if err != nil {
+			return nil, fmt.Errorf("datasets: %s: %w", d.Path, err)
+		}
+		s := data.Source{Path: d.Path, Split: d.Split, Layout: layout, Columns: d.Columns, Fraction: d.Fraction, Weight: d.Weight}
 		if s.Split == "" {
 			s.Split = split
 		}
 		out = append(out, s)
 	}
-	return out
+	return out, nil
+}
+
+// openRows opens datasets of a run config.
+func openRows(ctx context.Context, list []config.Dataset, split string, opt data.Options, tok data.Tokenizer) (*data.Dataset, *data.Ledger, error) {
+	src, err := sources(list, split)
+	if err != nil {
+		return nil, nil, err
+	}
+	return data.Open(ctx, src, opt, tok)
 }
 
 // fingerprint identifies rows and order: a run is resumed only on the same.
