@@ -15,6 +15,10 @@ func TestPretrainFromScratch(t *testing.T) {
 	if err := os.Remove(filepath.Join(model, "model.safetensors")); err != nil {
 		t.Fatal(err)
 	}
+	edit(t, model, func(c map[string]any) {
+		delete(c, "torch_dtype")
+		c["dtype"] = "bfloat16"
+	})
 	text := filepath.Join(t.TempDir(), "text.txt")
 	write(t, text, strings.Repeat("The cat sat on the mat. The dog sat on the log. ", 40))
 	args := func(out string, more ...string) []string {
@@ -25,6 +29,9 @@ func TestPretrainFromScratch(t *testing.T) {
 	for _, seed := range []string{"1", "1", "2"} {
 		out := filepath.Join(t.TempDir(), "run")
 		must(t, args(out, "--max-steps", "30", "--seed", seed)...)
+		if c := string(read(t, filepath.Join(out, "config.json"))); !strings.Contains(c, `"float32"`) || strings.Contains(c, "bfloat16") {
+			t.Errorf("config.json does not say that the weights are float32: %s", c)
+		}
 		weights = append(weights, read(t, filepath.Join(out, "model.safetensors")))
 		if l := metrics(t, out, "loss"); !(l[len(l)-1] < 0.8*l[0]) {
 			t.Errorf("seed %s: losses %v", seed, l)

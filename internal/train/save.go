@@ -196,7 +196,12 @@ func (r *run) saveModel(dir string) error {
 	if r.e.spec.Adapter != nil {
 		return saveAdapter(dir, r.e, &r.cfg.Config, r.modelDir)
 	}
-	return checkpoint.SaveModel(dir, r.modelDir, modelTensors(r.e, r.source), nil, 0)
+	var overrides map[string]any
+	if r.cfg.TrainFromScratch {
+		// Whatever type config.json was written for, weights drawn at random are float32.
+		overrides = map[string]any{"dtype": "float32"}
+	}
+	return checkpoint.SaveModel(dir, r.modelDir, modelTensors(r.e, r.source), overrides, 0)
 }
 
 func (r *run) trainerState() *checkpoint.TrainerState {
