@@ -4,12 +4,10 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
-	"fmt"
-	"io"
-	"os"
 
 	"github.com/spf13/cobra"
 
+	"github.com/mltrain/mltrain/internal/eval"
 	"github.com/mltrain/mltrain/internal/tokenizer"
 )
 
@@ -82,43 +80,10 @@ func runTokenize(ctx context.Context, app *App, o *TokenizeOptions) error {
 	if o.JSONL == "" {
 		err = one(o.Text)
 	} else {
-		err = eachText(o.JSONL, one)
+		err = eval.EachText(o.JSONL, func(t eval.Text) error { return one(t.Text) })
 	}
 	if err != nil {
 		return err
 	}
 	return out.Flush()
-}
-
-// eachText calls fn with the text of every row of a JSONL file.
-func eachText(path string, fn func(text string) error) error {
-	f, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	r := bufio.NewReaderSize(f, 1<<16)
-	for line := 1; ; line++ {
-		raw, err := r.ReadBytes('\n')
-		if err != nil && err != io.EOF {
-			return err
-		}
-		if len(raw) > 1 || len(raw) == 1 && raw[0] != '\n' {
-			var row struct {
-				Text *string `json:"text"`
-			}
-			if err := json.Unmarshal(raw, &row); err != nil {
-				return fmt.Errorf("%s:%d: %w", path, line, err)
-			}
-			if row.Text == nil {
-				return fmt.Errorf("%s:%d: the key text is missing; a row is {\"text\": …}", path, line)
-			}
-			if err := fn(*row.Text); err != nil {
-				return fmt.Errorf("%s:%d: %w", path, line, err)
-			}
-		}
-		if err == io.EOF {
-			return nil
-		}
-	}
 }

@@ -3,9 +3,11 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"math"
 	"math/rand/v2"
 	"os"
@@ -272,6 +274,68 @@ func TestBatchingDoesNotChangeTheLoss(t *testing.T) {
 	}
 }
 
+// gradients returns the gradient of each parameter at the start, which a step of plain SGD with learning rate 1 subtracts.
+func gradients(t *testing.T, model, data string, set ...string) (grads map[string][]float64, raw map[string]string) {
+	t.Helper()
+	out := filepath.Join(t.TempDir(), "run")
+	args := []string{"sft", "--model", model, "--data", data, "--output", out, "--max-steps", "1", "--quiet"}
+	for _, s := range append([]string{"max_length=64", "optim=sgd", "learning_rate=1", "lr_scheduler_type=constant", "max_grad_norm=0"}, set...) {
+		args = append(args, "--set", s)
+	}
+	must(t, args...)
+	before := tensors(t, model)
+	raw, grads = tensors(t, out), map[string][]float64{}
+	at := func(b string, i int) float64 {
+		return float64(math.Float32frombits(binary.LittleEndian.Uint32([]byte(b[4*i : 4*i+4]))))
+	}
+	for name, b := range raw {
+		g := make([]float64, len(b)/4)
+		for i := range g {
+			g[i] = at(before[name], i) - at(b, i)
+		}
+		grads[name] = g
+	}
+	return grads, raw
+}
+
+func norm(x []float64) (n float64) {
+	for _, v := range x {
+		n += v * v
+	}
+	return math.Sqrt(n)
+}
+
+// Packed against unpacked, padded against not, accumulated against whole: every parameter's gradient within 1e-5 of its norm.
+func TestBatchingDoesNotChangeTheGradients(t *testing.T) {
+	t.Setenv("MLTRAIN_CACHE", t.TempDir())
+	model, data := testModel(t), sums(t, 8)
+	want, whole := gradients(t, model, data, "per_device_train_batch_size=8")
+	largest := 0.0
+	for _, g := range want {
+		largest = max(largest, norm(g))
+	}
+	for name, set := range map[string][]string{
+		"accumulation 4×2": {"per_device_train_batch_size=2", "gradient_accumulation_steps=4"},
+		"accumulation 8×1": {"per_device_train_batch_size=1", "gradient_accumulation_steps=8"},
+		"packed":           {"per_device_train_batch_size=8", "packing=true"},
+		"without padding":  {"per_device_train_batch_size=8", "padding_free=true"},
+	} {
+		got, _ := gradients(t, model, data, set...)
+		for param, g := range want {
+			diff := make([]float64, len(g))
+			for i := range g {
+				diff[i] = got[param][i] - g[i]
+			}
+			if e := norm(diff) / max(norm(g), 1e-6*largest); !(e <= 1e-5) {
+				t.Errorf("%s: gradient of %s is off by %.2g of its norm", name, param, e)
+			}
+		}
+	}
+	if _, again := gradients(t, model, data, "per_device_train_batch_size=8", "gradient_checkpointing=true"); !maps.Equal(again, whole) {
+		t.Error("recompute changes a gradient")
+	}
+}
+
 func TestBestModelAtTheEnd(t *testing.T) {
 	t.Setenv("MLTRAIN_CACHE", t.TempDir())
 	model, data, out := testModel(t), sums(t, 40), filepath.Join(t.TempDir(), "run")
@@ -348,6 +412,7 @@ func TestFreezeLeavesParametersAlone(t *testing.T) {
 		frozen func(name string) bool
 	}{
 		{"freeze=[embed_tokens, layers.0.]", func(n string) bool { return strings.Contains(n, "embed_tokens") || strings.Contains(n, "layers.0.") }},
+		{"freeze=[model.*.0.*.weight]", func(n string) bool { return strings.Contains(n, "layers.0.") }},
 		{"unfreeze=[norm]", func(n string) bool { return !strings.Contains(n, "norm") }},
 	} {
 		out := filepath.Join(t.TempDir(), "run")
@@ -357,6 +422,21 @@ func TestFreezeLeavesParametersAlone(t *testing.T) {
 				t.Errorf("%s: %s: unchanged %v", tc.set, name, same)
 			}
 		}
+	}
+}
+
+func TestFreezePatternsThatMatchNothing(t *testing.T) {
+	t.Setenv("MLTRAIN_CACHE", t.TempDir())
+	out := filepath.Join(t.TempDir(), "run")
+	code, _, stderr := mltrain(t, "sft", "--model", testModel(t), "--data", sums(t, 8), "--output", out, "--max-steps", "1", "--set", "max_length=40",
+		"--set", "freeze=[embed_token, layrs.0]", "--set", "unfreeze=[nrom]")
+	for _, w := range []string{`freeze: "layrs.0" matches no parameter`, `unfreeze: "nrom" matches no parameter`, "model.embed_tokens.weight"} {
+		if code != exitFailed || !strings.Contains(stderr, w) {
+			t.Errorf("exit code %d, the message lacks %q:\n%s", code, w, stderr)
+		}
+	}
+	if _, err := os.Stat(out); err == nil {
+		t.Error("the output directory was made")
 	}
 }
 

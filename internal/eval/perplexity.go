@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"math"
@@ -22,38 +23,56 @@ type Text struct {
 
 // ReadTexts reads the "text" of rows of a JSONL file, at most limit of them; 0 is all.
 func ReadTexts(path string, limit int) ([]Text, error) {
+	var out []Text
+	err := EachText(path, func(t Text) error {
+		out = append(out, t)
+		if len(out) == limit {
+			return errEnough
+		}
+		return nil
+	})
+	if err != nil && !errors.Is(err, errEnough) {
+		return nil, err
+	}
+	if len(out) == 0 {
+		return nil, fmt.Errorf("%s: no rows", path)
+	}
+	return out, nil
+}
+
+var errEnough = errors.New("enough rows")
+
+// EachText calls fn with the "text" of each row of a JSONL file, one at a time. Errors, fn's too, name file and line.
+func EachText(path string, fn func(Text) error) error {
 	f, err := os.Open(path)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer f.Close()
 	r := bufio.NewReaderSize(f, 1<<16)
-	var out []Text
-	for line := 1; limit == 0 || len(out) < limit; line++ {
-		raw, err := r.ReadBytes('\n')
-		if err != nil && err != io.EOF {
-			return nil, err
+	for line := 1; ; line++ {
+		raw, readErr := r.ReadBytes('\n')
+		if readErr != nil && readErr != io.EOF {
+			return fmt.Errorf("%s:%d: %w", path, line, readErr)
 		}
 		if len(bytes.TrimSpace(raw)) > 0 {
 			var row struct {
 				Text *string `json:"text"`
 			}
 			if err := json.Unmarshal(raw, &row); err != nil {
-				return nil, fmt.Errorf("%s:%d: %w; a row is one JSON object a line", path, line, err)
+				return fmt.Errorf("%s:%d: %w; a row is one JSON object a line", path, line, err)
 			}
 			if row.Text == nil {
-				return nil, fmt.Errorf("%s:%d: the key text is missing; a row is {\"text\": …}", path, line)
+				return fmt.Errorf("%s:%d: the key text is missing; a row is {\"text\": …}", path, line)
 			}
-			out = append(out, Text{*row.Text, line})
+			if err := fn(Text{*row.Text, line}); err != nil {
+				return fmt.Errorf("%s:%d: %w", path, line, err)
+			}
 		}
-		if err == io.EOF {
-			break
+		if readErr == io.EOF {
+			return nil
 		}
 	}
-	if len(out) == 0 {
-		return nil, fmt.Errorf("%s: no rows", path)
-	}
-	return out, nil
 }
 
 // PerplexityResult is the likelihood of texts under a model. NLL is the mean over tokens of −ln p; the first token of a

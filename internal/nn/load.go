@@ -48,6 +48,7 @@ type Store struct {
 	Extra   []string
 	buffers []tensor.Buffer
 	b       tensor.Backend
+	fill    []func(seed uint64) error // gives what was allocated its contents
 }
 
 // TrainableLen returns the length of Values.
@@ -78,10 +79,25 @@ func elements(shape []int) int {
 const pad = 64
 
 // Load allocates the Builder's weights and tables on b and fills them from the source, or at random by seed without one.
+func (bd *Builder) Load(b tensor.Backend, seed uint64) (*Store, error) {
+	s, err := bd.Allocate(b)
+	if err != nil {
+		return nil, err
+	}
+	for _, fill := range s.fill {
+		if err := fill(seed); err != nil {
+			return nil, err
+		}
+	}
+	s.fill = nil
+	return s, bd.startDoRA(b)
+}
+
+// Allocate is Load without the contents: no weight is read, drawn or converted, so that a run can be planned.
 //
 // Trainable parameters become float32, one flat vector. Frozen matrices keep the type of the checkpoint when they are
 // float32 or bfloat16, and are used where they lie, in the mapped file, if the backend can; the rest is converted.
-func (bd *Builder) Load(b tensor.Backend, seed uint64) (*Store, error) {
+func (bd *Builder) Allocate(b tensor.Backend) (*Store, error) {
 	if err := bd.Err(); err != nil {
 		return nil, err
 	}
@@ -107,7 +123,7 @@ func (bd *Builder) Load(b tensor.Backend, seed uint64) (*Store, error) {
 		return nil, err
 	}
 	for _, w := range bd.weights {
-		if err := s.place(w, bd.sourceOf(w), seed); err != nil {
+		if err := s.place(w, bd.sourceOf(w)); err != nil {
 			return nil, fmt.Errorf("%s: %w", w.Stored, err)
 		}
 	}
@@ -118,18 +134,13 @@ func (bd *Builder) Load(b tensor.Backend, seed uint64) (*Store, error) {
 			}
 		}
 	}
-	if err := bd.startDoRA(b); err != nil {
-		return nil, err
-	}
 	for _, t := range bd.tables {
 		buf, err := s.alloc(int64(t.rows*t.cols)*4, tensor.UseTables)
 		if err != nil {
 			return nil, err
 		}
 		t.Value = tensor.New(buf, 0, tensor.F32, t.rows, t.cols)
-		if err := b.Upload(t.Value, f32Bytes(t.fill())); err != nil {
-			return nil, err
-		}
+		s.fill = append(s.fill, func(uint64) error { return b.Upload(t.Value, f32Bytes(t.fill())) })
 	}
 	return s, nil
 }
@@ -158,20 +169,21 @@ func (s *Store) allocFlat(n int) error {
 	return nil
 }
 
-// place gives w its value.
-func (s *Store) place(w *Weight, src Source, seed uint64) error {
+// place gives w its memory, and notes how it gets its value.
+func (s *Store) place(w *Weight, src Source) error {
 	n := elements(w.Shape)
 	if off, ok := s.Offsets[w]; ok {
 		w.Value = s.Values.Slice(off, off+n).View(w.Shape...)
 		w.Grad = s.Grads.Slice(off, off+n).View(w.Shape...)
 	}
-	raw, dt, err := read(w, src)
-	if err != nil {
-		return err
-	}
+	name, dt := locate(w, src)
 	keep := (dt == tensor.F32 || dt == tensor.BF16 && len(w.Shape) > 1) && !w.Transposed && (w.own || dt == w.DType)
-	if w.Frozen && keep && raw != nil {
+	if w.Frozen && keep && src != nil {
 		if im, ok := s.b.(tensor.Importer); ok {
+			raw, err := src.Bytes(name)
+			if err != nil {
+				return err
+			}
 			buf, err := im.Import(raw)
 			if err != nil {
 				return err
@@ -192,21 +204,38 @@ func (s *Store) place(w *Weight, src Source, seed uint64) error {
 		}
 		w.Value = tensor.New(buf, 0, to, w.Shape...)
 	}
-	switch {
-	case raw == nil:
-		return s.b.Upload(w.Value, f32Bytes(w.Init.draw(n, w.Name, seed)))
-	case w.Transposed:
-		return s.b.Upload(w.Value, f32Bytes(transpose(widen(raw, dt, n), w.Shape[1], w.Shape[0])))
-	case dt != w.Value.DType:
-		return s.b.Upload(w.Value, f32Bytes(widen(raw, dt, n)))
+	s.fill = append(s.fill, func(seed uint64) error {
+		if src == nil {
+			return s.b.Upload(w.Value, f32Bytes(w.Init.draw(n, w.Name, seed)))
+		}
+		if err := s.upload(w, src, name, dt); err != nil {
+			return fmt.Errorf("%s: %w", name, err)
+		}
+		return nil
+	})
+	return nil
+}
+
+// upload reads a weight's value from src and converts it to the type and the layout that it has here.
+func (s *Store) upload(w *Weight, src Source, name string, dt tensor.DType) error {
+	raw, err := src.Bytes(name)
+	if err != nil {
+		return err
+	}
+	if w.Transposed || dt != w.Value.DType {
+		x := widen(raw, dt, elements(w.Shape))
+		if w.Transposed {
+			x = transpose(x, w.Shape[1], w.Shape[0])
+		}
+		raw = f32Bytes(x)
 	}
 	return s.b.Upload(w.Value, raw)
 }
 
-// read returns a weight's bytes in src and their type; nil if src is nil.
-func read(w *Weight, src Source) ([]byte, tensor.DType, error) {
+// locate returns the name and the type that a weight has in src; float32 if src is nil.
+func locate(w *Weight, src Source) (string, tensor.DType) {
 	if src == nil {
-		return nil, tensor.F32, nil
+		return "", tensor.F32
 	}
 	name, dt := w.Stored, w.DType
 	for _, n := range []string{w.AdapterName, w.baseLayer} {
@@ -214,8 +243,7 @@ func read(w *Weight, src Source) ([]byte, tensor.DType, error) {
 			name, dt = n, at
 		}
 	}
-	raw, err := src.Bytes(name)
-	return raw, dt, err
+	return name, dt
 }
 
 // sourceOf returns where a weight's value comes from: the adapter's files, the checkpoint, or nil for its Init.
@@ -272,18 +300,7 @@ func (s *Store) Reload(w *Weight, src Source) error {
 	if !ok || !slices.Equal(shape, want) {
 		return fmt.Errorf("found %s %v, needed is %v", name, shape, want)
 	}
-	raw, err := src.Bytes(stored)
-	if err != nil {
-		return err
-	}
-	if dt != tensor.F32 || w.Transposed {
-		x := widen(raw, dt, elements(shape))
-		if w.Transposed {
-			x = transpose(x, shape[0], shape[1])
-		}
-		raw = f32Bytes(x)
-	}
-	return s.b.Upload(w.Value, raw)
+	return s.upload(w, src, stored, dt)
 }
 
 // TrainableCount returns the number of trainable parameters, without the gaps that alignment leaves in Values.
@@ -361,15 +378,21 @@ func widen(raw []byte, dt tensor.DType, n int) []float32 {
 	return x
 }
 
-// Matcher returns a function that tells whether a name contains one of the patterns; a pattern may hold one "*".
+// Matcher returns a function that tells whether a name contains one of the patterns, in which each "*" stands for any run of
+// characters.
 func Matcher(patterns ...string) func(string) bool {
 	return func(name string) bool {
-		for _, p := range patterns {
-			pre, post, star := strings.Cut(p, "*")
-			if i := strings.Index(name, pre); i >= 0 && (!star || strings.Contains(name[i+len(pre):], post)) {
-				return true
-			}
-		}
-		return false
+		return slices.ContainsFunc(patterns, func(p string) bool { return contains(name, p) })
 	}
+}
+
+func contains(name, pattern string) bool {
+	for _, part := range strings.Split(pattern, "*") {
+		i := strings.Index(name, part)
+		if i < 0 {
+			return false
+		}
+		name = name[i+len(part):]
+	}
+	return true
 }

@@ -17,7 +17,7 @@ type EngineSpec struct {
 	ConfigJSON []byte
 	Source     nn.Source // nil: random weights
 	Model      model.Options
-	Frozen     func(name string) bool
+	Freeze     Freeze
 	Adapter    *nn.Adapter // nil: the model itself is trained
 	// AdapterFiles is where Adapter's saved weights come from, if any; it is the caller's to close, after the engine's use.
 	AdapterFiles *checkpoint.Reader
@@ -54,7 +54,7 @@ func NewEngine(b tensor.Backend, spec EngineSpec) (*Engine, map[tensor.Use]int64
 	if err != nil {
 		return nil, nil, err
 	}
-	e, err := assemble(b, spec)
+	e, err := assemble(b, spec, func(bd *nn.Builder) (*nn.Store, error) { return bd.Load(b, spec.Seed) })
 	if err != nil {
 		return nil, planned, err
 	}
@@ -69,7 +69,7 @@ func NewEngine(b tensor.Backend, spec EngineSpec) (*Engine, map[tensor.Use]int64
 // no weight and computes nothing.
 func Plan(b tensor.Backend, spec EngineSpec) (autograd.Plan, map[tensor.Use]int64, error) {
 	counter, cb := plan.For(b)
-	e, err := assemble(cb, spec)
+	e, err := assemble(cb, spec, func(bd *nn.Builder) (*nn.Store, error) { return bd.Allocate(cb) })
 	if err != nil {
 		return autograd.Plan{}, nil, err
 	}
@@ -90,9 +90,9 @@ func Plan(b tensor.Backend, spec EngineSpec) (autograd.Plan, map[tensor.Use]int6
 	return p, counter.Allocated(), nil
 }
 
-// assemble makes everything but the tape.
-func assemble(b tensor.Backend, spec EngineSpec) (*Engine, error) {
-	builder := nn.NewBuilder(nn.Options{Source: spec.Source, Frozen: spec.Frozen, Ignore: model.Ignored, Adapter: spec.Adapter})
+// assemble makes everything but the tape; load allocates the weights, with their contents or without.
+func assemble(b tensor.Backend, spec EngineSpec, load func(*nn.Builder) (*nn.Store, error)) (*Engine, error) {
+	builder := nn.NewBuilder(nn.Options{Source: spec.Source, Frozen: spec.Freeze.matcher(), Ignore: model.Ignored, Adapter: spec.Adapter})
 	m, err := model.New(spec.ConfigJSON, builder, spec.Model)
 	if err != nil {
 		return nil, err
@@ -100,8 +100,11 @@ func assemble(b tensor.Backend, spec EngineSpec) (*Engine, error) {
 	if err := builder.CheckTied(m.Head().W, m.Info().TiedHead); err != nil {
 		return nil, err
 	}
+	if err := spec.Freeze.check(builder.Weights()); err != nil {
+		return nil, err
+	}
 	e := &Engine{Backend: b, Model: m, spec: spec}
-	if e.Store, err = builder.Load(b, spec.Seed); err != nil {
+	if e.Store, err = load(builder); err != nil {
 		return nil, err
 	}
 	if e.Store.TrainableLen() == 0 {

@@ -1,6 +1,8 @@
 package train
 
 import (
+	"errors"
+	"maps"
 	"path/filepath"
 	"testing"
 
@@ -99,5 +101,29 @@ func BenchmarkStep(b *testing.B) {
 			b.ReportMetric(float64(dev.allocs-made), "device-allocs")
 			b.ReportMetric(float64(len(h.Tokens)*number)/b.Elapsed().Seconds(), "tok/s")
 		})
+	}
+}
+
+// unread is a checkpoint whose weights must not be read.
+type unread struct{ Source }
+
+func (unread) Bytes(name string) ([]byte, error) { return nil, errors.New(name + " was read") }
+
+// A plan needs headers only: it counts the same bytes without reading a weight.
+func TestPlanReadsNoWeight(t *testing.T) {
+	dir := filepath.Join(modelsDir, "llama")
+	g := readGolden(t, dir)
+	e := goldenEngine(t, dir, g, SFT{}, false)
+	spec := e.spec
+	spec.Source = unread{spec.Source.(Source)}
+	_, planned, err := Plan(cpu.New(), spec)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := e.Backend.Allocated(); !maps.Equal(got, planned) {
+		t.Errorf("planned %v, allocated %v", planned, got)
+	}
+	if _, _, err := NewEngine(cpu.New(), spec); err == nil {
+		t.Error("the engine was made without reading its weights: the test proves nothing")
 	}
 }

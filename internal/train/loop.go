@@ -196,7 +196,7 @@ func SpecFor(res *config.Resolved, modelDir, resumeFrom string) (EngineSpec, *ch
 		ConfigJSON: configJSON,
 		Source:     source,
 		Model:      model.Options{Positions: cfg.MaxLength, Dropout: dropout},
-		Frozen:     freezer(cfg.Freeze, cfg.Unfreeze),
+		Freeze:     Freeze{Patterns: cfg.Freeze, Except: cfg.Unfreeze},
 		Adapter:    adapter, AdapterFiles: adapterFiles,
 		Seed:      uint64(cfg.Seed),
 		Recompute: cfg.GradientCheckpointing.Or(false),
@@ -205,17 +205,6 @@ func SpecFor(res *config.Resolved, modelDir, resumeFrom string) (EngineSpec, *ch
 			Nesterov: cfg.Nesterov, WeightDecay: cfg.WeightDecay, MaxGradNorm: cfg.MaxGradNorm,
 		},
 	}, reader, nil
-}
-
-// freezer returns which parameters are frozen by patterns; unfreeze alone freezes all others.
-func freezer(freeze, unfreeze []string) func(string) bool {
-	if len(freeze)+len(unfreeze) == 0 {
-		return nil
-	}
-	frozen, free := nn.Matcher(freeze...), nn.Matcher(unfreeze...)
-	return func(name string) bool {
-		return (len(freeze) == 0 || frozen(name)) && !free(name)
-	}
 }
 
 // stepsOf returns the optimiser steps of an epoch.

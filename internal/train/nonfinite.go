@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/mltrain/mltrain/internal/nn"
 	"github.com/mltrain/mltrain/internal/tensor"
 )
 
@@ -17,7 +18,7 @@ func keyList(m map[string]float64) string {
 // nonFinite explains a step whose loss or gradient is not finite: which rows and which parameters' gradients are not. The
 // optimiser has changed nothing.
 func (r *run) nonFinite(from, to int, loss, lr float64) error {
-	grads, err := r.badGradients()
+	grads, err := r.bad(func(w *nn.Weight) tensor.Tensor { return w.Grad })
 	if err != nil {
 		return err
 	}
@@ -25,7 +26,7 @@ func (r *run) nonFinite(from, to int, loss, lr float64) error {
 	if err != nil {
 		return err
 	}
-	values, err := r.badWeights()
+	values, err := r.bad(func(w *nn.Weight) tensor.Tensor { return w.Value })
 	if err != nil {
 		return err
 	}
@@ -52,24 +53,11 @@ type quiet struct{ error }
 func (quiet) Error() string   { return "" }
 func (q quiet) Unwrap() error { return q.error }
 
-func (r *run) badGradients() ([]string, error) {
+// bad names the trainable parameters of which a part, value or gradient, is not finite.
+func (r *run) bad(part func(*nn.Weight) tensor.Tensor) ([]string, error) {
 	var bad []string
 	for _, w := range r.e.Store.Trainable {
-		ok, err := r.finite(w.Grad)
-		if err != nil {
-			return nil, err
-		}
-		if !ok {
-			bad = append(bad, w.Name)
-		}
-	}
-	return bad, nil
-}
-
-func (r *run) badWeights() ([]string, error) {
-	var bad []string
-	for _, w := range r.e.Store.Trainable {
-		ok, err := r.finite(w.Value)
+		ok, err := r.finite(part(w))
 		if err != nil {
 			return nil, err
 		}
