@@ -59,12 +59,15 @@ func alignedBytes(n int) []byte {
 }
 
 // Import returns a read-only buffer over p. The bytes are used where they lie unless they are not aligned for every
-// element type: then they are copied.
+// element type: then they are copied. Either way they count as mapped weights.
 func (b *Backend) Import(p []byte) (tensor.Buffer, error) {
 	if uintptr(unsafe.Pointer(unsafe.SliceData(p)))%4 == 0 {
-		return &buffer{mem: p, size: int64(len(p)), readOnly: true}, nil
+		b.mu.Lock()
+		b.used[tensor.UseMapped] += int64(len(p))
+		b.mu.Unlock()
+		return &buffer{mem: p, size: int64(len(p)), use: tensor.UseMapped, counted: true, readOnly: true}, nil
 	}
-	t, err := b.Alloc(int64(len(p)), tensor.UseWeights)
+	t, err := b.Alloc(int64(len(p)), tensor.UseMapped)
 	if err != nil {
 		return nil, err
 	}
@@ -93,7 +96,7 @@ func (b *Backend) Free(t tensor.Buffer) {
 	}
 }
 
-// Allocated returns the bytes that are allocated now, by purpose. Imported memory that is used in place does not count.
+// Allocated returns the bytes that are allocated now, by purpose, imported memory included.
 func (b *Backend) Allocated() map[tensor.Use]int64 {
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -11,7 +11,6 @@ import (
 	"github.com/mltrain/mltrain/internal/cpu"
 	"github.com/mltrain/mltrain/internal/data"
 	"github.com/mltrain/mltrain/internal/model"
-	"github.com/mltrain/mltrain/internal/tensor"
 )
 
 // loraGolden is what PEFT computed for an adapter on one of the tiny models: see tools/goldens/README.md.
@@ -74,8 +73,7 @@ func loraEngine(t testing.TB, spec EngineSpec) *Engine {
 	}
 	got := e.Backend.Allocated()
 	for use, n := range planned {
-		// The CPU uses mapped weights where they lie and does not count them.
-		if use != tensor.UseMapped && got[use] != n {
+		if got[use] != n {
 			t.Errorf("%s: %d bytes planned, %d allocated", use, n, got[use])
 		}
 	}
