@@ -21,7 +21,7 @@ type trainReport struct {
 	log      *slog.Logger
 	progress *ui.Progress
 	last     ui.StepInfo
-	began    time.Time
+	use      string // flags that name what the run made
 }
 
 func newTrainReport(app *App) *trainReport { return &trainReport{app: app, log: app.Log} }
@@ -50,7 +50,10 @@ func (t *trainReport) ledger(what string, l *data.Ledger) {
 
 // Begin shows the run on one screen.
 func (t *trainReport) Begin(s train.Summary) {
-	t.began = time.Now()
+	t.use = "--model " + s.Output
+	if s.Adapter {
+		t.use = "--model " + s.Model + " --adapter " + s.Output
+	}
 	if !t.app.Quiet {
 		var b strings.Builder
 		row := func(name, format string, args ...any) {
@@ -131,8 +134,8 @@ func (t *trainReport) End(r *train.Result) {
 	if r.BestStep > 0 {
 		fmt.Fprintf(t.app.Err, " (best %.4f at step %d)", r.BestMetric, r.BestStep)
 	}
-	fmt.Fprintf(t.app.Err, "\nmemory: %s allocated, %s planned\nnext:   mltrain generate --model %s --prompt \"…\"\n",
-		plan.FormatBytes(total(r.Allocated)), plan.FormatBytes(total(r.Planned)), r.Output)
+	fmt.Fprintf(t.app.Err, "\nmemory: %s allocated, %s planned\nnext:   mltrain generate %s --prompt \"…\"\n",
+		plan.FormatBytes(total(r.Allocated)), plan.FormatBytes(total(r.Planned)), t.use)
 }
 
 func (t *trainReport) close() {

@@ -346,7 +346,7 @@ func (r *run) summary(planned map[tensor.Use]int64) Summary {
 		Command: r.cfg.Command, Model: cfg.ModelNameOrPath, ModelType: r.e.Model.Info().Type, Objective: r.Objective.Name(),
 		Device: r.Backend.Name(), Output: cfg.OutputDir, Parameters: r.e.Store.Len(), Trainable: r.e.Store.TrainableCount(),
 		StepsPerEpoch: r.stepsOf(0), TotalSteps: r.total, StartStep: r.startStep, Epochs: r.totalEpochs(),
-		MicroBatch: cfg.PerDeviceTrainBatchSize, Accumulation: cfg.GradientAccumulationSteps, MaxLength: cfg.MaxLength, Planned: planned,
+		MicroBatch: cfg.PerDeviceTrainBatchSize, Accumulation: cfg.GradientAccumulationSteps, MaxLength: cfg.MaxLength, Planned: planned, Adapter: r.e.spec.Adapter != nil,
 	}
 	if r.Eval != nil {
 		s.EvalMicroBatches = r.Eval.MicroBatches(0)

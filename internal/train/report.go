@@ -17,6 +17,7 @@ type Summary struct {
 	MicroBatch, Accumulation             int // rows of a micro-batch; micro-batches of a step
 	MaxLength                            int
 	EvalMicroBatches                     int
+	Adapter                              bool // the output is an adapter to Model, not a model
 	Planned                              map[tensor.Use]int64
 }
 
