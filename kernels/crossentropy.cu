@@ -56,11 +56,11 @@ DEV void cross_entropy(float *rows, const T *logits, const i32 *targets, i32 voc
 }
 
 // With p the softmax of the capped logits z: ∂logp/∂z = (1−ε)·1[target] + ε/V − p, and ∂z/∂logit = 1 − (z/cap)².
-template <class T>
-DEV void cross_entropy_bwd(T *dlogits, const T *logits, const float *rows, const i32 *targets, const float *drow, i32 vocab,
+template <class G, class T>
+DEV void cross_entropy_bwd(G *dlogits, const T *logits, const float *rows, const i32 *targets, const float *drow, i32 vocab,
                            i32 ignore, float cap, float eps) {
   const T *x = logits + (i64)BLOCK_X * vocab;
-  T *d = dlogits + (i64)BLOCK_X * vocab;
+  G *d = dlogits + (i64)BLOCK_X * vocab;
   i32 target = targets[BLOCK_X];
   float w = drow ? drow[BLOCK_X] : -1.f, lse = rows[4 * (i64)BLOCK_X + 1];
   if (target == ignore) w = 0;
@@ -83,10 +83,15 @@ DEV void cross_entropy_bwd(T *dlogits, const T *logits, const float *rows, const
   KERNEL __launch_bounds__(256) cross_entropy_##t(float *rows, const T *logits, const i32 *targets, i32 vocab, i32 ignore, \
                                                   float cap, float eps) { \
     cross_entropy(rows, logits, targets, vocab, ignore, cap, eps); \
-  } \
-  KERNEL __launch_bounds__(256) cross_entropy_bwd_##t(T *dlogits, const T *logits, const float *rows, const i32 *targets, \
-                                                      const float *drow, i32 vocab, i32 ignore, float cap, float eps) { \
-    cross_entropy_bwd(dlogits, logits, rows, targets, drow, vocab, ignore, cap, eps); \
   }
 FOR_TYPE(f32, float)
 FOR_TYPE(bf16, bf16)
+
+#define FOR_TYPES(g, G, t, T) \
+  KERNEL __launch_bounds__(256) cross_entropy_bwd_##g##_##t(G *dlogits, const T *logits, const float *rows, const i32 *targets, \
+                                                            const float *drow, i32 vocab, i32 ignore, float cap, float eps) { \
+    cross_entropy_bwd(dlogits, logits, rows, targets, drow, vocab, ignore, cap, eps); \
+  }
+FOR_TYPES(f32, float, f32, float)
+FOR_TYPES(bf16, bf16, f32, float)
+FOR_TYPES(bf16, bf16, bf16, bf16)

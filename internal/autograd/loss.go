@@ -71,6 +71,12 @@ func (t *Tape) head(spec tensor.CESpec, x *Var, w *Param, targets tensor.Tensor,
 	}
 	n := headChunk(rows, vocab)
 	logits := t.scratch(tensor.F32, n, vocab)
+	// The gradient takes the place of the logits, unless activations have another type: then it is rounded to that, so that
+	// its products with x and w are of one type.
+	dlogits := logits
+	if t.ActDType != tensor.F32 && !t.noGrad && t.training {
+		dlogits = t.scratch(t.ActDType, n, vocab)
+	}
 	for lo := 0; lo < rows; lo += n {
 		hi := min(lo+n, rows)
 		lg, xc, tg, rc := logits.t.RowRange(0, hi-lo), x.Value.RowRange(lo, hi), targets.Slice(lo, hi), loss.Rows.RowRange(lo, hi)
@@ -86,14 +92,18 @@ func (t *Tape) head(spec tensor.CESpec, x *Var, w *Param, targets tensor.Tensor,
 		if !drow.IsZero() {
 			dr = drow.Slice(lo, hi)
 		}
-		t.check(t.b.CrossEntropyBwd(spec, lg, lg, rc, tg, dr))
+		dl := dlogits.t.RowRange(0, hi-lo)
+		t.check(t.b.CrossEntropyBwd(spec, dl, lg, rc, tg, dr))
 		if x.needs {
 			s := tensor.GemmSpec{M: hi - lo, N: c, K: vocab, LDA: vocab, LDB: c, LDC: c, Alpha: 1, Beta: b2f(acc)}
-			t.check(t.b.Gemm(s, dx.RowRange(lo, hi), lg, w.Value, tensor.Tensor{}))
+			t.check(t.b.Gemm(s, dx.RowRange(lo, hi), dl, w.Value, tensor.Tensor{}))
 		}
 		if train {
-			t.weightGrad(w, lg, xc, OutIn)
+			t.weightGrad(w, dl, xc, OutIn)
 		}
+	}
+	if dlogits != logits {
+		t.pool.release(dlogits)
 	}
 	t.pool.release(logits)
 }

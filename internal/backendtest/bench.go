@@ -36,7 +36,7 @@ func benchCases() []Case {
 		l.add("ScatterAdd", scatterCase(tensor.F32, dt, 5000, tokens, hidden), "%v", dt)
 		l.add("PutRows", putRowsCase(dt, dt, 2048, tokens, 192), "%v", dt)
 		l.add("CrossEntropy", ceCase(tensor.CESpec{IgnoreIndex: -100}, dt, 64, vocab), "%v", dt)
-		l.add("CrossEntropyBwd", ceBwdCase(tensor.CESpec{IgnoreIndex: -100}, dt, 64, vocab, false, false), "%v", dt)
+		l.add("CrossEntropyBwd", ceBwdCase(tensor.CESpec{IgnoreIndex: -100}, dt, dt, 64, vocab, false, false), "%v", dt)
 		l.add("Dropout", dropoutCase(dt, tokens*hidden, 0.1, false, false), "%v", dt)
 		l.add("SumSq", sumSqCase(dt, 4<<20, false), "%v", dt)
 	}

@@ -17,13 +17,18 @@ func (l *list) crossEntropy() {
 		"cap":    {IgnoreIndex: -1, SoftCap: 3},
 		"both":   {IgnoreIndex: 0, SoftCap: 5, Smoothing: 0.3},
 	}
+	for _, name := range sortedKeys(specs) {
+		for _, shape := range [][2]int{{1, 1}, {5, 63}, {3, 1025}} {
+			l.add("CrossEntropyBwd", ceBwdCase(specs[name], tensor.BF16, tensor.F32, shape[0], shape[1], true, false), "%s/bfloat16 of float32/%v", name, shape)
+		}
+	}
 	for _, dt := range activations {
 		for _, name := range sortedKeys(specs) {
 			for _, shape := range [][2]int{{1, 1}, {5, 63}, {65, 5}, {3, 1025}, {7, 5123}, {123, 300}} {
 				l.add("CrossEntropy", ceCase(specs[name], dt, shape[0], shape[1]), "%s/%v/%v", name, dt, shape)
 				for _, weights := range []bool{false, true} {
 					for _, inPlace := range []bool{false, true} {
-						l.add("CrossEntropyBwd", ceBwdCase(specs[name], dt, shape[0], shape[1], weights, inPlace), "%s/%v/%v/weights=%v/inplace=%v", name, dt, shape, weights, inPlace)
+						l.add("CrossEntropyBwd", ceBwdCase(specs[name], dt, dt, shape[0], shape[1], weights, inPlace), "%s/%v/%v/weights=%v/inplace=%v", name, dt, shape, weights, inPlace)
 					}
 				}
 			}
@@ -79,7 +84,7 @@ func ceCase(s tensor.CESpec, dt tensor.DType, rows, vocab int) func(*Env) Job {
 	}
 }
 
-func ceBwdCase(s tensor.CESpec, dt tensor.DType, rows, vocab int, weights, inPlace bool) func(*Env) Job {
+func ceBwdCase(s tensor.CESpec, gt, dt tensor.DType, rows, vocab int, weights, inPlace bool) func(*Env) Job {
 	return func(e *Env) Job {
 		ls, ts := e.ceInputs(s, rows, vocab)
 		var logits, dlogits, drow tensor.Tensor
@@ -87,7 +92,7 @@ func ceBwdCase(s tensor.CESpec, dt tensor.DType, rows, vocab int, weights, inPla
 			logits = e.InOut("logits", dt, ls, rows, vocab)
 			dlogits = logits
 		} else {
-			logits, dlogits = e.In("logits", dt, ls, rows, vocab), e.Out("dlogits", dt, rows, vocab)
+			logits, dlogits = e.In("logits", dt, ls, rows, vocab), e.Out("dlogits", gt, rows, vocab)
 		}
 		targets := e.Ints("targets", ts)
 		var fw []float64
@@ -116,7 +121,7 @@ func ceBwdCase(s tensor.CESpec, dt tensor.DType, rows, vocab int, weights, inPla
 					return
 				}
 				// The log-sum-exp of logits around 100 is known to 4e-6, and so is the softmax.
-				e.Expect(dlogits, want, 4*Tolerance(dt))
+				e.Expect(dlogits, want, 4*Tolerance(gt))
 			},
 		}
 	}

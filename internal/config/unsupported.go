@@ -29,7 +29,6 @@ func notBuilt() []pending {
 		// Training options.
 		{keys: []string{"neftune_noise_alpha", "early_stopping_patience", "early_stopping_threshold"}},
 		// Number formats.
-		{keys: []string{"bf16"}, values: []string{"true"}},
 		{keys: []string{"dtype"}},
 		// Data.
 		{keys: []string{"streaming", "model_revision"}},

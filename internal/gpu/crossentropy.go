@@ -14,13 +14,16 @@ func (b *Backend) CrossEntropy(s tensor.CESpec, rows, logits, targets tensor.Ten
 	return c.err
 }
 
-// CrossEntropyBwd computes dlogits = drow·∂logp/∂logits; dlogits may be logits.
+// CrossEntropyBwd computes dlogits = drow·∂logp/∂logits; dlogits may be logits. Logits of float32 may have a gradient in
+// bfloat16.
 func (b *Backend) CrossEntropyBwd(s tensor.CESpec, dlogits, logits, rows, targets, drow tensor.Tensor) error {
 	c := call{b: b, kernel: "cross entropy backward"}
 	n, vocab, t := logits.Rows(), logits.Cols(), c.activation("logits", logits)
 	c.length("dlogits", dlogits, logits.Len())
 	c.length("rows", rows, n*tensor.CECols)
-	dp, lp := c.typed("dlogits", dlogits, logits.DType, logits.Len(), true), c.window("logits", logits, logits.Len(), false)
+	g := c.activation("dlogits", dlogits)
+	c.require(dlogits.DType == logits.DType || logits.DType == tensor.F32, "dlogits is %v, logits are %v", dlogits, logits)
+	dp, lp := c.window("dlogits", dlogits, logits.Len(), true), c.window("logits", logits, logits.Len(), false)
 	rp := c.f32("rows", rows, n*tensor.CECols, false)
 	ids := c.ids("target", targets, n, vocab, s.IgnoreIndex)
 	var weights Ptr
@@ -28,7 +31,7 @@ func (b *Backend) CrossEntropyBwd(s tensor.CESpec, dlogits, logits, rows, target
 		c.length("drow", drow, n)
 		weights = c.f32("drow", drow, n, false)
 	}
-	c.launch("crossentropy", "cross_entropy_bwd_"+t, [3]int{n}, [3]int{rowThreads(vocab)}, dp, lp, rp, ids, weights, c.i32of(vocab),
+	c.launch("crossentropy", "cross_entropy_bwd_"+g+"_"+t, [3]int{n}, [3]int{rowThreads(vocab)}, dp, lp, rp, ids, weights, c.i32of(vocab),
 		s.IgnoreIndex, s.SoftCap, s.Smoothing)
 	return c.err
 }

@@ -39,6 +39,9 @@ type Weight struct {
 	autograd.Param
 	Stored string       // its name in the checkpoint
 	DType  tensor.DType // its type in the checkpoint
+	// Master is the value in full precision, float32 if it is trained. It is Value itself unless the model computes with a
+	// rounded copy.
+	Master tensor.Tensor
 	Frozen bool
 	Decay  bool // weight decay applies: matrices, but not norms and biases
 	Init   Init
@@ -63,6 +66,8 @@ type Options struct {
 	Ignore func(name string) bool
 	// Adapter freezes the model but for an adapter and what it trains along. Nil: none.
 	Adapter *Adapter
+	// BF16 makes the model compute with matrices in bfloat16: frozen ones are held so, trained ones get a rounded copy.
+	BF16 bool
 }
 
 // Builder gives out layers under a dotted path.

@@ -40,8 +40,10 @@ type Store struct {
 	// Values and Grads are the trainable parameters and their gradients as flat float32 vectors, absent if there are
 	// none; Offsets gives each trainable weight's place in both, in elements.
 	Values, Grads tensor.Tensor
-	Offsets       map[*Weight]int
-	Trainable     []*Weight
+	// Compute is the copy of Values in bfloat16 that the model computes with, absent if that is Values itself.
+	Compute   tensor.Tensor
+	Offsets   map[*Weight]int
+	Trainable []*Weight
 	// Adapted are the weights that an adapter corrects.
 	Adapted map[*Weight]Adapted
 	// Extra names the tensors of the source that are not part of the model.
@@ -90,13 +92,25 @@ func (bd *Builder) Load(b tensor.Backend, seed uint64) (*Store, error) {
 		}
 	}
 	s.fill = nil
+	if err := s.Round(); err != nil {
+		return nil, err
+	}
 	return s, bd.startDoRA(b)
+}
+
+// Round brings the copy that the model computes with up to date with Values.
+func (s *Store) Round() error {
+	if s.Compute.IsZero() {
+		return nil
+	}
+	return s.b.Copy(s.Compute, s.Values)
 }
 
 // Allocate is Load without the contents: no weight is read, drawn or converted, so that a run can be planned.
 //
 // Trainable parameters become float32, one flat vector. Frozen matrices keep the type of the checkpoint when they are
-// float32 or bfloat16, and are used where they lie, in the mapped file, if the backend can; the rest is converted.
+// float32 or bfloat16, and are used where they lie, in the mapped file, if the backend can; the rest is converted. With
+// Options.BF16 frozen matrices of float32 are rounded, and trained ones have their rounded copy in Compute.
 func (bd *Builder) Allocate(b tensor.Backend) (*Store, error) {
 	if err := bd.Err(); err != nil {
 		return nil, err
@@ -119,11 +133,11 @@ func (bd *Builder) Allocate(b tensor.Backend) (*Store, error) {
 		s.Offsets[w] = n
 		n += (elements(w.Shape) + pad - 1) / pad * pad
 	}
-	if err := s.allocFlat(n); err != nil {
+	if err := s.allocFlat(n, bd.opts.BF16); err != nil {
 		return nil, err
 	}
 	for _, w := range bd.weights {
-		if err := s.place(w, bd.sourceOf(w)); err != nil {
+		if err := s.place(w, bd.sourceOf(w), bd.opts.BF16); err != nil {
 			return nil, fmt.Errorf("%s: %w", w.Stored, err)
 		}
 	}
@@ -153,7 +167,7 @@ func (s *Store) alloc(bytes int64, use tensor.Use) (tensor.Buffer, error) {
 	return buf, err
 }
 
-func (s *Store) allocFlat(n int) error {
+func (s *Store) allocFlat(n int, bf16Copy bool) error {
 	if n == 0 {
 		return nil
 	}
@@ -166,18 +180,28 @@ func (s *Store) allocFlat(n int) error {
 		return err
 	}
 	s.Values, s.Grads = tensor.New(values, 0, tensor.F32, n), tensor.New(grads, 0, tensor.F32, n)
+	if bf16Copy {
+		rounded, err := s.alloc(int64(n)*2, tensor.UseWeights)
+		if err != nil {
+			return err
+		}
+		s.Compute = tensor.New(rounded, 0, bf16, n)
+	}
 	return nil
 }
 
 // place gives w its memory, and notes how it gets its value.
-func (s *Store) place(w *Weight, src Source) error {
-	n := elements(w.Shape)
+func (s *Store) place(w *Weight, src Source, toBF16 bool) error {
+	n, matrix := elements(w.Shape), len(w.Shape) > 1
 	if off, ok := s.Offsets[w]; ok {
-		w.Value = s.Values.Slice(off, off+n).View(w.Shape...)
+		w.Master = s.Values.Slice(off, off+n).View(w.Shape...)
 		w.Grad = s.Grads.Slice(off, off+n).View(w.Shape...)
+		if w.Value = w.Master; matrix && !s.Compute.IsZero() {
+			w.Value = s.Compute.Slice(off, off+n).View(w.Shape...)
+		}
 	}
 	name, dt := locate(w, src)
-	keep := (dt == tensor.F32 || dt == tensor.BF16 && len(w.Shape) > 1) && !w.Transposed && (w.own || dt == w.DType)
+	keep := (dt == tensor.F32 && !(toBF16 && matrix) || dt == tensor.BF16 && matrix) && !w.Transposed && (w.own || dt == w.DType)
 	if w.Frozen && keep && src != nil {
 		if im, ok := s.b.(tensor.Importer); ok {
 			raw, err := src.Bytes(name)
@@ -190,23 +214,28 @@ func (s *Store) place(w *Weight, src Source) error {
 			}
 			s.buffers = append(s.buffers, buf)
 			w.Value = tensor.New(buf, 0, dt, w.Shape...)
+			w.Master = w.Value
 			return nil
 		}
 	}
 	if w.Frozen {
 		to := tensor.F32
-		if keep {
+		switch {
+		case keep:
 			to = dt
+		case toBF16 && matrix:
+			to = bf16
 		}
 		buf, err := s.alloc(int64(n*to.Size()), tensor.UseWeights)
 		if err != nil {
 			return err
 		}
 		w.Value = tensor.New(buf, 0, to, w.Shape...)
+		w.Master = w.Value
 	}
 	s.fill = append(s.fill, func(seed uint64) error {
 		if src == nil {
-			return s.b.Upload(w.Value, f32Bytes(w.Init.draw(n, w.Name, seed)))
+			return s.uploadFloats(w, w.Init.draw(n, w.Name, seed))
 		}
 		if err := s.upload(w, src, name, dt); err != nil {
 			return fmt.Errorf("%s: %w", name, err)
@@ -216,20 +245,28 @@ func (s *Store) place(w *Weight, src Source) error {
 	return nil
 }
 
+// uploadFloats gives a weight its value, rounded to the type that it has here.
+func (s *Store) uploadFloats(w *Weight, x []float32) error {
+	if w.Master.DType == bf16 {
+		return s.b.Upload(w.Master, bf16Bytes(x))
+	}
+	return s.b.Upload(w.Master, f32Bytes(x))
+}
+
 // upload reads a weight's value from src and converts it to the type and the layout that it has here.
 func (s *Store) upload(w *Weight, src Source, name string, dt tensor.DType) error {
 	raw, err := src.Bytes(name)
 	if err != nil {
 		return err
 	}
-	if w.Transposed || dt != w.Value.DType {
-		x := widen(raw, dt, elements(w.Shape))
-		if w.Transposed {
-			x = transpose(x, w.Shape[1], w.Shape[0])
-		}
-		raw = f32Bytes(x)
+	if !w.Transposed && dt == w.Master.DType {
+		return s.b.Upload(w.Master, raw)
 	}
-	return s.b.Upload(w.Value, raw)
+	x := widen(raw, dt, elements(w.Shape))
+	if w.Transposed {
+		x = transpose(x, w.Shape[1], w.Shape[0])
+	}
+	return s.uploadFloats(w, x)
 }
 
 // locate returns the name and the type that a weight has in src; float32 if src is nil.
@@ -268,7 +305,7 @@ func (bd *Builder) startDoRA(b tensor.Backend) error {
 		err := t.RowNorms(l.Base.W, l.Base.Layout, l.LowRank, raw)
 		t.Close()
 		if err == nil {
-			err = b.Upload(l.M.Value, raw)
+			err = b.Upload(l.M.Value, raw) // a vector: computed with as it is stored
 		}
 		if err != nil {
 			return fmt.Errorf("%s: %w", l.M.Name, err)
@@ -288,6 +325,7 @@ func transpose(x []float32, rows, cols int) []float32 {
 }
 
 // Reload replaces the value of a trainable weight by the source's: a model's, or an adapter's if the weight belongs to one.
+// Call Round when all are replaced.
 func (s *Store) Reload(w *Weight, src Source) error {
 	stored, want := w.Stored, w.Shape
 	if w.AdapterName != "" {
@@ -358,6 +396,15 @@ func f32Bytes(x []float32) []byte {
 		return nil
 	}
 	return unsafe.Slice((*byte)(unsafe.Pointer(&x[0])), 4*len(x))
+}
+
+// bf16Bytes rounds to bfloat16, to nearest even.
+func bf16Bytes(x []float32) []byte {
+	out := make([]byte, 2*len(x))
+	for i, v := range x {
+		binary.LittleEndian.PutUint16(out[2*i:], tensor.ToBF16(v))
+	}
+	return out
 }
 
 // widen converts bfloat16 or float16 to float32, exactly; float32 is copied.

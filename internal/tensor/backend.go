@@ -266,7 +266,7 @@ type Kernels interface {
 	// CrossEntropy writes rows [R,CECols] for logits [R,V] and targets int32 [R].
 	CrossEntropy(s CESpec, rows, logits, targets Tensor) error
 	// CrossEntropyBwd computes dlogits = drow[i]·∂rows[i,CELogp]/∂logits[i]; zero rows where ignored. An absent drow
-	// stands for −1 everywhere: the gradient of the summed loss. dlogits may be logits.
+	// stands for −1 everywhere: the gradient of the summed loss. dlogits may be logits. Logits of F32 may have dlogits of BF16.
 	CrossEntropyBwd(s CESpec, dlogits, logits, rows, targets, drow Tensor) error
 
 	// Dropout computes y = x/(1−p) where key keeps an element and 0 elsewhere (see RNGKey); y may be x. Backward is the

@@ -90,10 +90,10 @@ func adapterTensors(e *Engine) []checkpoint.Tensor {
 		}
 		out = append(out, checkpoint.Tensor{Name: w.AdapterName, DType: tensor.F32, Shape: shape, Write: func(wr io.Writer) error {
 			if !w.Transposed {
-				return writeAs(wr, e.Backend, w.Value, tensor.F32)
+				return writeAs(wr, e.Backend, w.Master, tensor.F32)
 			}
-			raw := make([]byte, w.Value.Bytes())
-			if err := e.Backend.Download(raw, w.Value); err != nil {
+			raw := make([]byte, w.Master.Bytes())
+			if err := e.Backend.Download(raw, w.Master); err != nil {
 				return err
 			}
 			t := make([]byte, len(raw))

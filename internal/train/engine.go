@@ -25,6 +25,8 @@ type EngineSpec struct {
 	Optim        OptimOptions
 	Objective    Objective
 	Recompute    bool
+	// BF16 computes forward and backward in bfloat16; parameters, their gradients and the optimiser stay float32.
+	BF16 bool
 	// Train and Eval bound the micro-batches; a zero Eval means that nothing is evaluated.
 	Train, Eval data.Limits
 }
@@ -61,7 +63,7 @@ func NewEngine(b tensor.Backend, spec EngineSpec) (*Engine, map[tensor.Use]int64
 	if e.Tape, err = autograd.NewPlannedTape(b, p); err != nil {
 		return nil, planned, err
 	}
-	e.Tape.Recompute = spec.Recompute
+	e.configure(e.Tape)
 	return e, planned, nil
 }
 
@@ -74,7 +76,7 @@ func Plan(b tensor.Backend, spec EngineSpec) (autograd.Plan, map[tensor.Use]int6
 		return autograd.Plan{}, nil, err
 	}
 	e.Tape = autograd.NewMeasuringTape(cb)
-	e.Tape.Recompute = spec.Recompute
+	e.configure(e.Tape)
 	if err := e.largest(spec.Train, func(b *nn.Batch) error { return e.trainMicro(b, tensor.RNGKey{}) }); err != nil {
 		return autograd.Plan{}, nil, fmt.Errorf("plan: %w", err)
 	}
@@ -90,9 +92,16 @@ func Plan(b tensor.Backend, spec EngineSpec) (autograd.Plan, map[tensor.Use]int6
 	return p, counter.Allocated(), nil
 }
 
+func (e *Engine) configure(t *autograd.Tape) {
+	t.Recompute = e.spec.Recompute
+	if e.spec.BF16 {
+		t.ActDType = tensor.BF16
+	}
+}
+
 // assemble makes everything but the tape; load allocates the weights, with their contents or without.
 func assemble(b tensor.Backend, spec EngineSpec, load func(*nn.Builder) (*nn.Store, error)) (*Engine, error) {
-	builder := nn.NewBuilder(nn.Options{Source: spec.Source, Frozen: spec.Freeze.matcher(), Ignore: model.Ignored, Adapter: spec.Adapter})
+	builder := nn.NewBuilder(nn.Options{Source: spec.Source, Frozen: spec.Freeze.matcher(), Ignore: model.Ignored, Adapter: spec.Adapter, BF16: spec.BF16})
 	m, err := model.New(spec.ConfigJSON, builder, spec.Model)
 	if err != nil {
 		return nil, err
@@ -165,6 +174,7 @@ func (e *Engine) evalMicro(b *nn.Batch) error {
 // probe is evalMicro for a training batch, which may be larger than the evaluation's: it uses memory of its own.
 func (e *Engine) probe(b *nn.Batch) error {
 	t := autograd.NewTape(e.Backend)
+	e.configure(t)
 	var err error
 	if runErr := t.Run("probe", func() {
 		s := e.spec.Objective.Loss(t, e.Model, b)

@@ -92,7 +92,7 @@ func goldenEngine(t testing.TB, dir string, g golden, obj Objective, recompute b
 	return goldenEngineOn(t, cpu.New(), dir, g, obj, recompute, data.Limits{Tokens: 3 * width, Sequences: 3, SeqLen: width})
 }
 
-func goldenEngineOn(t testing.TB, b tensor.Backend, dir string, g golden, obj Objective, recompute bool, limits data.Limits) *Engine {
+func goldenEngineOn(t testing.TB, b tensor.Backend, dir string, g golden, obj Objective, recompute bool, limits data.Limits, change ...func(*EngineSpec)) *Engine {
 	t.Helper()
 	configJSON, err := os.ReadFile(filepath.Join(dir, "config.json"))
 	if err != nil {
@@ -103,7 +103,7 @@ func goldenEngineOn(t testing.TB, b tensor.Backend, dir string, g golden, obj Ob
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { r.Close() })
-	e, planned, err := NewEngine(b, EngineSpec{
+	spec := EngineSpec{
 		ConfigJSON: configJSON, Source: Source{r}, Model: model.Options{Positions: limits.SeqLen, Dropout: model.NoDropout()}, Objective: obj,
 		Recompute: recompute,
 		Train:     limits,
@@ -111,7 +111,11 @@ func goldenEngineOn(t testing.TB, b tensor.Backend, dir string, g golden, obj Ob
 			Name: "adamw", Beta1: g.AdamW.Betas[0], Beta2: g.AdamW.Betas[1], Eps: g.AdamW.Eps,
 			WeightDecay: g.AdamW.WeightDecay, MaxGradNorm: g.AdamW.MaxGradNorm,
 		},
-	})
+	}
+	for _, fn := range change {
+		fn(&spec)
+	}
+	e, planned, err := NewEngine(b, spec)
 	if err != nil {
 		t.Fatal(err)
 	}

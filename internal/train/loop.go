@@ -200,6 +200,7 @@ func SpecFor(res *config.Resolved, modelDir, resumeFrom string) (EngineSpec, *ch
 		Adapter:    adapter, AdapterFiles: adapterFiles,
 		Seed:      uint64(cfg.Seed),
 		Recompute: cfg.GradientCheckpointing.Or(false),
+		BF16:      cfg.BF16.Or(false),
 		Optim: OptimOptions{
 			Name: cfg.Optim, Beta1: cfg.AdamBeta1, Beta2: cfg.AdamBeta2, Eps: cfg.AdamEpsilon, Momentum: cfg.Momentum,
 			Nesterov: cfg.Nesterov, WeightDecay: cfg.WeightDecay, MaxGradNorm: cfg.MaxGradNorm,
@@ -581,5 +582,5 @@ func (r *run) loadWeights(dir string) error {
 			return fmt.Errorf("%s: %w", w.Stored, err)
 		}
 	}
-	return nil
+	return r.e.Store.Round()
 }

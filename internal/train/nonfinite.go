@@ -26,7 +26,7 @@ func (r *run) nonFinite(from, to int, loss, lr float64) error {
 	if err != nil {
 		return err
 	}
-	values, err := r.bad(func(w *nn.Weight) tensor.Tensor { return w.Value })
+	values, err := r.bad(func(w *nn.Weight) tensor.Tensor { return w.Master })
 	if err != nil {
 		return err
 	}

@@ -108,7 +108,7 @@ func (o *Optimizer) Step(step int, lr, count float64) (gradNorm float64, err err
 		o.segs[i].LR = float32(lr)
 	}
 	o.spec.Step = step
-	if err := o.b.Optim(o.spec, o.segs, tensor.Tensor{}, o.store.Values, o.s1, o.s2, o.store.Grads, o.scale); err != nil {
+	if err := o.b.Optim(o.spec, o.segs, o.store.Compute, o.store.Values, o.s1, o.s2, o.store.Grads, o.scale); err != nil {
 		return 0, err
 	}
 	var raw [8]byte

@@ -28,7 +28,10 @@ func modelTensors(e *Engine, src *checkpoint.Reader) []checkpoint.Tensor {
 		}
 		known[w.Stored] = true
 		out = append(out, checkpoint.Tensor{Name: w.Stored, DType: w.DType, Shape: w.Shape, Write: func(wr io.Writer) error {
-			return writeAs(wr, e.Backend, w.Value, w.DType)
+			if src != nil && w.Frozen && w.Master.DType == tensor.BF16 && w.DType != tensor.BF16 { // rounded here, exact there
+				return copyFrom(wr, src, w.Stored)
+			}
+			return writeAs(wr, e.Backend, w.Master, w.DType)
 		}})
 	}
 	if src == nil {
@@ -41,14 +44,19 @@ func modelTensors(e *Engine, src *checkpoint.Reader) []checkpoint.Tensor {
 			continue
 		}
 		out = append(out, checkpoint.Tensor{Name: name, DType: dt, Shape: info.Shape, Write: func(wr io.Writer) error {
-			b, err := src.Bytes(name)
-			if err == nil {
-				_, err = wr.Write(b)
-			}
-			return err
+			return copyFrom(wr, src, name)
 		}})
 	}
 	return out
+}
+
+// copyFrom writes a tensor as it is in the source.
+func copyFrom(w io.Writer, src *checkpoint.Reader, name string) error {
+	b, err := src.Bytes(name)
+	if err == nil {
+		_, err = w.Write(b)
+	}
+	return err
 }
 
 // writeAs writes x, converted to dt, a chunk at a time.
@@ -135,6 +143,9 @@ func restoreTensors(e *Engine, r *checkpoint.Reader) error {
 		if err != nil {
 			faults = append(faults, fmt.Errorf("training state %s: %w", name, err))
 		}
+	}
+	if len(faults) == 0 {
+		return e.Store.Round()
 	}
 	return errors.Join(faults...)
 }
