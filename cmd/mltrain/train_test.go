@@ -146,12 +146,17 @@ func TestKilledRunsResumeExactly(t *testing.T) {
 	} else if testing.Short() {
 		rounds = 1
 	}
+	t.Run("float32", func(t *testing.T) { killAndResume(t, rounds, "bf16=false") })
+	t.Run("bfloat16", func(t *testing.T) { killAndResume(t, (rounds+1)/2, "bf16=true") })
+}
+
+func killAndResume(t *testing.T, rounds int, set string) {
 	model, data := testModel(t), sums(t, 60)
 	args := func(out string) []string {
 		return []string{"sft", "--model", model, "--data", data, "--output", out, "--max-steps", "100", "--resume", "--quiet",
 			"--set", "max_length=40", "--set", "packing=true", "--set", "per_device_train_batch_size=2", "--set", "gradient_accumulation_steps=2",
 			"--set", "attention_dropout=0.1", "--set", "learning_rate=0.003", "--set", "save_steps=4", "--set", "save_total_limit=2",
-			"--set", "eval_steps=8", "--set", "test_size=0.2", "--set", "logging_steps=3"}
+			"--set", "eval_steps=8", "--set", "test_size=0.2", "--set", "logging_steps=3", "--set", set}
 	}
 	whole := filepath.Join(t.TempDir(), "whole")
 	if out, err := child(t, 1, args(whole)...).CombinedOutput(); err != nil {
@@ -454,7 +459,7 @@ func TestTrainingOptions(t *testing.T) {
 		{"lr_scheduler_type=cosine", "warmup_steps=3"}, {"lr_scheduler_type=constant_with_warmup", "warmup_ratio=0.2"},
 		{"lr_scheduler_type=cosine_with_min_lr", "lr_scheduler_kwargs={min_lr_rate: 0.1}"}, {"lr_scheduler_type=wsd"}, {"lr_scheduler_type=one_cycle"},
 		{"train_sampling_strategy=group_by_length"}, {"train_sampling_strategy=sequential"},
-		{"packing=true", "packing_strategy=wrapped"}, {"label_smoothing_factor=0.1"}, {"weight_decay=0.1"},
+		{"packing=true", "packing_strategy=wrapped"}, {"label_smoothing_factor=0.1"}, {"weight_decay=0.1"}, {"bf16=true"}, {"bf16=true", "gradient_checkpointing=true"},
 	} {
 		out := filepath.Join(t.TempDir(), "run")
 		args := []string{"sft", "--model", model, "--data", data, "--output", out, "--max-steps", "18", "--quiet"}
