@@ -32,6 +32,8 @@ func arrows() map[string][]string {
 		"internal/model":    {"internal/nn"},
 		"internal/nn":       {"internal/autograd", "internal/quant"},
 		"internal/plan":     {"internal/tensor"},
+		"internal/profile":  {"internal/tensor"},
+		"internal/bench":    {"internal/train", "internal/infer", "internal/profile"},
 		"internal/autograd": {"internal/tensor"},
 		"internal/tensor":   {},
 		"internal/quant":    {},

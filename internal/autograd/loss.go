@@ -8,12 +8,16 @@ type Loss struct {
 	Rows, Sums tensor.Tensor
 }
 
-// chunkLogits bounds the elements of the logits that exist at one time.
-const chunkLogits = 4 << 20
+// chunkLogits bounds the elements of the logits that exist at one time: 64 MiB of float32. Fewer would read the head's weight
+// from memory more often than the products can hide.
+const chunkLogits = 16 << 20
 
-// headChunk returns how many of rows rows get their logits at once.
+// headChunk returns how many of rows rows get their logits at once: the fewest equal chunks, since a product with one row
+// left over takes as long as one with many.
 func headChunk(rows, vocab int) int {
-	return max(1, min(rows, max(32, chunkLogits/vocab)))
+	most := max(32, chunkLogits/vocab)
+	parts := max(1, (rows+most-1)/most)
+	return max(1, (rows+parts-1)/parts)
 }
 
 // LinearCrossEntropy computes the cross-entropy of logits x·Wᵀ [R,V] with targets int32 [R], a chunk of rows at a time,

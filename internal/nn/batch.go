@@ -52,6 +52,9 @@ func NewFeeder(b tensor.Backend, maxTokens, maxSeqs int) (*Feeder, error) {
 	return f, nil
 }
 
+// Close frees the memory of batches.
+func (f *Feeder) Close() { f.b.Free(f.tokens.Buf) }
+
 // HostBatch is a Batch in host memory.
 type HostBatch struct {
 	Tokens, Positions []int32

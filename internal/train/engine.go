@@ -92,6 +92,15 @@ func Plan(b tensor.Backend, spec EngineSpec) (autograd.Plan, map[tensor.Use]int6
 	return p, counter.Allocated(), nil
 }
 
+// Close frees the engine's memory.
+func (e *Engine) Close() {
+	e.Tape.Close()
+	e.Opt.Close()
+	e.feeder.Close()
+	e.Store.Close()
+	e.Backend.Free(e.acc.Buf)
+}
+
 func (e *Engine) configure(t *autograd.Tape) {
 	t.Recompute = e.spec.Recompute
 	if e.spec.BF16 {

@@ -68,6 +68,15 @@ func NewOptimizer(b tensor.Backend, s *nn.Store, o OptimOptions) (*Optimizer, er
 	return opt, nil
 }
 
+// Close frees the states.
+func (o *Optimizer) Close() {
+	for _, t := range []tensor.Tensor{o.s1, o.s2, o.sums} {
+		if !t.IsZero() {
+			o.b.Free(t.Buf)
+		}
+	}
+}
+
 // addSegment gives w's run of the flat vector its weight decay. Neighbours with the same one are joined, over the gap
 // that alignment leaves between them, where gradients are zero.
 func (o *Optimizer) addSegment(w *nn.Weight) {
