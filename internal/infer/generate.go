@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"slices"
 
-	"github.com/mltrain/mltrain/internal/nn"
 	"github.com/mltrain/mltrain/internal/tensor"
 )
 
@@ -15,6 +14,9 @@ type Options struct {
 	Sampling     Sampling
 	// Stop lists the tokens that end a sequence; the token itself is part of the result.
 	Stop []int32
+	// Streams numbers the prompts for sampling, so that what is drawn for one does not depend on which others it is
+	// generated with; nil numbers them from 0.
+	Streams []int
 	// OnToken, if not nil, is told each new token of each sequence as it comes; returning false ends the sequence.
 	OnToken func(seq int, id int32) bool
 }
@@ -83,6 +85,9 @@ func (e *Engine) Generate(ctx context.Context, prompts [][]int32, o Options) ([]
 	if err := o.Sampling.check(); err != nil {
 		return nil, err
 	}
+	if o.Streams != nil && len(o.Streams) != len(prompts) {
+		return nil, fmt.Errorf("%d streams for %d prompts", len(o.Streams), len(prompts))
+	}
 	longest := 0
 	states := make([]*state, len(prompts))
 	for i, p := range prompts {
@@ -94,6 +99,11 @@ func (e *Engine) Generate(ctx context.Context, prompts [][]int32, o Options) ([]
 	}
 	if err := e.reserve(len(prompts), longest+max(0, o.MaxNewTokens)); err != nil {
 		return nil, err
+	}
+	if len(states) > 1 && o.MaxNewTokens > 0 {
+		if err := e.readShared(ctx, states); err != nil {
+			return nil, err
+		}
 	}
 	for {
 		batch := e.schedule(states)
@@ -114,7 +124,11 @@ func (e *Engine) Generate(ctx context.Context, prompts [][]int32, o Options) ([]
 				continue
 			}
 			v := len(logits) / len(batch)
-			e.accept(s, w.seq, o.Sampling.Pick(logits[i*v:(i+1)*v], w.seq, len(s.out.IDs)), o)
+			stream := w.seq
+			if o.Streams != nil {
+				stream = o.Streams[w.seq]
+			}
+			e.accept(s, w.seq, o.Sampling.Pick(logits[i*v:(i+1)*v], stream, len(s.out.IDs)), o)
 		}
 	}
 	out := make([]Sequence, len(states))
@@ -160,40 +174,60 @@ func (e *Engine) schedule(states []*state) []work {
 
 // forward computes the logits after the last token of each work.
 func (e *Engine) forward(states []*state, batch []work) ([]float32, error) {
-	var tokens, pos, rows, last, slots, used []int32
-	cu := []int32{0}
-	longest, maxUsed := 0, 0
-	for _, w := range batch {
+	pieces := make([]piece, len(batch))
+	last := make([]int32, len(batch))
+	tokens := 0
+	for i, w := range batch {
 		s := states[w.seq]
-		for i := range w.n {
-			id := s.next
-			if !s.started {
-				id = s.prompt[s.read+i]
-			}
-			tokens, pos = append(tokens, id), append(pos, int32(s.read+i))
-			rows = append(rows, int32(w.seq*e.cache.capacity+s.read+i))
+		ids := []int32{s.next}
+		if !s.started {
+			ids = s.prompt[s.read : s.read+w.n]
 		}
-		cu = append(cu, int32(len(tokens)))
-		last = append(last, int32(len(tokens)-1))
-		slots = append(slots, int32(w.seq*e.cache.capacity))
-		used = append(used, int32(s.read+w.n))
-		longest, maxUsed = max(longest, w.n), max(maxUsed, s.read+w.n)
+		pieces[i] = piece{ids: ids, slot: w.seq, from: s.read}
+		tokens += w.n
+		last[i] = int32(tokens - 1)
 	}
-	slots = append(slots, int32(e.cache.slots*e.cache.capacity))
-	x, err := e.ints(tokens, pos, cu, rows, last, slots, used)
+	b, more, err := e.feed(pieces, last)
 	if err != nil {
 		return nil, err
 	}
 	var logits []float32
 	err = e.tape.Run("generate", func() {
-		b := &nn.Batch{
-			Tokens: x[0], Positions: x[1], CuSeqs: x[2], Seqs: len(batch), MaxLen: longest,
-			Cache: &nn.Cache{K: e.cache.k, V: e.cache.v, CuSlots: x[5], Used: x[6], Rows: x[3], MaxUsed: maxUsed},
-		}
 		h := e.m.Forward(e.tape, b)
-		if logits, err = e.download(e.head(e.tape.Rows(h, x[4]))); err != nil {
+		if logits, err = e.download(e.head(e.tape.Rows(h, more[0]))); err != nil {
 			e.tape.Fail("generate", err)
 		}
 	})
 	return logits, err
+}
+
+// readShared reads what all prompts begin with once, and gives each its keys and values.
+func (e *Engine) readShared(ctx context.Context, states []*state) error {
+	n := len(states[0].prompt)
+	for _, s := range states {
+		n = min(n, lcp(states[0].prompt, s.prompt), len(s.prompt)-1) // the last token is read for its logits
+	}
+	if (len(states)-1)*n < minShare {
+		return nil
+	}
+	for from := 0; from < n; from += forwardTokens {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		b, _, err := e.feed([]piece{{ids: states[0].prompt[from:min(n, from+forwardTokens)], from: from}})
+		if err != nil {
+			return err
+		}
+		if err := e.tape.Run("read", func() { e.m.Forward(e.tape, b) }); err != nil {
+			return err
+		}
+	}
+	for i, s := range states {
+		if s.read = n; i > 0 {
+			if err := e.copySlot(i, 0, n); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
