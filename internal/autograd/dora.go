@@ -47,13 +47,13 @@ func (t *Tape) DoRA(x *Var, w, b *Param, layout Layout, l *LowRank, m *Param) *V
 			return
 		}
 		if b.Trainable() {
-			t.check(t.b.Reduce(tensor.ReduceSum, b.Grad, dy.t, 0, true))
+			t.check(t.b.Reduce(tensor.ReduceSum, t.sum(b), dy.t, 0, true))
 		}
 		if m.Trainable() {
 			tmp, col := t.scratchLike(z), t.scratchLike(inv)
 			t.check(t.b.Binary(tensor.OpMul, tmp.t, dy.t, z, false))
 			t.check(t.b.Reduce(tensor.ReduceSum, col.t, tmp.t, 0, false))
-			t.check(t.b.Binary(tensor.OpMul, m.Grad, col.t, inv, true))
+			t.check(t.b.Binary(tensor.OpMul, t.sum(m), col.t, inv, true))
 			t.pool.release(tmp)
 			t.pool.release(col)
 		}

@@ -55,6 +55,24 @@ func (v *Var) take() *block {
 	return g
 }
 
+// sum returns p's gradient for a kernel that adds to it.
+func (t *Tape) sum(p *Param) tensor.Tensor {
+	if p.Stale {
+		p.Stale = false
+		t.check(t.b.Zero(p.Grad))
+	}
+	return p.Grad
+}
+
+// sumBeta returns what a matrix product must multiply p's gradient by: 0 if it is the first to write it, else 1.
+func (p *Param) sumBeta() float32 {
+	if p.Stale {
+		p.Stale = false
+		return 0
+	}
+	return 1
+}
+
 func anyNeeds(vars ...*Var) bool {
 	for _, v := range vars {
 		if v != nil && v.needs {

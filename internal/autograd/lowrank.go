@@ -42,7 +42,7 @@ func (t *Tape) LowRank(y, x *Var, l *LowRank) *Var {
 // gradient of the dropped-out input.
 func (t *Tape) lowRankBwd(l *LowRank, drop dropper, x *Var, h, dy tensor.Tensor, extra func(g tensor.Tensor)) {
 	if l.B.Trainable() {
-		t.mulAcc(l.B.Grad, dy, h, l.Scale)
+		t.mulAcc(l.B, dy, h, l.Scale)
 	}
 	if !l.A.Trainable() && !x.needs {
 		return
@@ -50,7 +50,7 @@ func (t *Tape) lowRankBwd(l *LowRank, drop dropper, x *Var, h, dy tensor.Tensor,
 	dh := t.scratchLike(h)
 	t.mul(dh.t, dy, l.B.Value, l.Scale, 0)
 	if l.A.Trainable() {
-		drop.with(t, x.Value, func(xd tensor.Tensor) { t.mulAcc(l.A.Grad, dh.t, xd, 1) })
+		drop.with(t, x.Value, func(xd tensor.Tensor) { t.mulAcc(l.A, dh.t, xd, 1) })
 	}
 	if x.needs {
 		drop.back(t, x, func(g tensor.Tensor, beta float32) {
@@ -116,11 +116,11 @@ func (t *Tape) mul(y, x, w tensor.Tensor, alpha, beta float32) {
 	t.check(t.b.Gemm(s, y, x, w, tensor.Tensor{}))
 }
 
-// mulAcc adds alpha·aᵀ·b to g, for a [R,m] and b [R,n].
-func (t *Tape) mulAcc(g, a, b tensor.Tensor, alpha float32) {
+// mulAcc adds alpha·aᵀ·b to p's gradient, for a [R,m] and b [R,n].
+func (t *Tape) mulAcc(p *Param, a, b tensor.Tensor, alpha float32) {
 	m, n := a.Cols(), b.Cols()
-	s := tensor.GemmSpec{TransA: true, M: m, N: n, K: a.Rows(), LDA: m, LDB: n, LDC: n, Alpha: alpha, Beta: 1}
-	t.check(t.b.Gemm(s, g, a, b, tensor.Tensor{}))
+	s := tensor.GemmSpec{TransA: true, M: m, N: n, K: a.Rows(), LDA: m, LDB: n, LDC: n, Alpha: alpha, Beta: p.sumBeta()}
+	t.check(t.b.Gemm(s, p.Grad, a, b, tensor.Tensor{}))
 }
 
 // embedLowRank adds Scale·B·A[:,ids] to the rows y of an embedding and returns how to run the backward pass. A is held
@@ -131,12 +131,12 @@ func (t *Tape) embedLowRank(y tensor.Tensor, l *LowRank, ids tensor.Tensor, padd
 	t.mulT(y, h, l.B.Value, l.Scale, 1)
 	return func(dy tensor.Tensor) {
 		if l.B.Trainable() {
-			t.mulAcc(l.B.Grad, dy, h, l.Scale)
+			t.mulAcc(l.B, dy, h, l.Scale)
 		}
 		if l.A.Trainable() {
 			dh := t.scratchLike(h)
 			t.mul(dh.t, dy, l.B.Value, l.Scale, 0)
-			t.scatterRows(l.A.Grad, dh.t, ids, padding)
+			t.scatterRows(t.sum(l.A), dh.t, ids, padding)
 			t.pool.release(dh)
 		}
 	}

@@ -31,7 +31,7 @@ func (t *Tape) Embedding(table *Param, ids tensor.Tensor, padding int) *Var {
 		}
 		lowRankBwd(dy.t)
 		if table.Trainable() {
-			t.scatterRows(table.Grad, dy.t, ids, padding)
+			t.scatterRows(t.sum(table), dy.t, ids, padding)
 		}
 		t.pool.release(dy)
 	})
@@ -97,7 +97,7 @@ func (t *Tape) Linear(x *Var, w, b *Param, layout Layout) *Var {
 			return
 		}
 		if b.Trainable() {
-			t.check(t.b.Reduce(tensor.ReduceSum, b.Grad, dy.t, 0, true))
+			t.check(t.b.Reduce(tensor.ReduceSum, t.sum(b), dy.t, 0, true))
 		}
 		if w.Trainable() {
 			t.weightGrad(w, dy.t, x.Value, layout)
@@ -117,7 +117,7 @@ func (t *Tape) weightGrad(w *Param, dy, x tensor.Tensor, layout Layout) {
 		dy, x = x, dy
 	}
 	m, n := dy.Cols(), x.Cols()
-	s := tensor.GemmSpec{TransA: true, M: m, N: n, K: dy.Rows(), LDA: m, LDB: n, LDC: n, Alpha: 1, Beta: 1}
+	s := tensor.GemmSpec{TransA: true, M: m, N: n, K: dy.Rows(), LDA: m, LDB: n, LDC: n, Alpha: 1, Beta: w.sumBeta()}
 	t.check(t.b.Gemm(s, w.Grad, dy, x, tensor.Tensor{}))
 }
 
@@ -284,10 +284,10 @@ func (t *Tape) Norm(spec tensor.NormSpec, x *Var, w, b *Param) *Var {
 		}
 		var dw, db tensor.Tensor
 		if w.Trainable() {
-			dw = w.Grad
+			dw = t.sum(w)
 		}
 		if b.Trainable() {
-			db = b.Grad
+			db = t.sum(b)
 		}
 		dym := dy.t.View(xm.Rows(), c)
 		if x.grad == nil && dy.refs == 1 {

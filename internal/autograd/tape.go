@@ -26,6 +26,8 @@ type Param struct {
 	Shape []int
 	// Value is what the model computes with. Grad (float32) is absent when the parameter is frozen.
 	Value, Grad tensor.Tensor
+	// Stale says that Grad holds an earlier step's sum: the next contribution overwrites it.
+	Stale bool
 	// LowRank corrects an embedding's table where it is looked up; nil for none. Its A is held transposed, [rows, r].
 	LowRank *LowRank
 }

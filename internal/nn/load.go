@@ -235,7 +235,14 @@ func (s *Store) place(w *Weight, src Source, toBF16 bool) error {
 	}
 	s.fill = append(s.fill, func(seed uint64) error {
 		if src == nil {
-			return s.uploadFloats(w, w.Init.draw(n, w.Name, seed))
+			const chunk = 1 << 20 // elements: a whole embedding on the host would double its memory for a moment
+			for lo := 0; lo < n; lo += chunk {
+				hi := min(lo+chunk, n)
+				if err := s.uploadFloats(w.Master.Slice(lo, hi), w.Init.draw(lo, hi, w.Name, seed)); err != nil {
+					return err
+				}
+			}
+			return nil
 		}
 		if err := s.upload(w, src, name, dt); err != nil {
 			return fmt.Errorf("%s: %w", name, err)
@@ -245,12 +252,12 @@ func (s *Store) place(w *Weight, src Source, toBF16 bool) error {
 	return nil
 }
 
-// uploadFloats gives a weight its value, rounded to the type that it has here.
-func (s *Store) uploadFloats(w *Weight, x []float32) error {
-	if w.Master.DType == bf16 {
-		return s.b.Upload(w.Master, bf16Bytes(x))
+// uploadFloats gives dst its value, rounded to its type.
+func (s *Store) uploadFloats(dst tensor.Tensor, x []float32) error {
+	if dst.DType == bf16 {
+		return s.b.Upload(dst, bf16Bytes(x))
 	}
-	return s.b.Upload(w.Master, f32Bytes(x))
+	return s.b.Upload(dst, f32Bytes(x))
 }
 
 // upload reads a weight's value from src and converts it to the type and the layout that it has here.
@@ -266,7 +273,7 @@ func (s *Store) upload(w *Weight, src Source, name string, dt tensor.DType) erro
 	if w.Transposed {
 		x = transpose(x, w.Shape[1], w.Shape[0])
 	}
-	return s.uploadFloats(w, x)
+	return s.uploadFloats(w.Master, x)
 }
 
 // locate returns the name and the type that a weight has in src; float32 if src is nil.
@@ -357,8 +364,9 @@ func (s *Store) Close() {
 	s.buffers = nil
 }
 
-// draw returns n random numbers for the named weight. The normal deviates are those of Box and Muller (1958).
-func (i Init) draw(n int, name string, seed uint64) []float32 {
+// draw returns elements lo … hi−1 of the named weight, lo a multiple of 4. The normal deviates are those of Box and Muller (1958).
+func (i Init) draw(lo, hi int, name string, seed uint64) []float32 {
+	n := hi - lo
 	x := make([]float32, n)
 	if i.Std == 0 && i.Uniform == 0 {
 		for j := range x {
@@ -370,7 +378,7 @@ func (i Init) draw(n int, name string, seed uint64) []float32 {
 	h.Write([]byte(name))
 	key := tensor.RNGKey{Seed: seed ^ h.Sum64(), Op: 0x1417}
 	for j := 0; j < n; j += 4 {
-		u := key.Philox(uint64(j / 4))
+		u := key.Philox(uint64((lo + j) / 4))
 		if i.Std == 0 {
 			for p := 0; p < 4 && j+p < n; p++ {
 				x[j+p] = float32(float64(i.Uniform) * (2*(float64(u[p])+0.5)/(1<<32) - 1))

@@ -1,6 +1,7 @@
 package train
 
 import (
+	"errors"
 	"fmt"
 
 	"github.com/mltrain/mltrain/internal/autograd"
@@ -169,7 +170,7 @@ func (e *Engine) trainMicro(b *nn.Batch, key tensor.RNGKey) error {
 	if stepErr := e.Tape.Step(programTrain, key, func() { err = e.addSums(b) }); stepErr != nil {
 		return stepErr
 	}
-	return err
+	return errors.Join(err, e.Opt.settle())
 }
 
 func (e *Engine) evalMicro(b *nn.Batch) error {

@@ -413,7 +413,8 @@ func (r *run) optimiserStep() error {
 		r.epochIndex++
 		r.inEpoch, r.ofEpoch = 0, r.Train.MicroBatches(r.epochIndex)
 	}
-	if err := errors.Join(r.e.Opt.ZeroGrad(), r.e.resetSums()); err != nil {
+	r.e.Opt.ZeroGrad()
+	if err := r.e.resetSums(); err != nil {
 		return err
 	}
 	from, to := r.inEpoch, min(r.inEpoch+r.cfg.Config.GradientAccumulationSteps, r.ofEpoch)

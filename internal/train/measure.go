@@ -29,9 +29,7 @@ func Measure(b tensor.Backend, spec EngineSpec, h nn.HostBatch, warm, n int, eac
 		if err := e.resetSums(); err != nil {
 			return nil, err
 		}
-		if err := e.Opt.ZeroGrad(); err != nil {
-			return nil, err
-		}
+		e.Opt.ZeroGrad()
 		if err := e.trainMicro(batch, tensor.RNGKey{Micro: uint32(i)}); err != nil {
 			return nil, err
 		}

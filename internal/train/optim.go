@@ -96,17 +96,32 @@ func (o *Optimizer) addSegment(w *nn.Weight) {
 	o.segs = append(o.segs, tensor.Segment{Off: off, Len: n, WeightDecay: decay})
 }
 
-// ZeroGrad sets the gradients to zero.
-func (o *Optimizer) ZeroGrad() error {
-	if o.store.Grads.IsZero() {
-		return nil
+// ZeroGrad begins a new sum of gradients: the first contribution to each parameter's overwrites what is there.
+func (o *Optimizer) ZeroGrad() {
+	for _, w := range o.store.Trainable {
+		w.Stale = true
 	}
-	return o.b.Zero(o.store.Grads)
+}
+
+// settle sets the gradients to zero that nothing has contributed to since ZeroGrad.
+func (o *Optimizer) settle() error {
+	for _, w := range o.store.Trainable {
+		if w.Stale {
+			w.Stale = false
+			if err := o.b.Zero(w.Grad); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // Step divides the accumulated gradient by count, clips it, and updates the parameters; step counts from 1. It returns the
 // norm of the gradient before clipping. If that is not finite, nothing is changed.
 func (o *Optimizer) Step(step int, lr, count float64) (gradNorm float64, err error) {
+	if err := o.settle(); err != nil {
+		return 0, err
+	}
 	if err := o.b.SumSq(o.sums, o.store.Grads, false); err != nil {
 		return 0, err
 	}
