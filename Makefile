@@ -58,3 +58,11 @@ clean: ## what the other targets made
 .PHONY: ptx
 ptx: ## compile kernels/*.cu to kernels/ptx; needs clang-19 (19.1.7), no CUDA SDK
 	kernels/build.sh
+
+# What bench-peers compares with: a Python with torch, transformers, peft and trl; llm.c built for the CPU; GPT-2's tokenizer files and rows.
+PYTHON    ?= python3
+PEERS     ?= --rounds 3 --csv bench/peers.csv
+
+.PHONY: bench-peers
+bench-peers: build ## mltrain against PyTorch, PEFT, TRL and llm.c, in turn: see tools/bench_peers.py
+	$(PYTHON) tools/bench_peers.py $(PEERS)

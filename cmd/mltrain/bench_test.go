@@ -1,8 +1,10 @@
 package main
 
 import (
+	"bytes"
 	"encoding/csv"
 	"encoding/json"
+	"path/filepath"
 	"strings"
 	"testing"
 )
@@ -41,5 +43,28 @@ func TestBenchBadInput(t *testing.T) {
 		if code, _, stderr := mltrain(t, args...); code == 0 || !strings.Contains(stderr, want) {
 			t.Errorf("%v: %d, %q", args, code, stderr)
 		}
+	}
+}
+
+// At the level debug the log of a run says where its time goes; the result is the same.
+func TestDebugLogHasABreakdown(t *testing.T) {
+	t.Setenv("MLTRAIN_CACHE", t.TempDir())
+	model, data := testModel(t), sums(t, 12)
+	run := func() (dir, stderr string) {
+		dir = filepath.Join(t.TempDir(), "run")
+		code, _, stderr := mltrain(t, "sft", "--model", model, "--data", data, "--output", dir, "--max-steps", "4", "--set", "max_length=40", "--set", "logging_steps=2")
+		if code != 0 {
+			t.Fatal(stderr)
+		}
+		return dir, stderr
+	}
+	plain, quiet := run()
+	t.Setenv("MLTRAIN_LOG", "debug")
+	measured, log := run()
+	if strings.Contains(quiet, "time by kernel") || strings.Count(log, "time by kernel") != 2 || !strings.Contains(log, "attention_backward") {
+		t.Errorf("the log has no breakdown for each of its two lines:\n%s", log)
+	}
+	if !bytes.Equal(read(t, filepath.Join(plain, "model.safetensors")), read(t, filepath.Join(measured, "model.safetensors"))) {
+		t.Error("measuring changed the weights")
 	}
 }

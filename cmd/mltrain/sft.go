@@ -93,7 +93,7 @@ func trainSupervised(ctx context.Context, app *App, flags *TrainFlags, r *config
 	defer d.Close()
 	report.data(d)
 	job := train.Job{
-		Config: r, Backend: backend, ModelDir: modelDir, Train: d.Train, Report: report, Fingerprint: d.Fingerprint,
+		Config: r, Backend: report.measure(backend), ModelDir: modelDir, Train: d.Train, Report: report, Fingerprint: d.Fingerprint,
 		Objective: train.SFT{LabelSmoothing: float32(cfg.LabelSmoothingFactor)},
 	}
 	if d.Eval != nil {

@@ -11,6 +11,7 @@ import (
 	"github.com/mltrain/mltrain/internal/checkpoint"
 	"github.com/mltrain/mltrain/internal/data"
 	"github.com/mltrain/mltrain/internal/plan"
+	"github.com/mltrain/mltrain/internal/profile"
 	"github.com/mltrain/mltrain/internal/train"
 	"github.com/mltrain/mltrain/internal/ui"
 )
@@ -21,7 +22,8 @@ type trainReport struct {
 	log      *slog.Logger
 	progress *ui.Progress
 	last     ui.StepInfo
-	use      string // flags that name what the run made
+	use      string         // flags that name what the run made
+	timer    *profile.Timer // nil unless the log is at the level debug
 }
 
 func newTrainReport(app *App) *trainReport { return &trainReport{app: app, log: app.Log} }
@@ -95,6 +97,7 @@ func (t *trainReport) Log(e checkpoint.LogEntry) {
 			info.TokensPerSecond = v
 		}
 		t.progress.Log(info)
+		t.breakdown()
 		return
 	}
 	args := []any{"step", e["step"]}
