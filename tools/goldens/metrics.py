@@ -20,6 +20,8 @@ from sacrebleu.metrics import BLEU, CHRF, TER
 from sacrebleu.metrics.bleu import _get_tokenizer
 from seqeval import metrics as seq
 from seqeval import scheme as seqscheme
+from seqeval.metrics import sequence_labeling as seqlenient
+from seqeval.metrics import v1 as seqstrict
 
 warnings.filterwarnings("ignore")
 logging.getLogger("sacrebleu").setLevel(logging.ERROR)
@@ -249,10 +251,262 @@ def stems():
     return {w: stemmer.stem(w) for w in words}
 
 
+# ---------------------------------------------------------------------------- classes
+
+
+def class_cases():
+    rng = random.Random(5)
+    names = ["billing", "card arrival", "naïve café", "随便", "zzz"]
+    drawn = [rng.choice(names) for _ in range(80)]
+    return {
+        "binary": ([0, 1, 1, 0, 1, 0, 1, 1], [0, 1, 0, 0, 1, 1, 1, 1]),
+        "all right": (["a", "b", "a"], ["a", "b", "a"]),
+        "all wrong": (["a", "b", "a"], ["b", "a", "b"]),
+        "one class": (["x", "x", "x"], ["x", "x", "x"]),
+        "never predicted": (["a", "b", "c", "a"], ["a", "b", "b", "b"]),
+        "never true": (["a", "b", "a", "b"], ["a", "c", "a", "b"]),
+        "disjoint": (["a", "a"], ["b", "c"]),
+        "numbers": ([10, 9, 2, 10, 9, 2, 100], [10, 2, 2, 9, 9, 2, 10]),
+        "halves": (["p"] * 8 + ["q"] * 8, ["p"] * 7 + ["q"] + ["p"] * 4 + ["q"] * 4),
+        "drawn": (drawn, [t if rng.random() < 0.6 else rng.choice(names) for t in drawn]),
+        "long name": (["a class with a rather long name", "b"], ["b", "b"]),
+    }
+
+
+def classes():
+    out = []
+    for name, (truth, pred) in class_cases().items():
+        labels = sorted(set(truth) | set(pred))
+        entry = {
+            "name": name,
+            "numeric": isinstance(truth[0], int),
+            "truth": [str(t) for t in truth],
+            "predicted": [str(p) for p in pred],
+            "labels": [str(x) for x in labels],
+            "confusion": sk.confusion_matrix(truth, pred).tolist(),
+            "accuracy": sk.accuracy_score(truth, pred),
+            "balanced_accuracy": sk.balanced_accuracy_score(truth, pred),
+            "mcc": sk.matthews_corrcoef(truth, pred),
+            "kappa": [sk.cohen_kappa_score(truth, pred, weights=w) for w in (None, "linear", "quadratic")],
+            "report": sk.classification_report(truth, pred),
+            "report_4_1": sk.classification_report(truth, pred, digits=4, zero_division=1),
+            "scores": {},
+        }
+        for zero in (0.0, 1.0, np.nan):
+            entry["scores"][str(zero)] = {
+                "classes": np.transpose(sk.precision_recall_fscore_support(truth, pred, zero_division=zero)),
+                **{
+                    a: sk.precision_recall_fscore_support(truth, pred, average=a, zero_division=zero)[:3]
+                    for a in ("micro", "macro", "weighted")
+                },
+            }
+        out.append(entry)
+    return out
+
+
+def ece(truth, probs, bins):
+    truth, probs = np.array(truth), np.array(probs)
+    confidence, right = probs.max(1), probs.argmax(1) == truth
+    edges = np.linspace(0, 1, bins + 1)
+    total = 0.0
+    for low, high in zip(edges[:-1], edges[1:]):
+        inside = (confidence > low) & (confidence <= high)
+        if inside.any():
+            total += inside.mean() * abs(confidence[inside].mean() - right[inside].mean())
+    return total
+
+
+def binary_scores():
+    rng = random.Random(7)
+    many = [round(rng.random(), 1) for _ in range(60)]
+    cases = {
+        "plain": ([0, 0, 1, 1], [0.1, 0.4, 0.35, 0.8]),
+        "ties": ([0, 1, 0, 1, 1, 0], [0.5, 0.5, 0.5, 0.7, 0.7, 0.7]),
+        "all equal": ([0, 1, 1, 0, 1], [0.3] * 5),
+        "sure": ([0, 1, 1, 0], [0.0, 1.0, 0.0, 0.0]),
+        "reversed": ([1, 1, 0, 0], [0.1, 0.2, 0.8, 0.9]),
+        "drawn": ([int(rng.random() < s) for s in many], many),
+    }
+    out = []
+    for name, (truth, p) in cases.items():
+        probs = [[1 - x, x] for x in p]
+        out.append(
+            {
+                "name": name,
+                "truth": truth,
+                "scores": p,
+                "roc_auc": sk.roc_auc_score(truth, p),
+                "average_precision": sk.average_precision_score(truth, p),
+                "log_loss": sk.log_loss(truth, p),
+                "brier": sk.brier_score_loss(truth, p),
+                "ece": [ece(truth, probs, b) for b in (1, 10, 15)],
+            }
+        )
+    return out
+
+
+def multiclass_scores():
+    rng = np.random.RandomState(3)
+    out = []
+    for name, rows, n, digits in [("three", 30, 3, 2), ("ties", 24, 4, 1), ("seven", 150, 7, 3)]:
+        truth = np.concatenate([np.arange(n), rng.randint(0, n, rows - n)])
+        scores = rng.dirichlet(np.ones(n), rows)
+        scores[np.arange(rows), truth] += 0.3 * rng.rand(rows)
+        scores = np.round(scores / scores.sum(1, keepdims=True), digits)
+        scores[:, 0] = np.round(scores[:, 0] + 1 - scores.sum(1), digits).clip(0)
+        scores /= scores.sum(1, keepdims=True)
+        onehot = np.eye(n)[truth]
+        entry = {
+            "name": name,
+            "truth": truth,
+            "scores": scores,
+            "log_loss": sk.log_loss(truth, scores),
+            "brier": sk.brier_score_loss(truth, scores),
+            "ece": [ece(truth, scores, b) for b in (1, 10, 15)],
+        }
+        for average in (None, "macro", "weighted"):
+            entry[f"roc_auc_{average}"] = sk.roc_auc_score(truth, scores, multi_class="ovr", average=average)
+            entry[f"average_precision_{average}"] = sk.average_precision_score(onehot, scores, average=average)
+        out.append(entry)
+    return out
+
+
+# ---------------------------------------------------------------------------- sequences
+
+
+def sequences():
+    rng = random.Random(11)
+    tags = ["O", "B-PER", "I-PER", "B-LOC", "I-LOC", "B-ORG", "I-ORG"]
+    iobes = tags + ["E-PER", "S-PER", "E-LOC", "S-LOC"]
+
+    def drawn(alphabet, rows):
+        return [[rng.choice(alphabet) for _ in range(rng.randint(1, 12))] for _ in range(rows)]
+
+    def noisy(rows, alphabet):
+        return [[t if rng.random() < 0.7 else rng.choice(alphabet) for t in row] for row in rows]
+
+    a, b = drawn(tags, 20), drawn(iobes, 25)
+    cases = {
+        "plain": ([["B-PER", "I-PER", "O", "B-LOC"], ["O", "B-PER", "O"]], [["B-PER", "I-PER", "O", "O"], ["O", "B-PER", "B-PER"]]),
+        "boundaries": ([["B-PER", "I-PER", "I-PER", "O"]], [["B-PER", "I-PER", "O", "O"]]),
+        "stray inside": ([["I-PER", "I-PER", "O", "I-LOC", "I-PER"]], [["B-PER", "I-PER", "O", "B-LOC", "I-PER"]]),
+        "neighbours": ([["B-PER", "B-PER", "I-PER", "I-LOC"]], [["B-PER", "I-PER", "I-PER", "B-LOC"]]),
+        "nothing": ([["O", "O"], ["O"]], [["O", "O"], ["O"]]),
+        "none found": ([["B-PER", "O", "B-LOC-X"]], [["O", "O", "O"]]),
+        "none there": ([["O", "O", "O"]], [["B-PER", "O", "B-LOC"]]),
+        "bare": ([["B", "I", "O", "S"]], [["B", "I", "O", "O"]]),
+        "one type absent": ([["B-A", "O", "B-B", "I-B"]], [["B-A", "B-C", "B-B", "I-B"]]),
+        "drawn": (a, noisy(a, tags)),
+        "drawn iobes": (b, noisy(b, iobes)),
+    }
+    out = []
+    for name, (truth, pred) in cases.items():
+        entry = {"name": name, "truth": truth, "predicted": pred, "accuracy": seq.accuracy_score(truth, pred), "modes": {}}
+        for mode, kwargs in {
+            "": {},
+            "IOB2": {"mode": "strict", "scheme": seqscheme.IOB2},
+            "IOBES": {"mode": "strict", "scheme": seqscheme.IOBES},
+        }.items():
+            if mode == "IOB2" and any(t[0] in "ES" for row in truth + pred for t in row) or mode and name in ("bare", "none found"):
+                continue
+            module = seqstrict if mode else seqlenient
+            extra = {"scheme": kwargs["scheme"]} if mode else {}
+            result = {}
+            for zero in (0, 1):
+                result[str(zero)] = {
+                    average: list(module.precision_recall_fscore_support(truth, pred, average=average, zero_division=zero, **extra)[:3])
+                    for average in ("micro", "macro", "weighted")
+                }
+                result[str(zero)]["classes"] = [
+                    list(r) for r in zip(*module.precision_recall_fscore_support(truth, pred, zero_division=zero, **extra))
+                ]
+            if result["0"]["classes"]:
+                result["report"] = seq.classification_report(truth, pred, digits=4, **kwargs)
+            entry["modes"][mode] = result
+        out.append(entry)
+    return out
+
+
+# ---------------------------------------------------------------------------- numbers and rankings
+
+
+def columns():
+    rng = random.Random(13)
+    a = [rng.gauss(0, 1) for _ in range(200)]
+    return {
+        "plain": ([3, -0.5, 2, 7], [2.5, 0.0, 2, 8]),
+        "ties": ([1, 1, 2, 2, 3, 3, 3], [1, 2, 2, 1, 3, 5, 4]),
+        "constant truth": ([2, 2, 2], [1, 2, 3]),
+        "constant prediction": ([1, 2, 3], [5, 5, 5]),
+        "constant and right": ([2, 2], [2, 2]),
+        "one row": ([1.5], [2.5]),
+        "two rows": ([1.5, 0.5], [2.5, 7]),
+        "reversed": ([1, 2, 3, 4, 5], [5, 4, 3, 2, 1]),
+        "large": ([1e15, 1e15 + 2, 1e15 + 8], [1e15 + 1, 1e15, 1e15 + 9]),
+        "drawn": (a, [x + rng.gauss(0, 1) for x in a]),
+        "drawn ties": ([rng.randint(0, 5) for _ in range(120)], [rng.randint(0, 5) for _ in range(120)]),
+    }
+
+
+def huber(truth, pred, delta):
+    e = np.abs(np.array(truth, float) - np.array(pred, float))
+    return np.where(e <= delta, e * e / 2, delta * (e - delta / 2)).mean()
+
+
+def numbers():
+    out = []
+    for name, (truth, pred) in columns().items():
+        few = len(truth) < 2
+        out.append(
+            {
+                "name": name,
+                "truth": truth,
+                "predicted": pred,
+                "mse": sk.mean_squared_error(truth, pred),
+                "mae": sk.mean_absolute_error(truth, pred),
+                "huber": [huber(truth, pred, d) for d in (1.0, 0.25)],
+                "r2": sk.r2_score(truth, pred),
+                "pearson": np.nan if few else scipy.stats.pearsonr(truth, pred)[0],
+                "spearman": np.nan if few else scipy.stats.spearmanr(truth, pred)[0],
+                "kendall": scipy.stats.kendalltau(truth, pred)[0],
+            }
+        )
+    return out
+
+
+def rankings():
+    rng = random.Random(17)
+    cases = {
+        "plain": ([10, 0, 0, 1, 5], [0.1, 0.2, 0.3, 4, 70]),
+        "ties": ([3, 2, 0, 0, 1], [1, 1, 1, 0, 0]),
+        "all equal": ([1, 0, 0, 2], [0, 0, 0, 0]),
+        "nothing relevant": ([0, 0, 0], [1, 2, 3]),
+        "drawn": ([rng.choice([0, 0, 1, 2, 3]) for _ in range(40)], [rng.randint(0, 12) for _ in range(40)]),
+        "drawn distinct": ([int(rng.random() < 0.2) for _ in range(50)], rng.sample(range(100), 50)),
+    }
+    out = []
+    for name, (gains, scores) in cases.items():
+        relevant = [int(g > 0) for g in gains]
+        entry = {"name": name, "gains": gains, "scores": scores}
+        entry["ndcg"] = {k: sk.ndcg_score([gains], [scores], k=k or None) for k in (0, 1, 3, 10)}
+        if len(set(scores)) == len(scores) and any(relevant):
+            order = np.argsort(-np.array(scores))
+            hits = np.array(relevant)[order]
+            entry["mrr"] = sk.label_ranking_average_precision_score([[int(i == order[np.argmax(hits)]) for i in range(len(gains))]], [scores])
+            entry["map"] = sk.average_precision_score(relevant, scores)
+            entry["recall"] = {k: hits[:k].sum() / hits.sum() for k in (1, 3, 10)}
+            entry["precision"] = {k: sk.precision_score(relevant, (np.argsort(np.argsort(-np.array(scores))) < k).astype(int)) for k in (1, 3)}
+        out.append(entry)
+    return out
+
+
 def generate(out, only):
     folder = out / "metrics"
     common.write_json(folder / "texts.json", texts())
     common.write_json(folder / "stems.json", stems())
+    common.write_json(folder / "classes.json", plain({"labels": classes(), "binary": binary_scores(), "multiclass": multiclass_scores()}))
+    common.write_json(folder / "sequences.json", plain(sequences()))
+    common.write_json(folder / "numbers.json", plain({"columns": numbers(), "queries": rankings()}))
 
 
 if __name__ == "__main__":
