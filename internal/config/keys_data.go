@@ -6,9 +6,9 @@ type DataKeys struct {
 	Datasets []Dataset `yaml:"datasets"`
 	// Training data when it is a single file, directory or hub path: short for datasets with one entry.
 	DatasetName string `yaml:"dataset_name" alias:"dataset,dataset_dir"`
-	// Split that is trained on, where the data has splits of its own.
+	// Split that is trained on, where the data has splits of its own, or a part of it: train[:90%].
 	DatasetTrainSplit string `yaml:"dataset_train_split"`
-	// Split that is evaluated on, where the data has splits of its own.
+	// Split that is evaluated on, where the data has splits of its own, or a part of one: train[90%:].
 	DatasetTestSplit string `yaml:"dataset_test_split" alias:"eval_split"`
 	// Data to evaluate on during training, in the form of datasets.
 	EvalDataset []Dataset `yaml:"eval_dataset" alias:"test_datasets"`
@@ -51,7 +51,7 @@ type DataKeys struct {
 type Dataset struct {
 	// File, directory or hub path (hf://org/name/file).
 	Path string `yaml:"path"`
-	// Split to read, where the data has splits of its own.
+	// Split to read, where the data has splits of its own, or a part of one by rows or hundredths: train[:1000], train[90%:].
 	Split string `yaml:"split"`
 	// Shape of the rows; auto recognises it by their keys.
 	Type string `yaml:"type" enum:"auto,text,messages,conversations,alpaca,prompt_completion,preference,unpaired_preference"`

@@ -127,6 +127,10 @@ func (b *builder) nextFile(f int) {
 
 // readAll feeds jobs to the workers and, in the same order, to the collector.
 func (b *builder) readAll(ctx context.Context, jobs, ordered chan<- *job) error {
+	cut, err := newCut(b.sources, b.paths, b.owner)
+	if err != nil {
+		return err
+	}
 	for f, path := range b.paths {
 		source := &b.sources[b.owner[f]]
 		cur, bytes, count := &job{file: f, source: source}, 0, 0
@@ -146,6 +150,11 @@ func (b *builder) readAll(ctx context.Context, jobs, ordered chan<- *job) error 
 			return nil
 		}
 		err := readFile(path, func(r rawRow) error {
+			if take, more := cut.takes(f, r); !more {
+				return errStop
+			} else if !take {
+				return nil
+			}
 			if count++; b.opt.Limit > 0 && count > b.opt.Limit {
 				return errStop
 			}

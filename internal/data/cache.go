@@ -72,6 +72,11 @@ func cacheKey(sources []Source, paths []string, owner []int, opt Options, tok To
 			return "", err
 		}
 		fmt.Fprintf(h, "%d %q %q %s\n", owner[i], abs, s.Layout, columns)
+		if _, slice, err := ParseSplit(s.Split); err != nil {
+			return "", err
+		} else if !slice.whole() {
+			fmt.Fprintf(h, "%+v\n", slice)
+		}
 		if err := hashFile(h, p); err != nil {
 			return "", fmt.Errorf("data: %w", err)
 		}

@@ -51,10 +51,19 @@ func ReadRows(sources []Source, visit func(Row, error) error) error {
 	if err != nil {
 		return err
 	}
+	cut, err := newCut(sources, paths, owner)
+	if err != nil {
+		return err
+	}
 	for f, path := range paths {
 		source := sources[owner[f]]
 		var stopped error
 		err := readFile(path, func(raw rawRow) error {
+			if take, more := cut.takes(f, raw); !more {
+				return errStop
+			} else if !take {
+				return nil
+			}
 			stopped = visit(parseRaw(path, raw, source))
 			return stopped
 		})

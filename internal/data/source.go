@@ -20,7 +20,7 @@ import (
 // Source is one dataset of a run.
 type Source struct {
 	Path     string            // a file, a directory or a glob
-	Split    string            // of a directory: only the files of this split (train, validation, test …); "" takes all
+	Split    string            // of a directory: only the files of this split (train, validation, test …); "" takes all; rows: [ParseSplit]
 	Layout   Layout            // "" or auto: recognised row by row
 	Columns  map[string]string // our key → their column
 	Fraction float64           // share of the rows to use, chosen at random; above 1 repeats; 0 means 1
@@ -47,6 +47,11 @@ func fileFormat(path string) (ext, compression string) {
 // Expand lists the files of a source, sorted by name.
 func (s Source) Expand() ([]string, error) {
 	var files []string
+	name, _, err := ParseSplit(s.Split)
+	if err != nil {
+		return nil, fmt.Errorf("dataset %s: %w", s.Path, err)
+	}
+	s.Split = name
 	info, err := os.Stat(s.Path)
 	switch {
 	case err == nil && info.IsDir():
