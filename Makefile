@@ -33,13 +33,13 @@ test-race: ## the packages in which goroutines share data, under the race detect
 	$(GO) test -race -short $(RACE)
 
 lint: ## formatting, vet and golangci-lint
-	@unformatted=$$(gofmt -l cmd internal $(wildcard kernels)); \
+	@unformatted=$$(gofmt -l cmd internal $(wildcard kernels tools/quickstart)); \
 	if [ -n "$$unformatted" ]; then echo "not formatted by gofmt:"; echo "$$unformatted"; exit 1; fi
 	$(GO) vet ./...
 	$(TOOL) golangci-lint run ./...
 
 fmt: ## format all Go files
-	gofmt -w cmd internal $(wildcard kernels)
+	gofmt -w cmd internal $(wildcard kernels tools/quickstart)
 
 fuzz: ## every fuzz target for FUZZTIME
 	@set -e; grep -rl --include='*_test.go' '^func Fuzz' cmd internal | xargs -n1 dirname | sort -u | while read -r dir; do \
@@ -66,3 +66,12 @@ PEERS     ?= --rounds 3 --csv bench/peers.csv
 .PHONY: bench-peers
 bench-peers: build ## mltrain against PyTorch, PEFT, TRL and llm.c, in turn: see tools/bench_peers.py
 	$(PYTHON) tools/bench_peers.py $(PEERS)
+.PHONY: quickstart quickstart-model quickstart-model-check
+quickstart: build ## ask a small model, fine-tune it, ask it again
+	tools/quickstart/quickstart.sh
+
+quickstart-model: build ## make the quickstart's model and texts anew
+	tools/quickstart/model.sh
+
+quickstart-model-check: build ## the same, but only compare with those of the repository
+	tools/quickstart/model.sh --check

@@ -71,13 +71,13 @@ on stdout, and the first error ends it. Lines that begin with a slash are comman
 
 // chat is a conversation in progress.
 type chat struct {
-	app    *App
-	o      *ChatOptions
-	tok    *tokenizer.Tokenizer
-	tmpl   data.Template
-	engine *infer.Engine
-	stop   []int32
-	limit  int // tokens of conversation and answer
+	app     *App
+	o       *ChatOptions
+	tok     *tokenizer.Tokenizer
+	tmpl    data.Template
+	session *infer.Session
+	stop    []int32
+	limit   int // tokens of conversation and answer
 
 	system   string
 	messages []data.Message // without the system prompt
@@ -121,7 +121,7 @@ func runChat(ctx context.Context, app *App, o *ChatOptions) error {
 		return err
 	}
 	defer closeEngine()
-	c.engine = engine
+	c.session = engine.NewSession()
 	c.limit = engine.Model().Info().MaxPositions
 	if o.Context > 0 {
 		c.limit = o.Context
@@ -257,7 +257,7 @@ func (c *chat) say(ctx context.Context, text string) (err error) {
 			_, writeErr = io.WriteString(c.app.Out, piece)
 		}
 	}
-	out, err := c.engine.Generate(ctx, [][]int32{ids}, infer.Options{
+	out, reused, err := c.session.Generate(ctx, ids, infer.Options{
 		MaxNewTokens: room,
 		Sampling:     infer.Sampling{Temperature: c.o.Temperature, TopK: c.o.TopK, TopP: c.o.TopP, Seed: c.o.Seed + c.turns},
 		Stop:         c.stop,
@@ -272,7 +272,8 @@ func (c *chat) say(ctx context.Context, text string) (err error) {
 	if err := errors.Join(err, writeErr); err != nil {
 		return err
 	}
-	if !out[0].Stopped {
+	c.app.Log.Debug("the conversation was read", "tokens", len(ids), "of which anew", len(ids)-reused)
+	if !out.Stopped {
 		c.app.Log.Warn("the answer was cut off", "tokens", room)
 	}
 	c.turns++

@@ -16,6 +16,7 @@ import (
 	"github.com/mltrain/mltrain/internal/checkpoint"
 	"github.com/mltrain/mltrain/internal/config"
 	"github.com/mltrain/mltrain/internal/data"
+	"github.com/mltrain/mltrain/internal/train"
 )
 
 func newDataCommand(app *App) *cobra.Command {
@@ -99,12 +100,10 @@ func (o *DataFlags) load(ctx context.Context, app *App) (*dataInput, error) {
 	in.options = data.Options{
 		MaxLength: cfg.MaxLength, Vocab: vocab, Template: tmpl, AssistantOnlyLoss: cfg.AssistantOnlyLoss,
 		TruncationMode: data.TruncationMode(cfg.TruncationMode), Seed: uint64(cfg.DataSeed.Or(cfg.Seed)), Workers: cfg.DatasetNumProc.Or(0),
+		Overflow: train.OverflowOf(cfg),
 	}
 	if v, ok := cfg.CompletionOnlyLoss.Get(); ok {
 		in.options.CompletionOnlyLoss = &v
-	}
-	if cfg.Packing && data.Packing(cfg.PackingStrategy) == data.PackWrapped {
-		in.options.Overflow = data.KeepLong
 	}
 	layout, err := firstLayout(in.sources)
 	if err != nil {

@@ -17,10 +17,13 @@ tokenizer, which mltrain tokenizer train makes. Without it, training goes on fro
 the checkpoint's weights.
 
 packing puts several documents into one sequence; attention stays within each. With
-packing_strategy wrapped they become one stream that is cut every max_length tokens.
+packing_strategy bfd_split documents stay whole but for those longer than max_length,
+with wrapped all become one stream that is cut every max_length tokens. max_tokens ends
+the run after so many tokens, and lets the learning rate go by the tokens seen.
 test_size holds documents out, to see the loss on text the model has not read.`,
 		Example: `  mltrain pretrain --model ./tiny --data books/ --output runs/tiny --set train_from_scratch=true --set packing=true
   mltrain pretrain --model ./SmolLM2-135M --data notes.txt --output runs/notes --set test_size=0.05
+  mltrain pretrain --model ./tiny --data books/ --output runs/tiny --set max_tokens=5e6 --set warmup_tokens=1e5
   mltrain pretrain -c run.yaml --resume`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {

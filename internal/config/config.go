@@ -55,8 +55,12 @@ func (c *Config) EvalEvery(total int) int {
 func (c *Config) SaveEvery(total int) int { return c.SaveSteps.Of(total) }
 
 // Warmup returns the number of warm-up steps in a run of total steps, from
-// warmup_steps or warmup_ratio.
+// warmup_steps or warmup_ratio; with max_tokens, the number of warm-up tokens in
+// a run of total tokens, from warmup_tokens or a ratio.
 func (c *Config) Warmup(total int) int {
+	if c.WarmupTokens > 0 {
+		return c.WarmupTokens
+	}
 	if c.WarmupSteps > 0 {
 		return c.WarmupSteps.Of(total)
 	}

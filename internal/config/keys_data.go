@@ -24,8 +24,8 @@ type DataKeys struct {
 	ChatTemplate string `yaml:"chat_template" alias:"chat_template_path"`
 	// Put several rows into one sequence of max_length tokens. Attention and positions stay within each row.
 	Packing bool `yaml:"packing" alias:"sample_packing"`
-	// How rows are packed: bfd is best-fit decreasing, wrapped cuts the stream of tokens every max_length.
-	PackingStrategy string `yaml:"packing_strategy" enum:"bfd,wrapped"`
+	// How rows are packed: bfd keeps rows whole, by best-fit decreasing, and truncates those longer than max_length; bfd_split cuts those into several instead, so that no token is lost; wrapped cuts the stream of all tokens every max_length.
+	PackingStrategy string `yaml:"packing_strategy" enum:"bfd,bfd_split,wrapped"`
 	// Pack the evaluation rows. auto does as packing does.
 	EvalPacking Auto[bool] `yaml:"eval_packing" alias:"eval_sample_packing"`
 	// Lay the rows of a batch end to end without padding. Attention stays within each row.

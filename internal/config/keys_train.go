@@ -19,6 +19,8 @@ type TrainKeys struct {
 	NumTrainEpochs float64 `yaml:"num_train_epochs" alias:"num_epochs" above:"0"`
 	// Optimiser steps of the run; -1 goes by num_train_epochs.
 	MaxSteps int `yaml:"max_steps" min:"-1"`
+	// Tokens of the run, padding not counted; it ends with the step that reaches them, and the learning rate goes by the tokens seen instead of the steps. 0 goes by max_steps or num_train_epochs.
+	MaxTokens int `yaml:"max_tokens" min:"0" for:"pretrain,sft,lora"`
 	// Seed of everything random in the run.
 	Seed int `yaml:"seed" min:"0"`
 	// When to evaluate. Without this key: steps when there is data to evaluate on, else no.
@@ -63,6 +65,8 @@ type OptimKeys struct {
 	WarmupSteps Steps `yaml:"warmup_steps" min:"0"`
 	// Part of the run over which the learning rate rises from 0.
 	WarmupRatio float64 `yaml:"warmup_ratio" min:"0" max:"1"`
+	// Tokens over which the learning rate rises from 0, with max_tokens.
+	WarmupTokens int `yaml:"warmup_tokens" min:"0" for:"pretrain,sft,lora"`
 	// Factor by which the learning rate falls from each layer to the one below it; 1 is the same rate everywhere.
 	LayerLRDecay float64 `yaml:"layer_lr_decay" above:"0" max:"1"`
 	// Decoupled weight decay (for adam and sgd: added to the gradient). Never on norms and biases.

@@ -27,7 +27,7 @@ func knownValues() map[string]map[string]string {
 			"greedy": useLinear,
 		},
 		"packing_strategy": {
-			"bfd_split": "use bfd or wrapped", "ffd": "use bfd",
+			"ffd": "use bfd",
 		},
 		"report_to": {
 			"wandb": useText, "mlflow": useText, "comet_ml": useText, "clearml": useText, "neptune": useText,

@@ -97,9 +97,10 @@ func (v *validator) schedule() {
 	if v.MaxSteps > 0 && v.WarmupSteps > Steps(v.MaxSteps) {
 		v.fault("warmup_steps", "%s warm-up steps do not fit into max_steps %d", v.WarmupSteps, v.MaxSteps)
 	}
-	if v.LRSchedulerType == "constant" && (v.WarmupSteps > 0 || v.WarmupRatio > 0) {
-		v.fault("lr_scheduler_type", "constant has no warm-up; use constant_with_warmup, or remove warmup_steps and warmup_ratio")
+	if v.LRSchedulerType == "constant" && (v.WarmupSteps > 0 || v.WarmupRatio > 0 || v.WarmupTokens > 0) {
+		v.fault("lr_scheduler_type", "constant has no warm-up; use constant_with_warmup, or remove warmup_steps, warmup_ratio and warmup_tokens")
 	}
+	v.tokens()
 	if v.Nesterov && (v.Optim != "sgd" || v.Momentum == 0) {
 		v.fault("nesterov", "needs optim sgd and a momentum above 0 (optim is %s, momentum %g)", v.Optim, v.Momentum)
 	}
@@ -112,6 +113,28 @@ func (v *validator) schedule() {
 	}
 	if len(v.SamplePrompts) == 0 && !v.SampleSteps.IsAuto() {
 		v.fault("sample_steps", "given without sample_prompts")
+	}
+}
+
+// tokens holds the rules of a run whose length is given in tokens.
+func (v *validator) tokens() {
+	if v.MaxTokens == 0 {
+		if v.WarmupTokens > 0 {
+			v.fault("warmup_tokens", "needs max_tokens; without it the learning rate goes by steps, and warmup_steps or warmup_ratio is meant")
+		}
+		return
+	}
+	if v.MaxSteps > 0 {
+		v.fault("max_tokens", "given beside max_steps; keep one of the two")
+	}
+	if v.WarmupSteps >= 1 {
+		v.fault("warmup_steps", "with max_tokens the learning rate goes by tokens; use warmup_tokens or warmup_ratio")
+	}
+	if v.WarmupTokens > 0 && (v.WarmupSteps > 0 || v.WarmupRatio > 0) {
+		v.fault("warmup_tokens", "given beside warmup_steps or warmup_ratio; keep one of them")
+	}
+	if v.WarmupTokens > v.MaxTokens {
+		v.fault("warmup_tokens", "%d warm-up tokens do not fit into max_tokens %d", v.WarmupTokens, v.MaxTokens)
 	}
 }
 

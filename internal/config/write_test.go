@@ -6,6 +6,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -184,12 +185,18 @@ func TestExampleConfigs(t *testing.T) {
 		if err := s.Validate(toJSON(t, text)); err != nil {
 			t.Errorf("%s: %v", file, err)
 		}
-		r, err := Load(LoadOptions{Command: "sft", Path: file})
+		// Each file says how to run it.
+		command := regexp.MustCompile(`# +mltrain (\w+) -c ` + "configs/" + regexp.QuoteMeta(filepath.Base(file))).FindSubmatch(text)
+		if command == nil {
+			t.Errorf("%s: no comment says: mltrain COMMAND -c configs/%s", file, filepath.Base(file))
+			continue
+		}
+		r, err := Load(LoadOptions{Command: string(command[1]), Path: file})
 		if err != nil {
 			t.Errorf("%v", err)
 			continue
 		}
-		if err := r.RequireRun(); err != nil {
+		if err := errors.Join(r.RequireRun(), Unsupported(r)); err != nil {
 			t.Errorf("%s: %v", file, err)
 		}
 	}

@@ -263,6 +263,29 @@ func (l *Loader) Fill(b *Batch, epoch, i int) error {
 	return nil
 }
 
+// Tokens is the number of tokens of a micro-batch without padding, found without reading any.
+func (l *Loader) Tokens(epoch, i int) (int, error) {
+	units, err := l.unitsOf(epoch, i)
+	if err != nil {
+		return 0, err
+	}
+	if l.opt.Packing == PackWrapped {
+		size := l.opt.BatchSize * l.ds.maxLength
+		return int(min(int64(size), l.tokens-int64(i)*int64(size))), nil
+	}
+	n := 0
+	for _, k := range units {
+		rows := []int32{k}
+		if l.opt.Packing == PackBestFit {
+			rows = l.bins.bin(k)
+		}
+		for _, row := range rows {
+			n += l.ds.Length(int(row))
+		}
+	}
+	return n, nil
+}
+
 // unitsOf gives the rows or bins of a micro-batch; nothing for PackWrapped.
 func (l *Loader) unitsOf(epoch, i int) ([]int32, error) {
 	if n := l.MicroBatches(epoch); epoch < 0 || i < 0 || i >= n {

@@ -123,6 +123,31 @@ func TestPackBestFitProperty(t *testing.T) {
 	})
 }
 
+// The tokens of a micro-batch are known without filling it.
+func TestTokensOfMicroBatches(t *testing.T) {
+	opt := toyOptions()
+	opt.MaxLength = 16
+	ds := rowsOf(t, opt, 9, 3, 4, 12, 5, 16, 3, 7, 7, 10, 4, 6, 3)
+	for name, lo := range map[string]LoaderOptions{
+		"padded": {BatchSize: 3}, "padding-free": {BatchSize: 3, PaddingFree: true}, "grouped": {BatchSize: 3, GroupByLength: true},
+		"packed": {BatchSize: 2, Packing: PackBestFit}, "wrapped": {BatchSize: 2, Packing: PackWrapped}, "last dropped": {BatchSize: 3, DropLast: true},
+	} {
+		lo.Shuffle = true
+		l := loaderOf(t, ds, lo)
+		for epoch := range 2 {
+			for i := range l.MicroBatches(epoch) {
+				b := batchOf(t, l, epoch, i)
+				if n, err := l.Tokens(epoch, i); err != nil || n != len(b.Tokens)-b.Padding {
+					t.Errorf("%s: micro-batch %d of epoch %d has %d tokens, found %d, %v", name, i, epoch, len(b.Tokens)-b.Padding, n, err)
+				}
+			}
+		}
+		if _, err := l.Tokens(0, l.MicroBatches(0)); err == nil {
+			t.Errorf("%s: a micro-batch beyond the last has tokens", name)
+		}
+	}
+}
+
 // TestEveryTargetOnce: whatever the layout, an epoch holds every row's tokens in order, and every target once.
 func TestEveryTargetOnce(t *testing.T) {
 	lengths := []int{9, 3, 4, 12, 5, 16, 3, 7, 7, 10, 4, 6, 3}

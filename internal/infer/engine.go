@@ -27,6 +27,8 @@ type Engine struct {
 	host  []byte
 	ids   tensor.Tensor // room for the integers of a batch
 	cache cache
+	// session is whose tokens the cache holds, if anybody's.
+	session *Session
 }
 
 // New loads a model, all of it frozen. positions bounds the length of a sequence; 0 means the model's own maximum.

@@ -21,6 +21,13 @@ type Options struct {
 	OnToken func(seq int, id int32) bool
 }
 
+func (o Options) check(prompts int) error {
+	if o.Streams != nil && len(o.Streams) != prompts {
+		return fmt.Errorf("%d streams for %d prompts", len(o.Streams), prompts)
+	}
+	return o.Sampling.check()
+}
+
 // Sequence is what was generated for one prompt.
 type Sequence struct {
 	IDs     []int32 // new tokens
@@ -41,12 +48,22 @@ func (c *cache) free(d tensor.Device) {
 	*c = cache{}
 }
 
-// reserve makes room for so many sequences of so many tokens.
+// reserve makes room for so many sequences of so many tokens. What the cache held is lost, and with it what a session read.
 func (e *Engine) reserve(slots, capacity int) error {
+	e.session = nil
 	if slots <= e.cache.slots && capacity <= e.cache.capacity {
 		return nil
 	}
 	e.cache.free(e.b)
+	c, err := e.newCache(slots, capacity)
+	if err != nil {
+		return err
+	}
+	e.cache = c
+	return nil
+}
+
+func (e *Engine) newCache(slots, capacity int) (cache, error) {
 	info := e.m.Info()
 	c := cache{slots: slots, capacity: capacity}
 	for range info.Layers {
@@ -55,15 +72,14 @@ func (e *Engine) reserve(slots, capacity int) error {
 			buf, err := e.b.Alloc(x.Bytes(), tensor.UseCache)
 			if err != nil {
 				c.free(e.b)
-				return fmt.Errorf("key-value cache for %d sequences of %d tokens: %w", slots, capacity, err)
+				return cache{}, fmt.Errorf("key-value cache for %d sequences of %d tokens: %w", slots, capacity, err)
 			}
 			x.Buf = buf
 			c.bufs = append(c.bufs, buf)
 			*list = append(*list, x)
 		}
 	}
-	e.cache = c
-	return nil
+	return c, nil
 }
 
 // state is a sequence in generation.
@@ -82,11 +98,8 @@ func (e *Engine) Generate(ctx context.Context, prompts [][]int32, o Options) ([]
 	if err := e.checkIDs(prompts); err != nil {
 		return nil, err
 	}
-	if err := o.Sampling.check(); err != nil {
+	if err := o.check(len(prompts)); err != nil {
 		return nil, err
-	}
-	if o.Streams != nil && len(o.Streams) != len(prompts) {
-		return nil, fmt.Errorf("%d streams for %d prompts", len(o.Streams), len(prompts))
 	}
 	longest := 0
 	states := make([]*state, len(prompts))
@@ -105,17 +118,29 @@ func (e *Engine) Generate(ctx context.Context, prompts [][]int32, o Options) ([]
 			return nil, err
 		}
 	}
+	if err := e.run(ctx, states, o); err != nil {
+		return nil, err
+	}
+	out := make([]Sequence, len(states))
+	for i, s := range states {
+		out[i] = s.out
+	}
+	return out, nil
+}
+
+// run generates until every sequence is done.
+func (e *Engine) run(ctx context.Context, states []*state, o Options) error {
 	for {
 		batch := e.schedule(states)
 		if len(batch) == 0 {
-			break
+			return nil
 		}
 		if err := ctx.Err(); err != nil {
-			return nil, err
+			return err
 		}
 		logits, err := e.forward(states, batch)
 		if err != nil {
-			return nil, err
+			return err
 		}
 		for i, w := range batch {
 			s := states[w.seq]
@@ -131,11 +156,6 @@ func (e *Engine) Generate(ctx context.Context, prompts [][]int32, o Options) ([]
 			e.accept(s, w.seq, o.Sampling.Pick(logits[i*v:(i+1)*v], stream, len(s.out.IDs)), o)
 		}
 	}
-	out := make([]Sequence, len(states))
-	for i, s := range states {
-		out[i] = s.out
-	}
-	return out, nil
 }
 
 // accept takes a new token into a sequence.

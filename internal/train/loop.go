@@ -217,24 +217,15 @@ func (r *run) stepsOf(epoch int) int {
 // planSteps fixes how long the run is and when it logs, evaluates and saves.
 func (r *run) planSteps() error {
 	cfg := &r.cfg.Config
-	r.total = cfg.MaxSteps
-	if r.total <= 0 {
-		whole := int(cfg.NumTrainEpochs)
-		steps := 0.0
-		for e := range whole {
-			steps += float64(r.stepsOf(e))
-		}
-		steps += (cfg.NumTrainEpochs - float64(whole)) * float64(r.stepsOf(whole))
-		r.total = int(math.Ceil(steps - 1e-9))
+	var err error
+	if r.total, err = r.totalSteps(); err != nil {
+		return err
 	}
 	r.loggingSteps = max(1, cfg.LoggingSteps.Of(r.total))
 	if r.Eval != nil && cfg.EvalStrategy == "steps" {
 		r.evalEvery = max(1, cfg.EvalEvery(r.total))
 	}
-	var err error
-	r.schedule, err = NewSchedule(ScheduleOptions{
-		Type: cfg.LRSchedulerType, Warmup: cfg.Warmup(r.total), Total: r.total, PeakLR: cfg.LearningRate, Options: cfg.LRSchedulerKwargs,
-	})
+	r.schedule, err = NewSchedule(r.scheduleOptions())
 	return err
 }
 
@@ -441,7 +432,7 @@ func (r *run) optimiserStep() error {
 	if count == 0 {
 		count = 1
 	}
-	lr := r.cfg.Config.LearningRate * r.schedule(r.step)
+	lr := r.cfg.Config.LearningRate * r.schedule(r.clock())
 	norm, err := r.e.Opt.Step(r.step+1, lr, count)
 	if err != nil {
 		return fmt.Errorf("step %d: %w", r.step+1, err)

@@ -87,9 +87,7 @@ func OpenData(ctx context.Context, res *config.Resolved, modelDir string, info m
 		opt.CompletionOnlyLoss = &v
 	}
 	packing := packingOf(cfg.Packing, cfg.PackingStrategy)
-	if packing == data.PackWrapped {
-		opt.Overflow = data.KeepLong
-	}
+	opt.Overflow = OverflowOf(cfg)
 	ds, ledger, err := openRows(ctx, cfg.TrainDatasets(), cfg.DatasetTrainSplit, opt, tok)
 	if err != nil {
 		return nil, err
@@ -156,9 +154,26 @@ func (d *Data) openEval(ctx context.Context, cfg *config.Config, opt data.Option
 	return nil, nil
 }
 
+// splitStrategy packs by best-fit decreasing after it has cut rows longer than max_length.
+const splitStrategy = "bfd_split"
+
+// OverflowOf is what the packing of a run does with rows longer than max_length.
+func OverflowOf(cfg *config.Config) data.Overflow {
+	switch {
+	case packingOf(cfg.Packing, cfg.PackingStrategy) == data.PackWrapped:
+		return data.KeepLong
+	case cfg.Packing && cfg.PackingStrategy == splitStrategy:
+		return data.SplitLong
+	}
+	return data.Truncate
+}
+
 func packingOf(on bool, strategy string) data.Packing {
-	if !on {
+	switch {
+	case !on:
 		return data.NoPacking
+	case strategy == splitStrategy:
+		return data.PackBestFit
 	}
 	return data.Packing(strategy)
 }
