@@ -49,6 +49,23 @@ func (t *Tape) LinearLogProbs(spec tensor.CESpec, x *Var, w *Param, targets tens
 	return loss
 }
 
+// LinearLogProbsScaled is LinearLogProbs of k times the logits, after their soft cap; nothing flows back through it.
+func (t *Tape) LinearLogProbsScaled(spec tensor.CESpec, k float32, x *Var, w *Param, targets tensor.Tensor) Loss {
+	t.use("linear_log_probs_scaled", x)
+	loss := t.newLoss(x)
+	t.eachLogits(x, w, targets, func(lo, hi int, lg tensor.Tensor) {
+		s := spec
+		if s.SoftCap > 0 {
+			t.check(t.b.Unary(tensor.OpSoftcap, s.SoftCap, lg, lg))
+			s.SoftCap = 0
+		}
+		t.check(t.b.Unary(tensor.OpScale, k, lg, lg))
+		t.check(t.b.CrossEntropy(s, loss.Rows.RowRange(lo, hi), lg, targets.Slice(lo, hi)))
+	})
+	t.check(t.b.Reduce(tensor.ReduceSum, loss.Sums, loss.Rows, 0, false))
+	return loss
+}
+
 // LinearLogProbsBackward adds the gradient of Σ drow[i]·logp[i], drow float32 [R], computing each chunk's logits again.
 func (t *Tape) LinearLogProbsBackward(spec tensor.CESpec, loss Loss, x *Var, w *Param, targets, drow tensor.Tensor) {
 	t.use("linear_log_probs_backward", x)
@@ -62,52 +79,65 @@ func (t *Tape) newLoss(x *Var) Loss {
 	}
 }
 
-func (t *Tape) head(spec tensor.CESpec, x *Var, w *Param, targets tensor.Tensor, loss Loss, drow tensor.Tensor, forward, backward bool) {
+// eachLogits computes the logits of x [R,C], w [V,C], a chunk of rows lo … hi−1 at a time, and calls fn with each chunk.
+func (t *Tape) eachLogits(x *Var, w *Param, targets tensor.Tensor, fn func(lo, hi int, logits tensor.Tensor)) {
 	rows, c, vocab := x.Value.Rows(), x.Value.Cols(), w.Shape[0]
 	if len(w.Shape) != 2 || w.Shape[1] != c || targets.Len() != rows {
 		t.failf("input %v, weight %s %v, targets %v", x.Value, w.Name, w.Shape, targets)
 	}
+	n := headChunk(rows, vocab)
+	logits := t.scratch(tensor.F32, n, vocab)
+	for lo := 0; lo < rows; lo += n {
+		hi := min(lo+n, rows)
+		lg := logits.t.RowRange(0, hi-lo)
+		s := tensor.GemmSpec{M: hi - lo, N: vocab, K: c, LDA: c, LDB: c, LDC: vocab, TransB: true, Alpha: 1}
+		t.check(t.b.Gemm(s, lg, x.Value.RowRange(lo, hi), w.Value, tensor.Tensor{}))
+		fn(lo, hi, lg)
+	}
+	t.pool.release(logits)
+}
+
+func (t *Tape) head(spec tensor.CESpec, x *Var, w *Param, targets tensor.Tensor, loss Loss, drow tensor.Tensor, forward, backward bool) {
 	train := t.trains(w)
+	backward = backward && (train || x.needs)
 	var dx tensor.Tensor
 	var acc bool
 	if backward && x.needs {
 		dx, acc = t.gradOut(x)
 	}
-	n := headChunk(rows, vocab)
-	logits := t.scratch(tensor.F32, n, vocab)
 	// The gradient takes the place of the logits, unless activations have another type: then it is rounded to that, so that
 	// its products with x and w are of one type.
-	dlogits := logits
-	if t.ActDType != tensor.F32 && !t.noGrad && t.training {
-		dlogits = t.scratch(t.ActDType, n, vocab)
+	var rounded *block
+	if backward && t.ActDType != tensor.F32 {
+		rounded = t.scratch(t.ActDType, headChunk(x.Value.Rows(), w.Shape[0]), w.Shape[0])
 	}
-	for lo := 0; lo < rows; lo += n {
-		hi := min(lo+n, rows)
-		lg, xc, tg, rc := logits.t.RowRange(0, hi-lo), x.Value.RowRange(lo, hi), targets.Slice(lo, hi), loss.Rows.RowRange(lo, hi)
-		s := tensor.GemmSpec{M: hi - lo, N: vocab, K: c, LDA: c, LDB: c, LDC: vocab, TransB: true, Alpha: 1}
-		t.check(t.b.Gemm(s, lg, xc, w.Value, tensor.Tensor{}))
+	t.eachLogits(x, w, targets, func(lo, hi int, lg tensor.Tensor) {
+		tg, rc := targets.Slice(lo, hi), loss.Rows.RowRange(lo, hi)
 		if forward {
 			t.check(t.b.CrossEntropy(spec, rc, lg, tg))
 		}
-		if !backward || !train && !x.needs {
-			continue
+		if !backward {
+			return
 		}
 		var dr tensor.Tensor
 		if !drow.IsZero() {
 			dr = drow.Slice(lo, hi)
 		}
-		dl := dlogits.t.RowRange(0, hi-lo)
+		dl := lg
+		if rounded != nil {
+			dl = rounded.t.RowRange(0, hi-lo)
+		}
 		t.check(t.b.CrossEntropyBwd(spec, dl, lg, rc, tg, dr))
 		if x.needs {
+			c, vocab := x.Value.Cols(), w.Shape[0]
 			s := tensor.GemmSpec{M: hi - lo, N: c, K: vocab, LDA: vocab, LDB: c, LDC: c, Alpha: 1, Beta: b2f(acc)}
 			t.check(t.b.Gemm(s, dx.RowRange(lo, hi), dl, w.Value, tensor.Tensor{}))
 		}
 		if train {
-			t.weightGrad(w, dl, xc, OutIn)
+			t.weightGrad(w, dl, x.Value.RowRange(lo, hi), OutIn)
 		}
+	})
+	if rounded != nil {
+		t.pool.release(rounded)
 	}
-	if dlogits != logits {
-		t.pool.release(dlogits)
-	}
-	t.pool.release(logits)
 }

@@ -19,7 +19,7 @@ func (t *Tape) Embedding(table *Param, ids tensor.Tensor, padding int) *Var {
 	t.check(t.b.Gather(y, table.Value, ids))
 	needs := t.trains(table)
 	lowRankBwd := func(tensor.Tensor) {}
-	if l := table.LowRank; l != nil {
+	if l := table.LowRank; l != nil && !t.unadapted {
 		needs = t.trains(l.A, l.B) || needs
 		lowRankBwd = t.embedLowRank(y, l, ids, padding)
 	}

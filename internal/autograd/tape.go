@@ -67,6 +67,9 @@ type Tape struct {
 	// touched is set by operations with trainable parameters, recorded or not.
 	touched bool
 
+	// unadapted hides the adapters of frozen weights.
+	unadapted bool
+
 	// Recompute makes Layer discard the values inside and compute them again in the backward pass.
 	Recompute bool
 	// ActDType is the type of forward values: F32 or BF16.
@@ -216,6 +219,17 @@ func (t *Tape) NoGrad(fn func()) {
 	defer func() { t.noGrad = old }()
 	fn()
 }
+
+// WithoutAdapter runs fn with all adapters switched off: what it computes is the frozen model's.
+func (t *Tape) WithoutAdapter(fn func()) {
+	old := t.unadapted
+	t.unadapted = true
+	defer func() { t.unadapted = old }()
+	fn()
+}
+
+// Unadapted tells whether adapters are switched off.
+func (t *Tape) Unadapted() bool { return t.unadapted }
 
 // Const puts a tensor on the tape that no gradient flows into.
 func (t *Tape) Const(x tensor.Tensor) *Var { return &Var{Value: x, scope: t.scope} }

@@ -82,7 +82,7 @@ func Median(times []time.Duration) time.Duration {
 // Run measures the step on b; with profiled, each kernel of it.
 func (s Step) Run(b tensor.Backend, profiled bool) (StepResult, error) {
 	n := s.Batch * s.Seq
-	h := nn.HostBatch{MaxLen: s.Seq, Ignore: data.IgnoreIndex}
+	h := &data.Batch{MaxLen: s.Seq}
 	for r := range s.Batch {
 		h.Cu = append(h.Cu, int32(r*s.Seq))
 		for i := range s.Seq {
@@ -94,6 +94,8 @@ func (s Step) Run(b tensor.Backend, profiled bool) (StepResult, error) {
 			}
 			h.Targets = append(h.Targets, target)
 		}
+		h.Trained += s.Seq - 1
+		h.Lens = append(h.Lens, int32(s.Seq))
 	}
 	h.Cu = append(h.Cu, int32(n))
 	spec := train.EngineSpec{

@@ -18,6 +18,14 @@ type Batch struct {
 	Trained   int       // targets other than IgnoreIndex
 	Padding   int       // tokens of padding
 
+	// Preference batches only.
+	Indices   []int32 // [S] the dataset's row of each document's answer
+	Prompt    []bool  // [T] targets that belong to a prompt (see TargetPrompts); empty for none
+	Desirable []bool  // [S] labels of unpaired answers
+	Reference []float64 // [S] log-likelihoods by the reference model, if they were computed before
+	// Mismatched holds the same answers after other rows' prompts, or nil.
+	Mismatched *Batch
+
 	stored   []uint32 // scratch: one row as stored
 	weighted bool
 }
@@ -26,6 +34,23 @@ func (b *Batch) reset() {
 	b.Tokens, b.Positions, b.Targets, b.Weights = b.Tokens[:0], b.Positions[:0], b.Targets[:0], b.Weights[:0]
 	b.Cu, b.Lens, b.Rows = append(b.Cu[:0], 0), b.Lens[:0], b.Rows[:0]
 	b.MaxLen, b.Trained, b.Padding, b.weighted = 0, 0, 0, false
+	b.Indices, b.Prompt, b.Desirable = b.Indices[:0], b.Prompt[:0], b.Desirable[:0]
+}
+
+// TargetPrompts gives the tokens of the prompts of the first n sequences targets as well, and marks them in Prompt.
+func (b *Batch) TargetPrompts(n int) {
+	b.Prompt = append(b.Prompt[:0], make([]bool, len(b.Tokens))...)
+	for s := range n {
+		for i := b.Cu[s]; i < b.Cu[s]+b.Lens[s]-1; i++ {
+			if b.Targets[i] == IgnoreIndex {
+				b.Targets[i], b.Prompt[i] = b.Tokens[i+1], true
+				b.Trained++
+				if len(b.Weights) > 0 {
+					b.Weights[i] = 1
+				}
+			}
+		}
+	}
 }
 
 // Sequences is the number of sequences S.

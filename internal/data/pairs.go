@@ -122,8 +122,12 @@ func (l *Loader) FillUnpaired(b, kl *Batch, labels []bool, epoch, i int) ([]bool
 		matched = append(matched, answer{int(row), int(row), 1})
 		mismatched = append(mismatched, answer{int(row), int(rows[(k+len(rows)-1)%len(rows)]), 1})
 	}
-	if err := l.addAnswers(b, matched); err != nil || kl == nil {
+	if err := l.addAnswers(b, matched); err != nil {
 		return labels, err
+	}
+	b.Desirable = append(b.Desirable, labels...)
+	if kl == nil {
+		return labels, nil
 	}
 	return labels, l.addAnswers(kl, mismatched)
 }
@@ -158,6 +162,7 @@ func (l *Loader) addAnswers(b *Batch, answers []answer) error {
 			b.stored = append(b.stored, packToken(tokenID(t), weightOne))
 		}
 		b.add(b.stored, l.ds.Ref(a.row), stride, l.ds.padID)
+		b.Indices = append(b.Indices, int32(a.row))
 	}
 	b.finish()
 	return nil

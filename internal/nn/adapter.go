@@ -303,7 +303,11 @@ type LoRALinear struct {
 
 // Forward computes x [R,in] → [R,out].
 func (l *LoRALinear) Forward(t *autograd.Tape, x *autograd.Var) *autograd.Var {
-	return t.LowRank(l.Base.Forward(t, x), x, l.LowRank)
+	y := l.Base.Forward(t, x)
+	if t.Unadapted() {
+		return y
+	}
+	return t.LowRank(y, x, l.LowRank)
 }
 
 // DoRALinear is a linear layer whose weight W + s·B·A has rows of length M: see autograd.Tape.DoRA.
@@ -315,6 +319,9 @@ type DoRALinear struct {
 
 // Forward computes x [R,in] → [R,out].
 func (l *DoRALinear) Forward(t *autograd.Tape, x *autograd.Var) *autograd.Var {
+	if t.Unadapted() {
+		return l.Base.Forward(t, x)
+	}
 	return t.DoRA(x, l.Base.W, l.Base.B, l.Base.Layout, l.LowRank, l.M)
 }
 

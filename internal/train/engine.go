@@ -26,6 +26,8 @@ type EngineSpec struct {
 	Optim        OptimOptions
 	Objective    Objective
 	Recompute    bool
+	// Reference is a frozen model that the objective compares with, or nil.
+	Reference *ReferenceSpec
 	// BF16 computes forward and backward in bfloat16; parameters, their gradients and the optimiser stay float32.
 	BF16 bool
 	// Train and Eval bound the micro-batches; a zero Eval means that nothing is evaluated.
@@ -41,6 +43,10 @@ type Engine struct {
 	Opt      *Optimizer
 	spec     EngineSpec
 	feeder   *nn.Feeder
+	// mismatched feeds a second batch to objectives that need one, else nil.
+	mismatched *nn.Feeder
+	ref        model.Model
+	refStore   *nn.Store
 	acc      tensor.Tensor // sums of the objective over micro-batches
 	accBytes []byte
 }
@@ -78,7 +84,7 @@ func Plan(b tensor.Backend, spec EngineSpec) (autograd.Plan, map[tensor.Use]int6
 	}
 	e.Tape = autograd.NewMeasuringTape(cb)
 	e.configure(e.Tape)
-	if err := e.largest(spec.Train, func(b *nn.Batch) error { return e.trainMicro(b, tensor.RNGKey{}) }); err != nil {
+	if err := e.largest(spec.Train, func(b *Micro) error { return e.trainMicro(b, tensor.RNGKey{}) }); err != nil {
 		return autograd.Plan{}, nil, fmt.Errorf("plan: %w", err)
 	}
 	if spec.Eval.Tokens > 0 {
@@ -98,6 +104,12 @@ func (e *Engine) Close() {
 	e.Tape.Close()
 	e.Opt.Close()
 	e.feeder.Close()
+	if e.mismatched != nil {
+		e.mismatched.Close()
+	}
+	if e.refStore != nil {
+		e.refStore.Close()
+	}
 	e.Store.Close()
 	e.Backend.Free(e.acc.Buf)
 }
@@ -132,9 +144,17 @@ func assemble(b tensor.Backend, spec EngineSpec, load func(*nn.Builder) (*nn.Sto
 	if e.Opt, err = NewOptimizer(b, e.Store, spec.Optim); err != nil {
 		return nil, err
 	}
+	if err := e.addReference(b, load); err != nil {
+		return nil, fmt.Errorf("reference model: %w", err)
+	}
 	ext := union(spec.Train, spec.Eval)
 	if e.feeder, err = nn.NewFeeder(b, ext.Tokens, ext.Sequences); err != nil {
 		return nil, err
+	}
+	if o, ok := spec.Objective.(mismatcher); ok && o.NeedsMismatched() {
+		if e.mismatched, err = nn.NewFeeder(b, ext.Tokens, ext.Sequences); err != nil {
+			return nil, err
+		}
 	}
 	n := spec.Objective.Sums()
 	buf, err := b.Alloc(int64(4*n), tensor.UseBatch)
@@ -146,26 +166,47 @@ func assemble(b tensor.Backend, spec EngineSpec, load func(*nn.Builder) (*nn.Sto
 }
 
 // largest runs fn on a made-up batch of the largest size, with a target everywhere.
-func (e *Engine) largest(ext data.Limits, fn func(*nn.Batch) error) error {
-	h := nn.HostBatch{
+func (e *Engine) largest(ext data.Limits, fn func(*Micro) error) error {
+	h := &data.Batch{
 		Tokens: make([]int32, ext.Tokens), Positions: make([]int32, ext.Tokens), Targets: make([]int32, ext.Tokens),
-		Weights: make([]float32, ext.Tokens), Cu: make([]int32, ext.Sequences+1), MaxLen: ext.SeqLen, Ignore: data.IgnoreIndex,
+		Weights: make([]float32, ext.Tokens), Cu: make([]int32, ext.Sequences+1), Lens: make([]int32, ext.Sequences),
+		Indices: make([]int32, ext.Sequences), MaxLen: ext.SeqLen,
 	}
-	b, err := e.feeder.Load(h)
+	if e.mismatched != nil {
+		h.Mismatched = h
+	}
+	b, err := e.load(h)
 	if err != nil {
 		return err
 	}
 	return fn(b)
 }
 
-func (e *Engine) load(b *data.Batch) (*nn.Batch, error) {
-	return e.feeder.Load(nn.HostBatch{
+// mismatcher is an objective that needs data.Batch.Mismatched.
+type mismatcher interface{ NeedsMismatched() bool }
+
+func (e *Engine) load(h *data.Batch) (*Micro, error) {
+	b, err := e.feeder.Load(hostBatch(h))
+	if err != nil {
+		return nil, err
+	}
+	m := &Micro{Batch: b, Host: h, Ref: e.ref}
+	if e.mismatched != nil {
+		if m.Mismatched, err = e.mismatched.Load(hostBatch(h.Mismatched)); err != nil {
+			return nil, err
+		}
+	}
+	return m, nil
+}
+
+func hostBatch(b *data.Batch) nn.HostBatch {
+	return nn.HostBatch{
 		Tokens: b.Tokens, Positions: b.Positions, Cu: b.Cu, Targets: b.Targets, Weights: b.Weights, MaxLen: b.MaxLen, Ignore: data.IgnoreIndex,
-	})
+	}
 }
 
 // trainMicro adds the gradient of a micro-batch to the parameters' and its sums to the engine's.
-func (e *Engine) trainMicro(b *nn.Batch, key tensor.RNGKey) error {
+func (e *Engine) trainMicro(b *Micro, key tensor.RNGKey) error {
 	var err error
 	if stepErr := e.Tape.Step(programTrain, key, func() { err = e.addSums(b) }); stepErr != nil {
 		return stepErr
@@ -173,7 +214,7 @@ func (e *Engine) trainMicro(b *nn.Batch, key tensor.RNGKey) error {
 	return errors.Join(err, e.Opt.settle())
 }
 
-func (e *Engine) evalMicro(b *nn.Batch) error {
+func (e *Engine) evalMicro(b *Micro) error {
 	var err error
 	if runErr := e.Tape.Run(programEval, func() { err = e.addSums(b) }); runErr != nil {
 		return runErr
@@ -182,7 +223,7 @@ func (e *Engine) evalMicro(b *nn.Batch) error {
 }
 
 // probe is evalMicro for a training batch, which may be larger than the evaluation's: it uses memory of its own.
-func (e *Engine) probe(b *nn.Batch) error {
+func (e *Engine) probe(b *Micro) error {
 	t := autograd.NewTape(e.Backend)
 	e.configure(t)
 	var err error
@@ -195,7 +236,7 @@ func (e *Engine) probe(b *nn.Batch) error {
 	return err
 }
 
-func (e *Engine) addSums(b *nn.Batch) error {
+func (e *Engine) addSums(b *Micro) error {
 	s := e.spec.Objective.Loss(e.Tape, e.Model, b)
 	return e.Backend.Binary(tensor.OpAdd, e.acc, e.acc, s, false)
 }

@@ -31,7 +31,7 @@ func step(t testing.TB, e *Engine, h nn.HostBatch, number int) {
 		t.Fatal(err)
 	}
 	e.Opt.ZeroGrad()
-	for _, err := range []error{e.resetSums(), e.trainMicro(b, tensor.RNGKey{Seed: 1, Micro: uint32(number)})} {
+	for _, err := range []error{e.resetSums(), e.trainMicro(&Micro{Batch: b}, tensor.RNGKey{Seed: 1, Micro: uint32(number)})} {
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -35,7 +35,7 @@ func (r *run) evaluate() error {
 		for j, v := range s {
 			total[j] += v
 		}
-		count += trainedWeight(&r.batch)
+		count += r.Objective.Count(&r.batch)
 		rows += r.batch.Sequences()
 		r.report.EvalProgress(i+1, n)
 		if r.ctx.Err() != nil && r.lastSaved != r.step && r.step > 0 {

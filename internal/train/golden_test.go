@@ -237,7 +237,7 @@ func lossOf(t *testing.T, e *Engine, h nn.HostBatch, count float64) float64 {
 		t.Fatal(err)
 	}
 	e.Opt.ZeroGrad()
-	for _, err := range []error{e.resetSums(), e.trainMicro(b, tensor.RNGKey{})} {
+	for _, err := range []error{e.resetSums(), e.trainMicro(&Micro{Batch: b}, tensor.RNGKey{})} {
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -424,7 +424,7 @@ func (r *run) optimiserStep() error {
 			return fmt.Errorf("step %d: %w", r.step+1, err)
 		}
 		r.micro++
-		count += trainedWeight(&r.batch)
+		count += r.Objective.Count(&r.batch)
 		tokens += len(r.batch.Tokens) - r.batch.Padding
 		r.trained += int64(r.batch.Trained)
 	}

@@ -101,7 +101,7 @@ func (r *run) badRows(from, to int) ([]string, error) {
 		if err != nil {
 			return nil, err
 		}
-		loss := r.Objective.Metrics(sums, trainedWeight(&r.batch))["loss"]
+		loss := r.Objective.Metrics(sums, r.Objective.Count(&r.batch))["loss"]
 		if math.IsNaN(loss) || math.IsInf(loss, 0) {
 			for _, ref := range r.batch.Rows {
 				bad = append(bad, ref.String())

@@ -14,11 +14,23 @@ type Objective interface {
 	Name() string
 	// Loss computes the summed loss of a micro-batch on the tape, whose backward pass then gives its gradient. The
 	// result holds Sums sums over the micro-batch, which the loop adds up.
-	Loss(t *autograd.Tape, m model.Model, b *nn.Batch) tensor.Tensor
+	Loss(t *autograd.Tape, m model.Model, b *Micro) tensor.Tensor
+	// Count returns what the summed gradient of a micro-batch, with those accumulated with it, is divided by.
+	Count(b *data.Batch) float64
 	// Sums is the length of Loss's result.
 	Sums() int
-	// Metrics turns sums over several micro-batches with count trained units into named metrics; "loss" is among them.
+	// Metrics turns sums over several micro-batches with this Count into named metrics; "loss" is among them.
 	Metrics(sums []float64, count float64) map[string]float64
+}
+
+// Micro is a micro-batch.
+type Micro struct {
+	*nn.Batch
+	Host *data.Batch // as it came from the data
+	// Mismatched is Host.Mismatched on the device, or nil.
+	Mismatched *nn.Batch
+	// Ref is the frozen reference model, if the run holds one.
+	Ref model.Model
 }
 
 // Batches gives micro-batches by number.
@@ -33,16 +45,4 @@ type Batches interface {
 
 func union(a, b data.Limits) data.Limits {
 	return data.Limits{Tokens: max(a.Tokens, b.Tokens), Sequences: max(a.Sequences, b.Sequences), SeqLen: max(a.SeqLen, b.SeqLen)}
-}
-
-// trainedWeight returns what the summed loss of a batch is divided by: its trained tokens, or the sum of their weights.
-func trainedWeight(b *data.Batch) float64 {
-	if len(b.Weights) == 0 {
-		return float64(b.Trained)
-	}
-	var sum float64
-	for _, w := range b.Weights {
-		sum += float64(w)
-	}
-	return sum
 }

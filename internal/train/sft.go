@@ -4,7 +4,6 @@ import (
 	"github.com/mltrain/mltrain/internal/autograd"
 	"github.com/mltrain/mltrain/internal/data"
 	"github.com/mltrain/mltrain/internal/model"
-	"github.com/mltrain/mltrain/internal/nn"
 	"github.com/mltrain/mltrain/internal/tensor"
 )
 
@@ -20,9 +19,21 @@ func (SFT) Name() string { return "sft" }
 // Sums returns the number of columns of a cross-entropy.
 func (SFT) Sums() int { return tensor.CECols }
 
+// Count returns the number of trained tokens, or the sum of their weights.
+func (SFT) Count(b *data.Batch) float64 {
+	if len(b.Weights) == 0 {
+		return float64(b.Trained)
+	}
+	var sum float64
+	for _, w := range b.Weights {
+		sum += float64(w)
+	}
+	return sum
+}
+
 // Loss computes the cross-entropy of the batch's targets.
-func (o SFT) Loss(t *autograd.Tape, m model.Model, b *nn.Batch) tensor.Tensor {
-	h := m.Forward(t, b)
+func (o SFT) Loss(t *autograd.Tape, m model.Model, b *Micro) tensor.Tensor {
+	h := m.Forward(t, b.Batch)
 	// Only positions with a target need logits.
 	x := t.Rows(h, b.LossRows)
 	head := m.Head()
