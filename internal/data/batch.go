@@ -19,9 +19,9 @@ type Batch struct {
 	Padding   int       // tokens of padding
 
 	// Preference batches only.
-	Indices   []int32 // [S] the dataset's row of each document's answer
-	Prompt    []bool  // [T] targets that belong to a prompt (see TargetPrompts); empty for none
-	Desirable []bool  // [S] labels of unpaired answers
+	Indices   []int32   // [S] the dataset's row of each document's answer
+	Prompt    []bool    // [T] targets that belong to a prompt (see TargetPrompts); empty for none
+	Desirable []bool    // [S] labels of unpaired answers
 	Reference []float64 // [S] log-likelihoods by the reference model, if they were computed before
 	// Mismatched holds the same answers after other rows' prompts, or nil.
 	Mismatched *Batch

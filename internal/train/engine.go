@@ -36,19 +36,19 @@ type EngineSpec struct {
 
 // Engine is a model with all that training it needs, on one backend.
 type Engine struct {
-	Backend  tensor.Backend
-	Model    model.Model
-	Store    *nn.Store
-	Tape     *autograd.Tape
-	Opt      *Optimizer
-	spec     EngineSpec
-	feeder   *nn.Feeder
+	Backend tensor.Backend
+	Model   model.Model
+	Store   *nn.Store
+	Tape    *autograd.Tape
+	Opt     *Optimizer
+	spec    EngineSpec
+	feeder  *nn.Feeder
 	// mismatched feeds a second batch to objectives that need one, else nil.
 	mismatched *nn.Feeder
 	ref        model.Model
 	refStore   *nn.Store
-	acc      tensor.Tensor // sums of the objective over micro-batches
-	accBytes []byte
+	acc        tensor.Tensor // sums of the objective over micro-batches
+	accBytes   []byte
 }
 
 // The programs of the tape.
