@@ -20,8 +20,9 @@ type rawRow struct {
 	line, row int
 	json      []byte
 	obj       map[string]json.RawMessage
-	doc       string // a text file's text, or a piece of it
-	last      bool   // doc: no further piece follows
+	keys      []string // of obj in the order of the file, where that is known
+	doc       string   // a text file's text, or a piece of it
+	last      bool     // doc: no further piece follows
 	err       error
 }
 
@@ -149,7 +150,7 @@ func readCSV(r io.Reader, comma rune, emit func(rawRow) error) error {
 		case err != nil:
 			return err
 		default:
-			raw.obj = make(map[string]json.RawMessage, len(record))
+			raw.obj, raw.keys = make(map[string]json.RawMessage, len(record)), header
 			for i, v := range record {
 				if !utf8.ValidString(v) {
 					raw.err, raw.obj = fmt.Errorf("column %q is not valid UTF-8", header[i]), nil

@@ -29,7 +29,7 @@ func (in *interp) eval(x expr, s *scope) (Value, error) {
 			return nil, err
 		}
 		if x.op == "not" {
-			return !truth(v), nil
+			return !truth(v), in.located(in.defined(v), x.line)
 		}
 		v, err = unaryOp(x.op, v)
 		return v, in.located(err, x.line)
@@ -41,6 +41,9 @@ func (in *interp) eval(x expr, s *scope) (Value, error) {
 		return in.evalCompare(x, s)
 	case *condExpr:
 		test, err := in.eval(x.test, s)
+		if err == nil {
+			err = in.located(in.defined(test), x.line)
+		}
 		if err != nil {
 			return nil, err
 		}
@@ -125,6 +128,11 @@ func (in *interp) evalBinary(x *binaryExpr, s *scope) (Value, error) {
 	if err != nil {
 		return nil, err
 	}
+	if x.op == "and" || x.op == "or" {
+		if err := in.defined(a); err != nil {
+			return nil, in.located(err, x.line)
+		}
+	}
 	switch x.op {
 	case "and":
 		if !truth(a) {
@@ -184,6 +192,11 @@ func (in *interp) evalCompare(x *compareExpr, s *scope) (Value, error) {
 }
 
 func (in *interp) compareOp(op string, a, b Value) (bool, error) {
+	for _, v := range []Value{a, b} {
+		if err := in.defined(v); err != nil {
+			return false, err
+		}
+	}
 	switch op {
 	case "==":
 		return in.equal(a, b)
@@ -242,7 +255,11 @@ func (in *interp) applyFilter(f *filterCall, v Value, s *scope) (Value, error) {
 }
 
 func (in *interp) callFilter(name string, v Value, a *args) (Value, error) {
-	f := lookupFilter(name)
+	find := lookupFilter
+	if in.t.plain {
+		find = lookupPlainFilter
+	}
+	f := find(name)
 	if f == nil {
 		return nil, &fault{ErrSyntax, "no filter named '" + name + "'"}
 	}

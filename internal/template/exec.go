@@ -167,6 +167,9 @@ func (in *interp) exec(st stmt, s *scope, out *buffer) (flow, error) {
 	case ifStmt:
 		for i, test := range st.tests {
 			v, err := in.eval(test, s)
+			if err == nil {
+				err = in.defined(v)
+			}
 			if err != nil {
 				return 0, in.located(err, test.at())
 			}

@@ -43,7 +43,7 @@ func (in *interp) iterate(v Value) (func() (Value, bool, error), error) {
 	case *generator:
 		return v.next, nil
 	case undefined:
-		return sliceIter(nil), nil
+		return sliceIter(nil), in.defined(v)
 	}
 	return nil, failf("'%s' object is not iterable", typeName(v))
 }

@@ -58,6 +58,7 @@ func (t token) describe() string {
 type lexer struct {
 	name      string
 	src       string
+	plain     bool // neither trim_blocks nor lstrip_blocks
 	pos       int
 	line      int
 	linePos   int  // src[:linePos] has been counted into line
@@ -66,11 +67,13 @@ type lexer struct {
 	toks      []token
 }
 
-func lex(name, src string) ([]token, error) {
+func lex(name, src string, plain bool) ([]token, error) {
 	src = strings.ReplaceAll(src, "\r\n", "\n")
 	src = strings.ReplaceAll(src, "\r", "\n")
-	src = strings.TrimSuffix(src, "\n")
-	l := &lexer{name: name, src: src, line: 1, lineStart: true}
+	if !plain {
+		src = strings.TrimSuffix(src, "\n")
+	}
+	l := &lexer{name: name, src: src, plain: plain, line: 1, lineStart: true}
 	for l.pos < len(l.src) {
 		if err := l.root(); err != nil {
 			return nil, err
@@ -109,7 +112,7 @@ func (l *lexer) data(text string, sign byte, isVariable bool) {
 	switch {
 	case sign == '-':
 		text = strings.TrimRightFunc(text, isSpace)
-	case sign != '+' && !isVariable:
+	case sign != '+' && !isVariable && !l.plain:
 		nl := strings.LastIndexByte(text, '\n') + 1
 		if (nl > 0 || l.lineStart) && strings.TrimLeftFunc(text[nl:], isSpace) == "" {
 			text = text[:nl]
@@ -181,7 +184,7 @@ func (l *lexer) endTag(at int, delim string, trim bool) (int, bool) {
 		return at + 1 + len(delim), true
 	case strings.HasPrefix(rest, delim):
 		at += len(delim)
-		if trim && at < len(l.src) && l.src[at] == '\n' {
+		if trim && !l.plain && at < len(l.src) && l.src[at] == '\n' {
 			at++
 		}
 		return at, true

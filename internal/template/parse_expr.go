@@ -496,7 +496,11 @@ func (p *parser) filterCall() (filterCall, error) {
 	if err != nil {
 		return filterCall{}, err
 	}
-	if lookupFilter(name) == nil {
+	find := lookupFilter
+	if p.plain {
+		find = lookupPlainFilter
+	}
+	if find(name) == nil {
 		p.unknown = append(p.unknown, p.errorf(line, "no filter named '%s'", name))
 	}
 	f := filterCall{name: name}

@@ -23,6 +23,7 @@ type parser struct {
 	// unknown collects filters and tests that do not exist. Inside a condition they fail only when reached, as in
 	// Jinja, so conditions drop what was collected within them.
 	unknown []error
+	plain   bool
 }
 
 func (p *parser) cur() token  { return p.toks[p.i] }

@@ -18,7 +18,7 @@ func (in *interp) str(v Value) (string, error) {
 	case markup:
 		return string(v), nil
 	case undefined:
-		return "", nil
+		return "", in.defined(v)
 	}
 	return in.repr(v)
 }

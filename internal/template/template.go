@@ -11,20 +11,23 @@ type Template struct {
 	name          string
 	body          []stmt
 	hasGeneration bool
+	plain         bool // by the rules of ParsePlain
 }
 
 // Parse reads a template. The name is for messages. Errors wrap ErrSyntax or ErrLimit and carry the line; filters and
 // tests that do not exist are reported all at once.
-func Parse(name, src string) (*Template, error) {
+func Parse(name, src string) (*Template, error) { return parse(name, src, false) }
+
+func parse(name, src string, plain bool) (*Template, error) {
 	if len(src) > maxSource {
 		return nil, &Error{Name: name, Line: 1, Kind: ErrLimit,
 			Msg: fmt.Sprintf("source has %d bytes, the most is %d", len(src), maxSource)}
 	}
-	toks, err := lex(name, src)
+	toks, err := lex(name, src, plain)
 	if err != nil {
 		return nil, err
 	}
-	p := &parser{name: name, toks: toks}
+	p := &parser{name: name, toks: toks, plain: plain}
 	body, _, err := p.block()
 	if err != nil {
 		return nil, err
@@ -32,7 +35,7 @@ func Parse(name, src string) (*Template, error) {
 	if len(p.unknown) > 0 {
 		return nil, errors.Join(p.unknown...)
 	}
-	return &Template{name: name, body: body, hasGeneration: p.gen}, nil
+	return &Template{name: name, body: body, hasGeneration: p.gen, plain: plain}, nil
 }
 
 // Name returns the name given to Parse.
