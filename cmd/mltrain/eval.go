@@ -17,6 +17,7 @@ type EvalOptions struct {
 	Data                   string
 	Limit                  int
 	JSON                   bool
+	PredictionFlags
 }
 
 func newEvalCommand(app *App) *cobra.Command {
@@ -25,10 +26,15 @@ func newEvalCommand(app *App) *cobra.Command {
 		Use:   "eval",
 		Short: "Measure a model",
 		Long: `Measure a model on data. The task perplexity reads rows with "text" and gives the
-mean negative log-likelihood per token (natural log), its exponential, and the number of tokens.`,
-		Example: "  mltrain eval --model runs/chat --task perplexity --data held-out.jsonl --json",
-		Args:    noArgs,
-		RunE:    func(cmd *cobra.Command, _ []string) error { return runEval(cmd.Context(), app, o) },
+mean negative log-likelihood per token (natural log), its exponential, and the number of tokens.
+
+--predictions scores a file without a model: rows with label and prediction (and score or
+scores), reference(s) and prediction, tags and prediction, relevance and scores, task_id
+and passed, or logprobs. Every metric that applies is computed.`,
+		Example: `  mltrain eval --model runs/chat --task perplexity --data held-out.jsonl --json
+  mltrain eval --predictions predictions.jsonl`,
+		Args: noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return runEval(cmd.Context(), app, o) },
 	}
 	f := cmd.Flags()
 	f.StringVar(&o.Model, "model", "", "directory of a Hugging Face checkpoint, or org/name on the hub")
@@ -38,11 +44,16 @@ mean negative log-likelihood per token (natural log), its exponential, and the n
 	f.IntVar(&o.Limit, "limit", 0, "rows to use; 0 is all")
 	f.StringVar(&o.Device, "device", "auto", "auto or cpu")
 	f.BoolVar(&o.JSON, "json", false, "print JSON")
+	o.PredictionFlags.register(cmd)
 	return cmd
 }
 
 func runEval(ctx context.Context, app *App, o *EvalOptions) error {
 	switch {
+	case o.File != "" && (o.Model != "" || len(o.Tasks) > 0):
+		return usageErrorf("--predictions is scored without a model: leave out --model and --task")
+	case o.File != "":
+		return runPredictions(ctx, app, &o.PredictionFlags, o.JSON)
 	case o.Model == "":
 		return usageErrorf("--model is not given")
 	case len(o.Tasks) == 0:

@@ -1,6 +1,9 @@
 package metric
 
-import "math"
+import (
+	"encoding/json"
+	"math"
+)
 
 // Confusion counts for every class how often each class was predicted in its
 // place: Counts[true][predicted]. Everything that follows from labels and
@@ -114,10 +117,26 @@ func (c *Confusion) Kappa(w KappaWeights) float64 {
 
 // ClassScore is what a report says about a class, or about all of them.
 type ClassScore struct {
-	Precision float64 `json:"precision"` // of what was predicted so, the share that is
-	Recall    float64 `json:"recall"`    // of what is so, the share that was predicted
-	F1        float64 `json:"f1-score"`  // 2·right / (true + predicted)
-	Support   int     `json:"support"`   // rows of the class
+	Precision float64 // of what was predicted so, the share that is
+	Recall    float64 // of what is so, the share that was predicted
+	F1        float64 // 2·right / (true + predicted)
+	Support   int     // rows of the class
+}
+
+// MarshalJSON writes what is not defined as null.
+func (s ClassScore) MarshalJSON() ([]byte, error) {
+	defined := func(x float64) *float64 {
+		if math.IsNaN(x) {
+			return nil
+		}
+		return &x
+	}
+	return json.Marshal(struct {
+		Precision *float64 `json:"precision"`
+		Recall    *float64 `json:"recall"`
+		F1        *float64 `json:"f1-score"`
+		Support   int      `json:"support"`
+	}{defined(s.Precision), defined(s.Recall), defined(s.F1), s.Support})
 }
 
 // classScore divides; zero stands for 0/0 (scikit-learn's zero_division).

@@ -76,6 +76,11 @@ func TestRankingsAreScikitLearns(t *testing.T) {
 	if checked < 2 {
 		t.Errorf("only %d queries have a golden MRR", checked)
 	}
+	missed := Query{[]float64{0, 1, 1}, []float64{2, 1, math.Inf(-1)}}
+	near(t, "MRR", must[float64](t)(missed.ReciprocalRank()), 0.5)
+	near(t, "recall", must[float64](t)(missed.RecallAt(10)), 0.5)
+	near(t, "MAP", must[float64](t)(missed.AveragePrecision()), 0.25)
+	near(t, "nDCG", must[float64](t)(missed.NDCG(0)), number(discount(1)/(discount(0)+discount(1))))
 	none := Query{[]float64{0, 0}, []float64{1, 2}}
 	if rr := must[float64](t)(none.ReciprocalRank()); rr != 0 {
 		t.Errorf("reciprocal rank without a relevant item: %g", rr)

@@ -7,7 +7,8 @@ import (
 )
 
 // Query is one question of a ranking task: Gains says how relevant each item is
-// (0 not at all) and Scores how high the system puts it.
+// (0 not at all) and Scores how high the system puts it. An item of score −∞ was
+// not found by the system: it has no rank, but counts among the relevant ones.
 type Query struct {
 	Gains, Scores []float64
 }
@@ -24,11 +25,13 @@ func (q Query) check() error {
 	return nil
 }
 
-// order ranks the items, best first; equal scores keep the order of the list.
+// order ranks the items that were found, best first; equal scores keep the order of the list.
 func (q Query) order() []int {
-	out := make([]int, len(q.Scores))
-	for i := range out {
-		out[i] = i
+	out := make([]int, 0, len(q.Scores))
+	for i, s := range q.Scores {
+		if !math.IsInf(s, -1) {
+			out = append(out, i)
+		}
 	}
 	slices.SortStableFunc(out, func(a, b int) int { return cmp.Compare(q.Scores[b], q.Scores[a]) })
 	return out
@@ -55,7 +58,7 @@ func (q Query) NDCG(k int) (float64, error) {
 	}
 	order := q.order()
 	got := 0.0
-	for from := 0; from < k; {
+	for from := 0; from < min(k, len(order)); {
 		to, gains, discounts := from, 0.0, 0.0
 		for ; to < len(order) && q.Scores[order[to]] == q.Scores[order[from]]; to++ {
 			gains += q.Gains[order[to]]
@@ -98,6 +101,17 @@ func (q Query) PrecisionAt(k int) (float64, error) {
 	return found / float64(k), err
 }
 
+// relevant counts the items that are.
+func (q Query) relevant() float64 {
+	n := 0.0
+	for _, g := range q.Gains {
+		if g > 0 {
+			n++
+		}
+	}
+	return n
+}
+
 func (q Query) found(k int) (found, relevant float64, err error) {
 	if err := q.check(); err != nil {
 		return 0, 0, err
@@ -105,15 +119,13 @@ func (q Query) found(k int) (found, relevant float64, err error) {
 	if k < 1 {
 		return 0, 0, inputErrorf("recall and precision at %d; the rank must be at least 1", k)
 	}
-	for rank, i := range q.order() {
+	order := q.order()
+	for _, i := range order[:min(k, len(order))] {
 		if q.Gains[i] > 0 {
-			relevant++
-			if rank < k {
-				found++
-			}
+			found++
 		}
 	}
-	return found, relevant, nil
+	return found, q.relevant(), nil
 }
 
 // AveragePrecision is the mean of the precisions at the ranks of the relevant
@@ -129,5 +141,5 @@ func (q Query) AveragePrecision() (float64, error) {
 			total += found / float64(rank+1)
 		}
 	}
-	return total / found, nil
+	return total / q.relevant(), nil
 }
