@@ -66,6 +66,14 @@ PEERS     ?= --rounds 3 --csv bench/peers.csv
 .PHONY: bench-peers
 bench-peers: build ## mltrain against PyTorch, PEFT, TRL and llm.c, in turn: see tools/bench_peers.py
 	$(PYTHON) tools/bench_peers.py $(PEERS)
+
+.PHONY: docs man
+docs: build ## write docs/config.md from the source
+	bin/mltrain docs config > docs/config.md.new && mv docs/config.md.new docs/config.md
+
+man: build ## man pages of all commands in bin/man1
+	bin/mltrain docs man bin/man1
+
 .PHONY: quickstart quickstart-model quickstart-model-check
 quickstart: build ## ask a small model, fine-tune it, ask it again
 	tools/quickstart/quickstart.sh

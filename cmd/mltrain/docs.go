@@ -7,6 +7,8 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/cobra/doc"
+
+	"github.com/mltrain/mltrain/internal/config"
 )
 
 // newDocsCommand makes what packagers need; users have no use for it.
@@ -15,8 +17,15 @@ func newDocsCommand(app *App) *cobra.Command {
 		Use:     "docs",
 		Short:   "Make documentation files",
 		Hidden:  true,
-		Example: "  mltrain docs man man1",
+		Example: "  mltrain docs man man1\n  mltrain docs config > docs/config.md",
 	}
+	cmd.AddCommand(&cobra.Command{
+		Use:     "config",
+		Short:   "Print the reference of the run config, docs/config.md",
+		Example: "  mltrain docs config > docs/config.md",
+		Args:    noArgs,
+		RunE:    func(*cobra.Command, []string) error { return config.Markdown(app.Out) },
+	})
 	cmd.AddCommand(&cobra.Command{
 		Use:     "man DIR",
 		Short:   "Write the man pages of all commands into a directory",

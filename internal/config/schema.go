@@ -28,7 +28,10 @@ type Key struct {
 	Aliases  []string
 	Enum     []string // values allowed; empty is any
 	Commands []string // commands that read it; empty is all
+	NotBuilt []string // values that are refused because nothing acts on them yet; "all" is every value but the default
 	Default  any      // under mltrain sft
+	// ValueAliases are other names of values, with what they mean.
+	ValueAliases map[string]string
 }
 
 // Describe returns every key, in order.
@@ -45,7 +48,8 @@ func Describe() ([]Key, error) {
 		group := root.Field(f.index[0]).Name
 		out = append(out, Key{
 			Name: f.key, Group: group, Doc: docs[group+"."+sf.Name], Aliases: f.aliases, Enum: f.enum,
-			Commands: f.commands, Default: plain(def.FieldByIndex(f.index)),
+			Commands: f.commands, NotBuilt: notBuiltOf(f.key), Default: plain(def.FieldByIndex(f.index)),
+			ValueAliases: valueAliases()[f.key],
 		})
 	}
 	return out, nil

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"reflect"
 	"slices"
+	"strings"
 )
 
 // pending is a part of the run config that can be written but that no code
@@ -41,6 +42,26 @@ func notBuilt() []pending {
 		// Preference optimisation.
 		{keys: []string{"use_weighting", "precompute_ref_log_probs", "ref_model", "sync_ref_model"}},
 	}
+}
+
+// notBuiltOf lists the values of a key that are refused; "all" is every value but the default.
+func notBuiltOf(key string) (values []string) {
+	for _, p := range notBuilt() {
+		if !slices.Contains(p.keys, key) {
+			continue
+		}
+		of := p.values
+		if len(of) == 0 {
+			of = []string{"all"}
+		}
+		for _, v := range of {
+			if len(p.commands) > 0 {
+				v += " (" + strings.Join(p.commands, ", ") + ")"
+			}
+			values = append(values, v)
+		}
+	}
+	return values
 }
 
 // Unsupported refuses what the config asks for and the program cannot do yet,
