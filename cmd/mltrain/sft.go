@@ -44,7 +44,7 @@ stops; --resume goes on from there, with the same result to the bit.`,
 	return cmd
 }
 
-// runTraining runs a supervised training command from its resolved config.
+// runTraining runs a training command from its resolved config.
 func runTraining(ctx context.Context, app *App, flags *TrainFlags, r *config.Resolved) error {
 	if err := errors.Join(config.Unsupported(r), r.RequireRun()); err != nil {
 		return err
@@ -53,11 +53,11 @@ func runTraining(ctx context.Context, app *App, flags *TrainFlags, r *config.Res
 	if err != nil {
 		return err
 	}
-	err = trainSupervised(ctx, app, flags, r)
+	err = trainCommand(ctx, app, flags, r)
 	return errors.Join(err, stop())
 }
 
-func trainSupervised(ctx context.Context, app *App, flags *TrainFlags, r *config.Resolved) error {
+func trainCommand(ctx context.Context, app *App, flags *TrainFlags, r *config.Resolved) error {
 	cfg := &r.Config
 	backend, err := newBackend(cfg.Device)
 	if err != nil {
@@ -86,18 +86,34 @@ func trainSupervised(ctx context.Context, app *App, flags *TrainFlags, r *config
 	if err != nil {
 		return err
 	}
+	if local.Config.RefModel != "" {
+		if local.Config.RefModel, err = resolveModel(ctx, app, local.Config.RefModel); err != nil {
+			return err
+		}
+	}
+	objective, err := train.NewObjective(local)
+	if err != nil {
+		return err
+	}
 	d, err := train.OpenData(ctx, local, modelDir, info, cacheDir(), nil)
 	if err != nil {
 		return err
 	}
 	defer d.Close()
 	report.data(d)
-	job := train.Job{
-		Config: r, Backend: report.measure(backend), ModelDir: modelDir, Train: d.Train, Report: report, Fingerprint: d.Fingerprint,
-		Objective: train.SFT{LabelSmoothing: float32(cfg.LabelSmoothingFactor)},
+	if cfg.PrecomputeRefLogProbs {
+		err := d.Precompute(ctx, backend, local, modelDir, cacheDir(), func(done, total int) {
+			if tenth := total/10 + 1; done%tenth == 0 || done == total {
+				app.Log.Info("reference model", "batches", fmt.Sprintf("%d of %d", done, total))
+			}
+		})
+		if err != nil {
+			return err
+		}
 	}
-	if d.Eval != nil {
-		job.Eval = d.Eval
+	job := train.Job{
+		Config: r, Backend: report.measure(backend), ModelDir: modelDir, RefModelDir: local.Config.RefModel, Train: d.TrainBatches(), Eval: d.EvalBatches(),
+		Report: report, Fingerprint: d.Fingerprint, Objective: objective,
 	}
 	res, err := train.Run(ctx, job)
 	report.close()

@@ -220,6 +220,13 @@ func (t *Tape) NoGrad(fn func()) {
 	fn()
 }
 
+// Discard is NoGrad, and what fn made is gone when it returns: its values must have been downloaded, and none of them used again.
+func (t *Tape) Discard(fn func()) {
+	start := t.arena.mark()
+	t.NoGrad(fn)
+	t.arena.reset(start)
+}
+
 // WithoutAdapter runs fn with all adapters switched off: what it computes is the frozen model's.
 func (t *Tape) WithoutAdapter(fn func()) {
 	old := t.unadapted

@@ -5,7 +5,7 @@ type PreferenceKeys struct {
 	// Strength of the pull towards the reference model.
 	Beta float64 `yaml:"beta" alias:"rl_beta,pref_beta" min:"0" for:"dpo"`
 	// Loss, or several that are added with loss_weights.
-	LossType []string `yaml:"loss_type" alias:"pref_loss,dpo_loss_type" enum:"sigmoid,hinge,ipo,robust,exo_pair,bco_pair,nca_pair,sppo_hard,apo_zero,apo_down,aot,aot_unpaired,discopop,sigmoid_norm,sft,simpo,cpo,orpo,kto" for:"dpo"`
+	LossType []string `yaml:"loss_type" alias:"pref_loss,dpo_loss_type" enum:"sigmoid,hinge,ipo,robust,exo_pair,bco_pair,nca_pair,sppo_hard,apo_zero,apo_down,aot,aot_unpaired,discopop,sigmoid_norm,sft,simpo,cpo,orpo,kto,apo_zero_unpaired" for:"dpo"`
 	// Weight of each loss of loss_type; empty weighs them all 1.
 	LossWeights []float64 `yaml:"loss_weights" for:"dpo"`
 	// Probability that a preference is the wrong way round (robust, exo_pair, aot).

@@ -39,8 +39,6 @@ func notBuilt() []pending {
 		{keys: []string{"sample_prompts", "sample_steps", "log_gradient_histograms", "log_gradient_noise_scale"}},
 		// Devices.
 		{keys: []string{"device"}, values: []string{"cuda", "emulator"}},
-		// Preference optimisation.
-		{keys: []string{"use_weighting", "precompute_ref_log_probs", "ref_model", "sync_ref_model"}},
 	}
 }
 

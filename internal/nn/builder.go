@@ -66,6 +66,8 @@ type Options struct {
 	Ignore func(name string) bool
 	// Adapter freezes the model but for an adapter and what it trains along. Nil: none.
 	Adapter *Adapter
+	// Private gives frozen weights memory of their own, float32 and not mapped, so that they may be written.
+	Private bool
 	// BF16 makes the model compute with matrices in bfloat16: frozen ones are held so, trained ones get a rounded copy.
 	BF16 bool
 }

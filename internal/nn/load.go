@@ -137,7 +137,7 @@ func (bd *Builder) Allocate(b tensor.Backend) (*Store, error) {
 		return nil, err
 	}
 	for _, w := range bd.weights {
-		if err := s.place(w, bd.sourceOf(w), bd.opts.BF16); err != nil {
+		if err := s.place(w, bd.sourceOf(w), bd.opts); err != nil {
 			return nil, fmt.Errorf("%s: %w", w.Stored, err)
 		}
 	}
@@ -191,7 +191,8 @@ func (s *Store) allocFlat(n int, bf16Copy bool) error {
 }
 
 // place gives w its memory, and notes how it gets its value.
-func (s *Store) place(w *Weight, src Source, toBF16 bool) error {
+func (s *Store) place(w *Weight, src Source, o Options) error {
+	toBF16 := o.BF16
 	n, matrix := elements(w.Shape), len(w.Shape) > 1
 	if off, ok := s.Offsets[w]; ok {
 		w.Master = s.Values.Slice(off, off+n).View(w.Shape...)
@@ -201,7 +202,7 @@ func (s *Store) place(w *Weight, src Source, toBF16 bool) error {
 		}
 	}
 	name, dt := locate(w, src)
-	keep := (dt == tensor.F32 && !(toBF16 && matrix) || dt == tensor.BF16 && matrix) && !w.Transposed && (w.own || dt == w.DType)
+	keep := !o.Private && (dt == tensor.F32 && !(toBF16 && matrix) || dt == tensor.BF16 && matrix) && !w.Transposed && (w.own || dt == w.DType)
 	if w.Frozen && keep && src != nil {
 		if im, ok := s.b.(tensor.Importer); ok {
 			raw, err := src.Bytes(name)

@@ -47,6 +47,7 @@ type Engine struct {
 	mismatched *nn.Feeder
 	ref        model.Model
 	refStore   *nn.Store
+	refScratch tensor.Tensor // for moveReference
 	acc        tensor.Tensor // sums of the objective over micro-batches
 	accBytes   []byte
 }

@@ -25,6 +25,8 @@ type Job struct {
 	Config    *config.Resolved
 	Backend   tensor.Backend
 	ModelDir  string
+	// RefModelDir is where ref_model is, "" if the config names none.
+	RefModelDir string
 	Train     Batches
 	Eval      Batches // nil: no evaluation
 	Objective Objective
@@ -56,9 +58,11 @@ type run struct {
 	// adapterFiles is where an adapter that training goes on from comes from, or nil.
 	adapterFiles *checkpoint.Reader
 	modelDir     string
-	schedule     Schedule
-	metrics      *metricsLog
-	batch        data.Batch
+	// closeReference closes the files of the reference model, if there are any.
+	closeReference func()
+	schedule       Schedule
+	metrics        *metricsLog
+	batch          data.Batch
 
 	total, evalEvery, loggingSteps int
 
@@ -146,6 +150,11 @@ func (r *run) build(resumeFrom string) (map[tensor.Use]int64, error) {
 	}
 	r.source = reader
 	spec.Objective, spec.Train = r.Objective, r.Train.Limits()
+	if p, ok := r.Objective.(*Preference); ok && !p.ReferenceFree() && !p.Precomputed && needsReferenceCopy(&r.cfg.Config) {
+		if spec.Reference, r.closeReference, err = referenceFor(&r.cfg.Config, r.ModelDir, r.RefModelDir); err != nil {
+			return nil, errors.Join(err, closeReader(reader), closeReader(spec.AdapterFiles))
+		}
+	}
 	if r.Eval != nil {
 		spec.Eval = r.Eval.Limits()
 	}
@@ -183,6 +192,12 @@ func SpecFor(res *config.Resolved, modelDir, resumeFrom string) (EngineSpec, *ch
 		return EngineSpec{}, nil, errors.Join(err, closeReader(reader))
 	}
 	var dropout model.Dropout
+	if (res.Command == "dpo" || res.Command == "reward") && cfg.DisableDropout {
+		dropout = model.NoDropout()
+		if adapter != nil {
+			adapter.Dropout = 0
+		}
+	}
 	for _, d := range []struct {
 		from config.Auto[float64]
 		to   **float32
@@ -325,6 +340,9 @@ func (r *run) close() {
 			r.report.Warn(fmt.Sprintf("%s: %v", MetricsFile, err))
 		}
 	}
+	if r.closeReference != nil {
+		r.closeReference()
+	}
 	for _, f := range []*checkpoint.Reader{r.source, r.adapterFiles} {
 		if err := closeReader(f); err != nil {
 			r.report.Warn(err.Error())
@@ -447,6 +465,11 @@ func (r *run) optimiserStep() error {
 	}
 	r.step++
 	r.inEpoch = to
+	if cfg := &r.cfg.Config; r.e.spec.Reference != nil && r.e.spec.Reference.Moving && r.step%cfg.RefModelSyncSteps == 0 {
+		if err := r.e.moveReference(cfg.RefModelMixupAlpha); err != nil {
+			return fmt.Errorf("sync_ref_model: %w", err)
+		}
+	}
 	r.tokens += int64(tokens)
 	r.note(m, norm, lr, tokens, time.Since(began))
 	return nil

@@ -2,6 +2,7 @@ package train
 
 import (
 	"github.com/mltrain/mltrain/internal/autograd"
+	"github.com/mltrain/mltrain/internal/config"
 	"github.com/mltrain/mltrain/internal/data"
 	"github.com/mltrain/mltrain/internal/model"
 	"github.com/mltrain/mltrain/internal/nn"
@@ -31,6 +32,14 @@ type Micro struct {
 	Mismatched *nn.Batch
 	// Ref is the frozen reference model, if the run holds one.
 	Ref model.Model
+}
+
+// NewObjective returns the objective of a run's command.
+func NewObjective(res *config.Resolved) (Objective, error) {
+	if res.Command == "dpo" {
+		return NewPreference(&res.Config)
+	}
+	return SFT{LabelSmoothing: float32(res.Config.LabelSmoothingFactor)}, nil
 }
 
 // Batches gives micro-batches by number.

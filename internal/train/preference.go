@@ -198,7 +198,7 @@ func referenceLogps(t *autograd.Tape, m, ref model.Model, b *nn.Batch, h *data.B
 // modelLogps returns a model's log-likelihood of each answer of a batch, without recording.
 func modelLogps(t *autograd.Tape, m model.Model, b *nn.Batch, h *data.Batch) []float64 {
 	var out []float64
-	t.NoGrad(func() {
+	t.Discard(func() {
 		x := t.Rows(m.Forward(t, b), b.LossRows)
 		head := m.Head()
 		spec := tensor.CESpec{IgnoreIndex: data.IgnoreIndex, SoftCap: head.SoftCap}
@@ -211,7 +211,7 @@ func modelLogps(t *autograd.Tape, m model.Model, b *nn.Batch, h *data.Batch) []f
 // the logits, less twice that of the logits.
 func collisions(t *autograd.Tape, x *autograd.Var, head model.Head, targets tensor.Tensor, rows []float32) []float64 {
 	var out []float64
-	t.NoGrad(func() {
+	t.Discard(func() {
 		spec := tensor.CESpec{IgnoreIndex: data.IgnoreIndex, SoftCap: head.SoftCap}
 		doubled := downloadRows(t, t.LinearLogProbsScaled(spec, 2, x, head.W, targets).Rows)
 		for i := 0; i < len(rows); i += tensor.CECols {

@@ -23,6 +23,27 @@ type Data struct {
 	Fingerprint             string
 	Warnings                []string
 	datasets                []*data.Dataset
+	// preferences wrap Train and Eval in a preference run; nil otherwise.
+	preferences, evalPreferences *preferenceRows
+}
+
+// TrainBatches gives the training data as micro-batches.
+func (d *Data) TrainBatches() Batches {
+	if d.preferences != nil {
+		return d.preferences
+	}
+	return d.Train
+}
+
+// EvalBatches gives the evaluation data as micro-batches, or nil.
+func (d *Data) EvalBatches() Batches {
+	switch {
+	case d.Eval == nil:
+		return nil
+	case d.evalPreferences != nil:
+		return d.evalPreferences
+	}
+	return d.Eval
 }
 
 // Close frees the data.
@@ -65,7 +86,7 @@ func CheckLength(info model.Info, maxLength int) (warning string, err error) {
 	return fmt.Sprintf("max_length %d is beyond the model's max_position_embeddings %d: it has not seen such positions", maxLength, info.MaxPositions), nil
 }
 
-// OpenData reads, renders and tokenises the data of a supervised run. cacheDir keeps tokenised rows between runs; "" does
+// OpenData reads, renders and tokenises the data of a run. cacheDir keeps tokenised rows between runs; "" does
 // not.
 func OpenData(ctx context.Context, res *config.Resolved, modelDir string, info model.Info, cacheDir string, progress func(rows int)) (*Data, error) {
 	cfg := &res.Config
@@ -87,6 +108,16 @@ func OpenData(ctx context.Context, res *config.Resolved, modelDir string, info m
 		opt.CompletionOnlyLoss = &v
 	}
 	packing := packingOf(cfg.Packing, cfg.PackingStrategy)
+	preference := preferenceOf(cfg)
+	switch res.Command {
+	case "dpo":
+		opt.Objective = data.Preference
+		if preference.Unpaired() {
+			opt.Objective = data.Unpaired
+		}
+	case "reward":
+		opt.Objective = data.Preference
+	}
 	opt.Overflow = OverflowOf(cfg)
 	ds, ledger, err := openRows(ctx, cfg.TrainDatasets(), cfg.DatasetTrainSplit, opt, tok)
 	if err != nil {
@@ -116,6 +147,12 @@ func OpenData(ctx context.Context, res *config.Resolved, modelDir string, info m
 		})
 		if err != nil {
 			return nil, errors.Join(err, d.Close())
+		}
+	}
+	if opt.Objective != data.Supervised {
+		d.preferences = &preferenceRows{Loader: d.Train, options: preference}
+		if d.Eval != nil {
+			d.evalPreferences = &preferenceRows{Loader: d.Eval, options: preference}
 		}
 	}
 	d.Fingerprint = fingerprint(ds, cfg, seed)

@@ -6,8 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"math"
 	"path/filepath"
+	"slices"
 
 	"github.com/mltrain/mltrain/internal/checkpoint"
 	"github.com/mltrain/mltrain/internal/nn"
@@ -105,30 +107,40 @@ func exactInModel(s *nn.Store) bool {
 
 const masterTensor = "master"
 
-// stateTensors lists what a resumed run needs beside the model: the optimiser's states and, where the model's files round,
-// the parameters as they are.
-func stateTensors(e *Engine) []checkpoint.Tensor {
+// stateOf gives the tensors that a resumed run needs beside the model, by name.
+func stateOf(e *Engine) map[string]tensor.Tensor {
 	m := e.Opt.States()
 	if !exactInModel(e.Store) {
 		m[masterTensor] = e.Store.Values
 	}
-	var out []checkpoint.Tensor
-	for _, name := range []string{masterTensor, "s1", "s2"} {
-		if x, ok := m[name]; ok {
-			out = append(out, checkpoint.Tensor{Name: name, DType: x.DType, Shape: x.Shape(), Write: func(w io.Writer) error {
-				return writeAs(w, e.Backend, x, x.DType)
-			}})
+	if s := e.spec.Reference; s != nil && s.Moving {
+		for _, w := range e.refStore.Weights {
+			m[referencePrefix+w.Name] = w.Master
 		}
+	}
+	return m
+}
+
+// referencePrefix is what the names of a moving reference model's weights begin with.
+const referencePrefix = "reference."
+
+// stateTensors lists what a resumed run needs beside the model: the optimiser's states and, where the model's files round,
+// the parameters as they are.
+func stateTensors(e *Engine) []checkpoint.Tensor {
+	m := stateOf(e)
+	var out []checkpoint.Tensor
+	for _, name := range slices.Sorted(maps.Keys(m)) {
+		x := m[name]
+		out = append(out, checkpoint.Tensor{Name: name, DType: x.DType, Shape: x.Shape(), Write: func(w io.Writer) error {
+			return writeAs(w, e.Backend, x, x.DType)
+		}})
 	}
 	return out
 }
 
 // restoreTensors loads what stateTensors wrote.
 func restoreTensors(e *Engine, r *checkpoint.Reader) error {
-	m := e.Opt.States()
-	if !exactInModel(e.Store) {
-		m[masterTensor] = e.Store.Values
-	}
+	m := stateOf(e)
 	var faults []error
 	for name, x := range m {
 		info, ok := r.Info(name)
