@@ -22,15 +22,15 @@ import (
 
 // Job is a training run, ready to start.
 type Job struct {
-	Config    *config.Resolved
-	Backend   tensor.Backend
-	ModelDir  string
+	Config   *config.Resolved
+	Backend  tensor.Backend
+	ModelDir string
 	// RefModelDir is where ref_model is, "" if the config names none.
 	RefModelDir string
-	Train     Batches
-	Eval      Batches // nil: no evaluation
-	Objective Objective
-	Report    Reporter
+	Train       Batches
+	Eval        Batches // nil: no evaluation
+	Objective   Objective
+	Report      Reporter
 	// Fingerprint identifies the training data and its order, so that a run is not resumed on other data.
 	Fingerprint string
 }
