@@ -7,6 +7,8 @@ import (
 	"runtime"
 	"slices"
 	"sync"
+
+	"github.com/mltrain/mltrain/internal/eval/metric"
 )
 
 // aggregation makes a number of the values that the rows gave. sampled says that its standard error is that of the means of
@@ -16,10 +18,11 @@ type aggregation struct {
 	of       func([]any) (float64, error)
 	sampled  bool
 	analytic bool
+	slow     bool // at most slowIterations samples
 }
 
-// maxTextIterations bounds the bootstrap of metrics on texts, which take long.
-const maxTextIterations = 100
+// slowIterations bounds the bootstrap of metrics on texts, as the harness does.
+const slowIterations = 100
 
 func aggregations() map[string]aggregation {
 	return map[string]aggregation{
@@ -32,7 +35,16 @@ func aggregations() map[string]aggregation {
 		"brier_score":         {of: brier},
 		"f1":                  {of: binaryF1, sampled: true},
 		"matthews_corrcoef":   {of: matthews, sampled: true},
-		"bypass":              {of: func([]any) (float64, error) { return 999, nil }},
+		"bleu": {sampled: true, slow: true, of: corpus(func(h []string, r [][]string) (float64, error) {
+			s, err := metric.BLEU{}.Corpus(h, r)
+			return s.Score, err
+		})},
+		"chrf":     {of: chrf(0), sampled: true, slow: true},
+		"chrf++":   {of: chrf(2), sampled: true, slow: true},
+		"pearson":  {of: pairs(metric.Pearson)},
+		"spearman": {of: pairs(metric.Spearman)},
+		"mae":      {of: pairs(metric.MAE)},
+		"bypass":   {of: func([]any) (float64, error) { return 999, nil }},
 	}
 }
 
@@ -117,56 +129,71 @@ func labels(items []any) (gold, pred []int, err error) {
 	return gold, pred, nil
 }
 
-// binaryF1 is the F1 of choice 1 against choice 0: 2·tp / (2·tp + fp + fn), 0 where neither occurs.
+// binaryF1 is the F1 of choice 1 against choice 0.
 func binaryF1(items []any) (float64, error) {
 	gold, pred, err := labels(items)
 	if err != nil {
 		return 0, err
 	}
-	var tp, wrong float64
-	for i, g := range gold {
-		p := pred[i]
-		if g < 0 || g > 1 || p > 1 {
-			return 0, errors.New("f1 is for tasks with two choices; for more there are acc and mcc")
-		}
-		switch {
-		case g == 1 && p == 1:
-			tp++
-		case g != p:
-			wrong++
-		}
+	c, err := metric.NewConfusion(gold, pred, make([]string, 2))
+	if err != nil {
+		return 0, errors.New("f1 is for tasks with two choices; for more there are acc and mcc")
 	}
-	if 2*tp+wrong == 0 {
-		return 0, nil
-	}
-	return 2 * tp / (2*tp + wrong), nil
+	return c.Class(1, 0).F1, nil
 }
 
-// matthews is Matthews' correlation coefficient for any number of classes (Gorodkin 2004), 0 where it is undefined.
+// matthews is Matthews' correlation coefficient; a target that is none of the choices is a class of its own.
 func matthews(items []any) (float64, error) {
 	gold, pred, err := labels(items)
 	if err != nil {
 		return 0, err
 	}
-	classes := max(slices.Max(gold), slices.Max(pred)) + 2 // −1, for none of the choices, is one
-	golds, preds := make([]float64, classes), make([]float64, classes)
-	var right float64
-	for i, g := range gold {
-		golds[g+1]++
-		preds[pred[i]+1]++
-		right += truth(g == pred[i])
+	for i := range gold {
+		gold[i]++
+		pred[i]++
 	}
-	total := float64(len(gold))
-	cov, varGold, varPred := right*total, total*total, total*total
-	for i, n := range golds {
-		cov -= n * preds[i]
-		varGold -= n * n
-		varPred -= preds[i] * preds[i]
+	c, err := metric.NewConfusion(gold, pred, make([]string, max(slices.Max(gold), slices.Max(pred))+1))
+	if err != nil {
+		return 0, err
 	}
-	if varGold*varPred == 0 {
-		return 0, nil
+	return c.MCC(), nil
+}
+
+// corpus applies a metric of whole corpora.
+func corpus(score func(hypotheses []string, references [][]string) (float64, error)) func([]any) (float64, error) {
+	return func(items []any) (float64, error) {
+		hypotheses, references := make([]string, len(items)), make([][]string, len(items))
+		for i, v := range items {
+			t, ok := v.(texts)
+			if !ok {
+				return 0, fmt.Errorf("cannot aggregate a %T", v)
+			}
+			hypotheses[i], references[i] = t.Text, t.References
+		}
+		return score(hypotheses, references)
 	}
-	return cov / math.Sqrt(varGold*varPred), nil
+}
+
+func chrf(wordOrder int) func([]any) (float64, error) {
+	return corpus(func(h []string, r [][]string) (float64, error) {
+		s, err := metric.CHRF{WordOrder: wordOrder}.Corpus(h, r)
+		return s.Score, err
+	})
+}
+
+// pairs applies a metric of right and given numbers.
+func pairs(score func(truth, predicted []float64) (float64, error)) func([]any) (float64, error) {
+	return func(items []any) (float64, error) {
+		gold, pred := make([]float64, len(items)), make([]float64, len(items))
+		for i, v := range items {
+			p, ok := v.(pair)
+			if !ok {
+				return 0, fmt.Errorf("cannot aggregate a %T", v)
+			}
+			gold[i], pred[i] = p.Gold, p.Pred
+		}
+		return score(gold, pred)
+	}
 }
 
 // deviation is the sample standard deviation, with n − 1.
@@ -194,6 +221,9 @@ func stderr(a aggregation, items []any, iterations int) (float64, error) {
 	}
 	if !a.sampled {
 		return math.NaN(), nil
+	}
+	if a.slow {
+		iterations = min(iterations, slowIterations)
 	}
 	chunk := min(1000, iterations)
 	values := make([]float64, iterations/chunk*chunk)

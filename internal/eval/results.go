@@ -236,6 +236,8 @@ func logged(v any) any {
 		return []any{v.Gold, v.Pred}
 	case probabilities:
 		return []any{v.Gold, v.P}
+	case pair:
+		return []any{v.Gold, v.Pred}
 	case texts:
 		return []any{v.References, v.Text}
 	}

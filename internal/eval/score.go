@@ -5,9 +5,11 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strconv"
 	"strings"
 	"unicode/utf8"
 
+	"github.com/mltrain/mltrain/internal/eval/metric"
 	"github.com/mltrain/mltrain/internal/template"
 )
 
@@ -22,6 +24,8 @@ type (
 		References []string
 		Text       string
 	}
+	// pair is the right number and the given one.
+	pair struct{ Gold, Pred float64 }
 	// probabilities are those of all choices, of which Gold is right.
 	probabilities struct {
 		Gold int
@@ -59,6 +63,17 @@ func metricTable() map[string]metricInfo {
 		"word_perplexity": {[]string{loglikelihoodRolling}, "weighted_perplexity", false},
 		"byte_perplexity": {[]string{loglikelihoodRolling}, "weighted_perplexity", false},
 		"bits_per_byte":   {[]string{loglikelihoodRolling}, "bits_per_byte", false},
+		"bleu":            {[]string{generateUntil}, "bleu", true},
+		"chrf":            {[]string{generateUntil}, "chrf", true},
+		"chrf++":          {[]string{generateUntil}, "chrf++", true},
+		"rouge1":          {[]string{generateUntil}, "mean", true}, // these and the following are not the harness's
+		"rouge2":          {[]string{generateUntil}, "mean", true},
+		"rougeL":          {[]string{generateUntil}, "mean", true},
+		"rougeLsum":       {[]string{generateUntil}, "mean", true},
+		"token_f1":        {[]string{generateUntil}, "mean", true},
+		"pearson":         {[]string{generateUntil}, "pearson", true},
+		"spearman":        {[]string{generateUntil}, "spearman", true},
+		"mae":             {[]string{generateUntil}, "mae", false},
 		"bypass":          {[]string{loglikelihood, multipleChoice, generateUntil}, "bypass", true},
 	}
 }
@@ -151,8 +166,8 @@ func (t *Task) parseMetric(c metricConfig, closest func(string, []string) string
 
 // matchOptions are what exact_match overlooks.
 type matchOptions struct {
-	ignore                           []*template.Regexp
-	ignoreCase, ignorePunct, ignore0 bool
+	ignore []*template.Regexp
+	metric.Matcher
 }
 
 func parseMatch(args map[string]any) (matchOptions, error) {
@@ -167,11 +182,11 @@ func parseMatch(args map[string]any) (matchOptions, error) {
 			}
 			ok = true
 		case "ignore_case":
-			o.ignoreCase, ok = v.(bool)
+			o.IgnoreCase, ok = v.(bool)
 		case "ignore_punctuation":
-			o.ignorePunct, ok = v.(bool)
+			o.IgnorePunctuation, ok = v.(bool)
 		case "ignore_numbers":
-			o.ignore0, ok = v.(bool)
+			o.IgnoreNumbers, ok = v.(bool)
 		default:
 			err = fmt.Errorf("exact_match has no argument %s; there are regexes_to_ignore, ignore_case, ignore_punctuation, ignore_numbers", k)
 			ok = true
@@ -186,8 +201,6 @@ func parseMatch(args map[string]any) (matchOptions, error) {
 	return o, nil
 }
 
-const punctuation = "!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~" // Python's string.punctuation
-
 // normal is what is compared of a text.
 func (o matchOptions) normal(s string) (string, error) {
 	for _, re := range o.ignore {
@@ -196,22 +209,7 @@ func (o matchOptions) normal(s string) (string, error) {
 			return "", err
 		}
 	}
-	if o.ignoreCase {
-		s = strings.ToLower(s)
-	}
-	drop := ""
-	if o.ignorePunct {
-		drop += punctuation
-	}
-	if o.ignore0 {
-		drop += "0123456789"
-	}
-	return strings.Map(func(r rune) rune {
-		if strings.ContainsRune(drop, r) {
-			return -1
-		}
-		return r
-	}, s), nil
+	return o.Prepare(s)
 }
 
 // matches reports whether a text is one of the references.
@@ -415,16 +413,49 @@ func (t *Task) scoreText(d doc, a answer) (map[string]any, error) {
 	if err != nil {
 		return nil, err
 	}
+	text := a.texts[0]
 	out := map[string]any{}
+	var rouge *metric.ROUGEScores
 	for _, m := range t.metrics {
-		if m.name != "exact_match" {
+		var v any
+		switch m.name {
+		case "exact_match":
+			var ok bool
+			ok, err = m.match.matches(text, references)
+			v = truth(ok)
+		case "bleu", "chrf", "chrf++":
+			v = texts{references, text}
+		case "rouge1", "rouge2", "rougeL", "rougeLsum":
+			if rouge == nil {
+				var scores metric.ROUGEScores
+				scores, err = metric.ROUGE{}.Score(text, references)
+				rouge = &scores
+			}
+			v = map[string]metric.PRF{"rouge1": rouge.ROUGE1, "rouge2": rouge.ROUGE2, "rougeL": rouge.ROUGEL, "rougeLsum": rouge.ROUGELsum}[m.name].F
+		case "token_f1":
+			v = metric.TokenF1(text, references)
+		case "pearson", "spearman", "mae":
+			v, err = numberPair(references[0], text)
+		case "bypass":
 			continue
 		}
-		ok, err := m.match.matches(a.texts[0], references)
 		if err != nil {
-			return nil, fmt.Errorf("%s: exact_match: %w", d.ref, err)
+			return nil, fmt.Errorf("%s: %s: %w", d.ref, m.name, err)
 		}
-		out[m.name] = truth(ok)
+		out[m.name] = v
 	}
 	return out, nil
+}
+
+// numberPair reads the right number and the given one.
+func numberPair(reference, text string) (pair, error) {
+	var p pair
+	var err error
+	if p.Gold, err = strconv.ParseFloat(strings.TrimSpace(reference), 64); err != nil {
+		return p, fmt.Errorf("the target %.40q is no number", reference)
+	}
+	if p.Pred, err = strconv.ParseFloat(strings.TrimSpace(text), 64); err != nil {
+		return p, fmt.Errorf("the answer %.40q is no number; a regex filter with a number as its fallback gives one always", text)
+	}
+	return p, nil
 }
