@@ -28,7 +28,7 @@ type LM struct {
 }
 
 // NewLM joins a model and its tokenizer. stops are the tokens that end a text by the model's files.
-func NewLM(engine *infer.Engine, tok *tokenizer.Tokenizer, stops []int32) (*LM, error) {
+func NewLM(engine *infer.Engine, tok *tokenizer.Tokenizer, stops []int32) *LM {
 	m := &LM{engine: engine, tok: tok.WithoutLimits(), maxLength: engine.Model().Info().MaxPositions, stops: stops}
 	if m.maxLength <= 0 {
 		m.maxLength = defaultMaxLength
@@ -36,12 +36,19 @@ func NewLM(engine *infer.Engine, tok *tokenizer.Tokenizer, stops []int32) (*LM, 
 	special := tok.Config().SpecialTokens
 	m.eos = special["eos_token"]
 	for _, key := range []string{"bos_token", "eos_token"} {
-		if id, ok := tok.TokenToID(special[key]); ok && special[key] != "" {
+		if id, ok := tok.TokenToID(special[key]); ok && special[key] != "" && m.prefix == "" {
 			m.prefixID, m.prefix = id, special[key]
-			return m, nil
 		}
 	}
-	return nil, errors.New("the tokenizer names neither a bos_token nor an eos_token: a text needs one to begin after; add it to tokenizer_config.json")
+	return m
+}
+
+// start is the token that texts without context begin after.
+func (m *LM) start() (int32, error) {
+	if m.prefix == "" {
+		return 0, errors.New("the tokenizer names neither a bos_token nor an eos_token, and a text needs one to begin after; add it to tokenizer_config.json")
+	}
+	return m.prefixID, nil
 }
 
 // UseTemplate sets the chat template for prompts; it renders turns when the run asks for chats.
@@ -52,7 +59,7 @@ func (m *LM) MaxLength() int { return m.maxLength }
 
 // encode is the text's tokens with the special ones that the tokenizer adds, unless the text begins with BOS itself.
 func (m *LM) encode(text string) ([]int32, error) {
-	return m.tok.AppendIDs(nil, text, !strings.HasPrefix(text, m.prefix))
+	return m.tok.AppendIDs(nil, text, m.prefix == "" || !strings.HasPrefix(text, m.prefix))
 }
 
 // encodePair gives the tokens of a context and of a continuation. They are tokenised together and then cut where the
@@ -68,9 +75,13 @@ func (m *LM) encodePair(context, continuation string) (infer.Query, error) {
 		if err != nil {
 			return infer.Query{}, err
 		}
+		start, err := m.start()
+		if err != nil {
+			return infer.Query{}, err
+		}
 		ids, n = cont, 1
-		if len(cont) == 0 || cont[0] != m.prefixID {
-			ids = append([]int32{m.prefixID}, cont...)
+		if len(cont) == 0 || cont[0] != start {
+			ids = append([]int32{start}, cont...)
 		}
 	} else {
 		whole, err := m.encode(trimmed + continuation)
@@ -78,6 +89,9 @@ func (m *LM) encodePair(context, continuation string) (infer.Query, error) {
 			return infer.Query{}, err
 		}
 		own, err := m.encode(trimmed)
+		if err == nil && len(own) == 0 {
+			err = fmt.Errorf("the context %.40q has no tokens", trimmed)
+		}
 		if err != nil {
 			return infer.Query{}, err
 		}
@@ -108,7 +122,11 @@ func (m *LM) windows(text string) ([]infer.Query, error) {
 	if first == 0 {
 		return nil, nil
 	}
-	out = append(out, infer.Query{IDs: append([]int32{m.prefixID}, ids[:first]...), From: 1})
+	start, err := m.start()
+	if err != nil {
+		return nil, err
+	}
+	out = append(out, infer.Query{IDs: append([]int32{start}, ids[:first]...), From: 1})
 	for done := first; done < len(ids); {
 		n := min(m.maxLength, len(ids)-done)
 		end := done + n
@@ -249,7 +267,11 @@ func (m *LM) encodePrompt(text string, g genArgs) ([]int32, error) {
 		return nil, err
 	}
 	if len(ids) == 0 {
-		ids = []int32{m.prefixID}
+		start, err := m.start()
+		if err != nil {
+			return nil, err
+		}
+		ids = []int32{start}
 	}
 	return ids[max(0, len(ids)-room):], nil
 }

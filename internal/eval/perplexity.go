@@ -76,51 +76,65 @@ func EachText(path string, fn func(Text) error) error {
 }
 
 // PerplexityResult is the likelihood of texts under a model. NLL is the mean over tokens of −ln p; the first token of a
-// text, and so a BOS that the tokenizer prepends, is given and not counted.
+// text, and so a BOS that the tokenizer prepends, is given and not counted. Per word and byte, the sum is divided by the
+// number of pieces that space cuts the texts into, or of bytes in UTF-8, so that models with other tokenizers compare.
 type PerplexityResult struct {
-	NLL        float64 `json:"nll"`
-	Perplexity float64 `json:"perplexity"` // e^NLL
-	Tokens     int     `json:"tokens"`
-	Rows       int     `json:"rows"`
+	NLL            float64 `json:"nll"`
+	Perplexity     float64 `json:"perplexity"` // e^NLL
+	WordPerplexity float64 `json:"word_perplexity"`
+	BytePerplexity float64 `json:"byte_perplexity"`
+	BitsPerByte    float64 `json:"bits_per_byte"`
+	Tokens         int     `json:"tokens"`
+	Words          int     `json:"words"`
+	Bytes          int     `json:"bytes"`
+	Rows           int     `json:"rows"`
 }
 
-// Encoder turns text into token ids.
-type Encoder interface {
-	AppendIDs(dst []int32, text string, special bool) ([]int32, error)
-}
-
-// Perplexity measures texts whole, each with the special tokens that the tokenizer adds. A text that is longer than the
-// model's positions is an error.
-func Perplexity(ctx context.Context, e *infer.Engine, tok Encoder, texts []Text) (PerplexityResult, error) {
+// Perplexity measures texts, each with the special tokens that the tokenizer adds. A text that is longer than the model's
+// input is read in windows of that length which begin every stride tokens (0: half the length), so that each token is
+// predicted once and, but for those of the first window, from at least length − stride tokens; the measure of
+// https://huggingface.co/docs/transformers/perplexity.
+func (m *LM) Perplexity(ctx context.Context, texts []Text, stride int) (PerplexityResult, error) {
 	var r PerplexityResult
-	most := e.Model().Info().MaxPositions
-	seqs := make([][]int32, len(texts))
-	for i, t := range texts {
-		ids, err := tok.AppendIDs(nil, t.Text, true)
+	if stride < 0 || stride > m.maxLength {
+		return r, fmt.Errorf("stride %d: needed is 1 to the %d tokens that the model takes, or 0 for half of them", stride, m.maxLength)
+	}
+	if stride == 0 {
+		stride = max(1, m.maxLength/2)
+	}
+	var queries []infer.Query
+	for _, t := range texts {
+		ids, err := m.tok.AppendIDs(nil, t.Text, true)
 		if err != nil {
 			return r, fmt.Errorf("line %d: %w", t.Line, err)
 		}
 		if len(ids) < 2 {
 			return r, fmt.Errorf("line %d: the text has %d tokens; needed are two, one to see and one to predict", t.Line, len(ids))
 		}
-		if len(ids) > most {
-			return r, fmt.Errorf("line %d: the text has %d tokens, the model has positions for %d; cut it", t.Line, len(ids), most)
-		}
-		seqs[i] = ids
+		queries = append(queries, strides(ids, m.maxLength, stride)...)
+		r.Words += countWords(t.Text)
+		r.Bytes += len(t.Text)
 	}
-	scores, err := e.Score(ctx, seqs)
+	sums := make([]float64, len(queries))
+	err := m.engine.ScoreShared(ctx, queries, func(i int, scores []infer.TokenScore) error {
+		for _, s := range scores {
+			sums[i] -= s.LogProb
+		}
+		r.Tokens += len(scores)
+		return nil
+	})
 	if err != nil {
 		return r, err
 	}
 	var sum float64
-	for _, row := range scores {
-		for _, s := range row {
-			sum -= s.LogProb
-		}
-		r.Tokens += len(row)
+	for _, s := range sums {
+		sum += s
 	}
 	r.Rows = len(texts)
 	r.NLL = sum / float64(r.Tokens)
 	r.Perplexity = math.Exp(r.NLL)
+	r.WordPerplexity = math.Exp(sum / float64(r.Words))
+	r.BytePerplexity = math.Exp(sum / float64(r.Bytes))
+	r.BitsPerByte = sum / float64(r.Bytes) / math.Ln2
 	return r, nil
 }

@@ -8,6 +8,7 @@ import (
 	"math"
 	"slices"
 
+	"github.com/mltrain/mltrain/internal/eval/metric"
 	"github.com/mltrain/mltrain/internal/template"
 )
 
@@ -114,9 +115,26 @@ func (e *evaluation) taskResults(r *Results, t *Task, rows []rowRequests) error 
 	r.Results[t.Task], r.Confidence95[t.Task], r.HigherIsBetter[t.Task] = m, ranges, higher
 	r.Versions[t.Task], r.NShot[t.Task] = version(t.Metadata), *t.NumFewshot
 	r.NSamples[t.Task] = map[string]int{"original": t.total, "effective": len(rows)}
-	config, err := t.config()
+	config := t.config()
 	r.Configs[t.Task] = config
-	return err
+	if slices.ContainsFunc(t.metrics, func(m metricSpec) bool { return m.name == "bleu" }) {
+		var err error
+		config["bleu_signature"], err = t.bleuSignature(rows)
+		return err
+	}
+	return nil
+}
+
+// bleuSignature says how BLEU came about, as sacrebleu prints it.
+func (t *Task) bleuSignature(rows []rowRequests) (string, error) {
+	references := make([][]string, len(rows))
+	for i, row := range rows {
+		var err error
+		if references[i], err = t.references(row.doc); err != nil {
+			return "", err
+		}
+	}
+	return metric.BLEU{}.Signature(references)
 }
 
 // number64 makes what JSON cannot hold a text.
@@ -250,7 +268,7 @@ func hash(s string) string {
 }
 
 // config is the task's file as it was understood.
-func (t *Task) config() (map[string]any, error) {
+func (t *Task) config() map[string]any {
 	c := map[string]any{
 		"task": t.Task, "output_type": t.OutputType, "doc_to_text": t.DocToText, "doc_to_target": t.DocToTarget, "num_fewshot": *t.NumFewshot,
 		"target_delimiter": *t.TargetDelimiter, "fewshot_delimiter": *t.FewshotDelimiter, "repeats": t.Repeats, "file": t.file,
@@ -267,7 +285,7 @@ func (t *Task) config() (map[string]any, error) {
 		metrics = append(metrics, map[string]any{"metric": m.name, "aggregation": m.aggregation, "higher_is_better": m.higherIsBetter})
 	}
 	c["metric_list"] = metrics
-	return c, nil
+	return c
 }
 
 // groupMetrics puts the metrics of a group's tasks together: their mean, by the number of rows unless the group says
