@@ -74,9 +74,17 @@ func (t *Tape) Attention(spec tensor.AttnSpec, q, k, v Part) *Var {
 		}
 		grads := map[*Var]*block{}
 		var order []*Var
+		covered := map[*Var]int{} // columns that get a gradient
+		for i, p := range []Part{q, k, v} {
+			covered[p.Var] += spec.HeadDim * []int{spec.Heads, spec.KVHeads, spec.KVHeads}[i]
+		}
 		part := func(p Part) tensor.Tensor {
 			if grads[p.Var] == nil {
-				grads[p.Var] = t.scratchLike(p.Var.Value)
+				g := t.scratchLike(p.Var.Value)
+				if covered[p.Var] < p.Var.Value.Cols() {
+					t.check(t.b.Zero(g.t))
+				}
+				grads[p.Var] = g
 				order = append(order, p.Var)
 			}
 			return from(grads[p.Var].t, p.Off)

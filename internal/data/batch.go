@@ -23,6 +23,8 @@ type Batch struct {
 	Prompt    []bool    // [T] targets that belong to a prompt (see TargetPrompts); empty for none
 	Desirable []bool    // [S] labels of unpaired answers
 	Reference []float64 // [S] log-likelihoods by the reference model, if they were computed before
+	// Shared lays pairs out with their prompt once (see Loader.FillShared), or is nil.
+	Shared *SharedPrompts
 	// Mismatched holds the same answers after other rows' prompts, or nil.
 	Mismatched *Batch
 

@@ -38,6 +38,8 @@ type Limits struct {
 	Tokens    int // tokens of a micro-batch, padding included
 	Sequences int // documents of a micro-batch
 	SeqLen    int // tokens of one sequence
+	Keys      int // keys of a micro-batch that shares prompts, else 0
+	MaxK      int // keys that one sequence of such a micro-batch sees
 }
 
 // Loader gives a dataset's micro-batches. Which rows micro-batch i of an epoch holds is a pure function of the dataset, the

@@ -138,6 +138,7 @@ type answer struct{ prompt, row, k int }
 // addAnswers fills b with sequences, padded to the longest unless the loader is padding-free.
 func (l *Loader) addAnswers(b *Batch, answers []answer) error {
 	b.reset()
+	b.Shared = nil
 	s, stride := l.ds.store, 0
 	if !l.opt.PaddingFree {
 		for _, a := range answers {

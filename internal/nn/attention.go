@@ -35,6 +35,10 @@ func (a *SelfAttention) Forward(t *autograd.Tape, x *autograd.Var, b *Batch, lay
 		Heads: a.Heads, KVHeads: a.KVHeads, HeadDim: a.HeadDim,
 		Causal: a.Causal, Window: a.Window, Scale: a.Scale, SoftCap: a.SoftCap, Dropout: a.Dropout,
 	}
+	if s2 := b.Shared; s2 != nil {
+		s.CuQ, s.CuK, s.Seqs, s.MaxQ, s.MaxK = s2.CuQ, s2.CuK, s2.Seqs, s2.MaxQ, s2.MaxK
+		k, v = shareKeys(t, s2.Rows, k, v)
+	}
 	if b.Cache != nil {
 		ck, cv, err := b.Cache.put(t.Backend(), layer, k, v)
 		if err != nil {
@@ -44,6 +48,15 @@ func (a *SelfAttention) Forward(t *autograd.Tape, x *autograd.Var, b *Batch, lay
 		k, v = autograd.Part{Var: t.Const(ck)}, autograd.Part{Var: t.Const(cv)}
 	}
 	return a.Out.Forward(t, t.Attention(s, q, k, v))
+}
+
+// shareKeys gathers keys and values, in one go where they are parts of one value.
+func shareKeys(t *autograd.Tape, rows tensor.Tensor, k, v autograd.Part) (autograd.Part, autograd.Part) {
+	gathered := t.Rows(k.Var, rows)
+	if k.Var == v.Var {
+		return autograd.Part{Var: gathered, Off: k.Off}, autograd.Part{Var: gathered, Off: v.Off}
+	}
+	return autograd.Part{Var: gathered, Off: k.Off}, autograd.Part{Var: t.Rows(v.Var, rows), Off: v.Off}
 }
 
 func (a *SelfAttention) project(t *autograd.Tape, x *autograd.Var, b *Batch) (q, k, v autograd.Part) {

@@ -149,11 +149,11 @@ func assemble(b tensor.Backend, spec EngineSpec, load func(*nn.Builder) (*nn.Sto
 		return nil, fmt.Errorf("reference model: %w", err)
 	}
 	ext := union(spec.Train, spec.Eval)
-	if e.feeder, err = nn.NewFeeder(b, ext.Tokens, ext.Sequences); err != nil {
+	if e.feeder, err = nn.NewFeeder(b, ext.Tokens, ext.Sequences, ext.Keys); err != nil {
 		return nil, err
 	}
 	if o, ok := spec.Objective.(mismatcher); ok && o.NeedsMismatched() {
-		if e.mismatched, err = nn.NewFeeder(b, ext.Tokens, ext.Sequences); err != nil {
+		if e.mismatched, err = nn.NewFeeder(b, ext.Tokens, ext.Sequences, ext.Keys); err != nil {
 			return nil, err
 		}
 	}
@@ -175,6 +175,13 @@ func (e *Engine) largest(ext data.Limits, fn func(*Micro) error) error {
 	}
 	if e.mismatched != nil {
 		h.Mismatched = h
+	}
+	if ext.Keys > 0 {
+		h.Targets, h.Weights = nil, nil
+		h.Shared = &data.SharedPrompts{
+			KeyRows: make([]int32, ext.Keys), CuK: make([]int32, ext.Sequences+1), MaxK: ext.MaxK,
+			LossRows: make([]int32, ext.Tokens), LossTargets: make([]int32, ext.Tokens), LossAnswers: make([]int32, ext.Tokens),
+		}
 	}
 	b, err := e.load(h)
 	if err != nil {
@@ -201,9 +208,13 @@ func (e *Engine) load(h *data.Batch) (*Micro, error) {
 }
 
 func hostBatch(b *data.Batch) nn.HostBatch {
-	return nn.HostBatch{
+	h := nn.HostBatch{
 		Tokens: b.Tokens, Positions: b.Positions, Cu: b.Cu, Targets: b.Targets, Weights: b.Weights, MaxLen: b.MaxLen, Ignore: data.IgnoreIndex,
 	}
+	if s := b.Shared; s != nil {
+		h.LossRows, h.LossTargets, h.KeyRows, h.CuK, h.MaxK = s.LossRows, s.LossTargets, s.KeyRows, s.CuK, s.MaxK
+	}
+	return h
 }
 
 // trainMicro adds the gradient of a micro-batch to the parameters' and its sums to the engine's.

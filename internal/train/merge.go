@@ -65,7 +65,7 @@ func (l *loaded) close() error {
 
 // logits returns the logits [T,V] of one sequence.
 func (l *loaded) logits(ids []int32) ([]float64, error) {
-	f, err := nn.NewFeeder(l.b, len(ids), 1)
+	f, err := nn.NewFeeder(l.b, len(ids), 1, 0)
 	if err != nil {
 		return nil, err
 	}

@@ -53,5 +53,8 @@ type Batches interface {
 }
 
 func union(a, b data.Limits) data.Limits {
-	return data.Limits{Tokens: max(a.Tokens, b.Tokens), Sequences: max(a.Sequences, b.Sequences), SeqLen: max(a.SeqLen, b.SeqLen)}
+	return data.Limits{
+		Tokens: max(a.Tokens, b.Tokens), Sequences: max(a.Sequences, b.Sequences), SeqLen: max(a.SeqLen, b.SeqLen),
+		Keys: max(a.Keys, b.Keys), MaxK: max(a.MaxK, b.MaxK),
+	}
 }

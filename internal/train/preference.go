@@ -46,7 +46,15 @@ func (o *Preference) Count(b *data.Batch) float64 {
 	if o.Unpaired() {
 		return float64(b.Sequences())
 	}
-	return float64(b.Sequences()) / 2
+	return float64(b.Pairs())
+}
+
+// answersIn is the number of answers of a batch.
+func answersIn(b *data.Batch) int {
+	if b.Shared != nil {
+		return 2 * b.Pairs()
+	}
+	return b.Sequences()
 }
 
 // NeedsMismatched tells that each batch comes with prompts and answers that do not belong together.
@@ -54,7 +62,7 @@ func (o *Preference) NeedsMismatched() bool { return o.is("kto") }
 
 // Loss computes the loss of a micro-batch.
 func (o *Preference) Loss(t *autograd.Tape, m model.Model, b *Micro) tensor.Tensor {
-	ref := make([]float64, b.Host.Sequences())
+	ref := make([]float64, answersIn(b.Host))
 	kl := 0.0
 	if !o.ReferenceFree() {
 		ref = o.reference(t, m, b)
@@ -170,7 +178,7 @@ func (o *Preference) Metrics(sums []float64, count float64) map[string]float64 {
 // reference returns the reference model's log-likelihoods of the answers.
 func (o *Preference) reference(t *autograd.Tape, m model.Model, b *Micro) []float64 {
 	if o.Precomputed {
-		return append(b.Host.Reference, make([]float64, b.Host.Sequences()-len(b.Host.Reference))...) // planning knows none
+		return append(b.Host.Reference, make([]float64, answersIn(b.Host)-len(b.Host.Reference))...) // planning knows none
 	}
 	return referenceLogps(t, m, b.Ref, b.Batch, b.Host)
 }
@@ -221,8 +229,14 @@ func collisions(t *autograd.Tape, x *autograd.Var, head model.Head, targets tens
 	return out
 }
 
-// eachTarget calls fn with the sequence, the token's place in the batch and the number of each row that has a target.
-func eachTarget(b *data.Batch, fn func(seq, at, row int)) {
+// eachTarget calls fn with the answer, the token's place in the batch and the number of each row of the loss.
+func eachTarget(b *data.Batch, fn func(answer, at, row int)) {
+	if s := b.Shared; s != nil {
+		for row, at := range s.LossRows {
+			fn(int(s.LossAnswers[row]), int(at), row)
+		}
+		return
+	}
 	row := 0
 	for s := range b.Sequences() {
 		for i := b.Cu[s]; i < b.Cu[s+1]; i++ {
@@ -238,8 +252,8 @@ func inPrompt(b *data.Batch, at int) bool { return len(b.Prompt) > 0 && b.Prompt
 
 // sumAnswers adds the rows of a cross-entropy up by sequence. collision, if not nil, is log Σ p² of each row, for WPO.
 func sumAnswers(b *data.Batch, rows []float32, collision []float64) answers {
-	a := newAnswers(b.Sequences())
-	aligned := make([]float64, b.Sequences())
+	a := newAnswers(answersIn(b))
+	aligned := make([]float64, answersIn(b))
 	eachTarget(b, func(s, at, row int) {
 		logp := float64(rows[row*tensor.CECols+tensor.CELogp])
 		if inPrompt(b, at) {
@@ -254,7 +268,7 @@ func sumAnswers(b *data.Batch, rows []float32, collision []float64) answers {
 		}
 	})
 	if collision != nil {
-		a.weight = make([]float64, b.Sequences())
+		a.weight = make([]float64, answersIn(b))
 		for s := range a.weight {
 			a.weight[s] = math.Exp(aligned[s] / max(1, a.tokens[s]))
 		}

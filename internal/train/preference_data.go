@@ -60,10 +60,29 @@ type preferenceRows struct {
 	options PreferenceOptions
 	// reference holds the reference's log-likelihoods by row, or is nil.
 	reference [][2]float64
+	// shared lays pairs out with their prompt once.
+	shared bool
+}
+
+func newPreferenceRows(l *data.Loader, o PreferenceOptions) *preferenceRows {
+	// orpo trains the prompt as well, but only with the chosen answer.
+	return &preferenceRows{Loader: l, options: o, shared: !o.Unpaired() && !o.is("orpo") && l.CanShare()}
+}
+
+// Limits bounds the micro-batches.
+func (p *preferenceRows) Limits() data.Limits {
+	if p.shared {
+		return p.SharedLimits()
+	}
+	return p.Loader.Limits()
 }
 
 // Fill makes b micro-batch i: chosen answers, then rejected ones, or single answers.
 func (p *preferenceRows) Fill(b *data.Batch, epoch, i int) error {
+	fill := p.FillPairs
+	if p.shared {
+		fill = p.FillShared
+	}
 	if p.options.Unpaired() {
 		if p.options.is("kto") && b.Mismatched == nil {
 			b.Mismatched = &data.Batch{}
@@ -72,11 +91,11 @@ func (p *preferenceRows) Fill(b *data.Batch, epoch, i int) error {
 		if err != nil {
 			return err
 		}
-	} else if err := p.FillPairs(b, epoch, i); err != nil {
+	} else if err := fill(b, epoch, i); err != nil {
 		return err
 	}
 	if p.options.is("orpo") {
-		b.TargetPrompts(b.Sequences() / 2)
+		b.TargetPrompts(b.Pairs())
 	}
 	b.Reference = b.Reference[:0]
 	if p.reference == nil {
@@ -153,8 +172,9 @@ func computeReference(ctx context.Context, b tensor.Backend, res *config.Resolve
 		return nil, err
 	}
 	defer store.Close()
-	limits := loader.Limits()
-	feeder, err := nn.NewFeeder(b, limits.Tokens, limits.Sequences)
+	rows := newPreferenceRows(loader, p.options)
+	limits := rows.Limits()
+	feeder, err := nn.NewFeeder(b, limits.Tokens, limits.Sequences, limits.Keys)
 	if err != nil {
 		return nil, err
 	}
@@ -164,7 +184,6 @@ func computeReference(ctx context.Context, b tensor.Backend, res *config.Resolve
 	if res.Config.BF16.Or(false) {
 		tape.ActDType = tensor.BF16
 	}
-	rows := preferenceRows{Loader: loader, options: p.options}
 	out := make([][2]float64, loader.Dataset().Len())
 	var h data.Batch
 	for i := range loader.MicroBatches(0) {

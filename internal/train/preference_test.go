@@ -166,6 +166,38 @@ func (g prefGolden) pairs(c prefCase) *data.Batch {
 	return batchOf(rows, int(c.number("max_length", 0)), c.Options["truncation_mode"] == "keep_end")
 }
 
+// sharedPairs lays the pairs out with each prompt once.
+func (g prefGolden) sharedPairs() *data.Batch {
+	s := &data.SharedPrompts{CuK: []int32{0}}
+	b := &data.Batch{Cu: []int32{0}, Shared: s}
+	add := func(ids []int32, position int) (start int) {
+		start = len(b.Tokens)
+		for i, id := range ids {
+			b.Tokens, b.Positions, b.Targets = append(b.Tokens, id), append(b.Positions, int32(position+i)), append(b.Targets, data.IgnoreIndex)
+			s.KeyRows = append(s.KeyRows, int32(start+i))
+		}
+		b.Cu, b.Lens, b.MaxLen = append(b.Cu, int32(len(b.Tokens))), append(b.Lens, int32(len(ids))), max(b.MaxLen, len(ids))
+		s.CuK = append(s.CuK, int32(len(s.KeyRows)))
+		return start
+	}
+	for i, p := range g.Pairs {
+		prompt := add(p.Prompt, 0)
+		for side, answer := range [][]int32{p.Chosen, p.Rejected} {
+			for j := range p.Prompt {
+				s.KeyRows = append(s.KeyRows, int32(prompt+j))
+			}
+			start := add(answer, len(p.Prompt))
+			s.MaxK = max(s.MaxK, len(p.Prompt)+len(answer))
+			at := prompt + len(p.Prompt) - 1
+			for j, id := range answer {
+				s.LossRows, s.LossTargets, s.LossAnswers = append(s.LossRows, int32(at)), append(s.LossTargets, id), append(s.LossAnswers, int32(i+side*len(g.Pairs)))
+				at = start + j
+			}
+		}
+	}
+	return b
+}
+
 func (g prefGolden) single() *data.Batch {
 	var rows, other [][2][]int32
 	var labels []bool
@@ -210,11 +242,14 @@ func prefEngine(t testing.TB, g prefGolden, c prefCase, o PreferenceOptions, pol
 	t.Helper()
 	src, raw := open(t, policy)
 	limits := data.Limits{Tokens: len(b.Tokens), Sequences: b.Sequences(), SeqLen: b.MaxLen}
+	if s := b.Shared; s != nil {
+		limits.Keys, limits.MaxK = len(s.KeyRows), s.MaxK
+	}
 	if m := b.Mismatched; m != nil {
 		limits = union(limits, data.Limits{Tokens: len(m.Tokens), Sequences: m.Sequences(), SeqLen: m.MaxLen})
 	}
 	spec := EngineSpec{
-		ConfigJSON: raw, Source: src, Model: model.Options{Positions: limits.SeqLen, Dropout: model.NoDropout()}, Objective: &Preference{PreferenceOptions: o},
+		ConfigJSON: raw, Source: src, Model: model.Options{Positions: max(limits.SeqLen, limits.MaxK), Dropout: model.NoDropout()}, Objective: &Preference{PreferenceOptions: o},
 		Train: limits, Optim: OptimOptions{Name: "adamw", Beta1: 0.9, Beta2: 0.999, Eps: 1e-8, MaxGradNorm: 1},
 	}
 	if a := c.AdamW; a != nil {
@@ -283,60 +318,68 @@ func TestPreferenceEqualsTRL(t *testing.T) {
 				continue
 			}
 			ran++
-			t.Run(base+"/"+c.Name, func(t *testing.T) {
-				if err := o.Check(); err != nil {
-					t.Fatal(err)
+			for _, layout := range []string{"", "/shared"} {
+				if layout != "" && (c.Trainer == "kto" || c.Trainer == "orpo" || c.Options["max_length"] != nil) {
+					continue
 				}
-				b := g.pairs(c)
-				if c.Trainer == "kto" {
-					b = g.single()
-				}
-				if c.Trainer == "orpo" {
-					b.TargetPrompts(len(g.Pairs))
-				}
-				policy, reference := policy, reference
-				switch c.Name {
-				case "dpo-lora-sigmoid":
-					reference = ""
-				case "kto-exchanged":
-					policy, reference = reference, policy
-				}
-				e := prefEngine(t, g, c, o, policy, reference, b)
-				m := microStep(t, e, b)
-				if !(math.Abs(m["loss"]-c.Loss) <= 1e-4*max(1, math.Abs(c.Loss))) {
-					t.Errorf("loss %.7f, want %.7f", m["loss"], c.Loss)
-				}
-				for name, want := range c.Metrics {
-					got, ok := m[name]
-					if !ok && name == "nll_loss" && want == 0 {
-						continue
-					}
-					if !ok {
-						if !strings.HasPrefix(name, "logits/") && name != "mean_token_accuracy" && !strings.HasPrefix(name, "log_odds") {
-							t.Errorf("metric %s is missing", name)
-						}
-						continue
-					}
-					if !(math.Abs(got-want) <= 1e-4*max(1, math.Abs(want))) {
-						t.Errorf("%s %.7f, want %.7f", name, got, want)
-					}
-				}
-				checkPrefGradients(t, e, c, full, e.spec.Objective.Count(b))
-				if c.AdamW == nil {
-					return
-				}
-				for i, want := range c.AdamW.Losses {
-					if i > 0 {
-						m = microStep(t, e, b)
-					}
-					if !(math.Abs(m["loss"]-want) <= 1e-4*max(1, want)) {
-						t.Errorf("step %d: loss %.6f, want %.6f", i, m["loss"], want)
-					}
-					if _, err := e.Opt.Step(i+1, c.AdamW.LR, e.spec.Objective.Count(b)); err != nil {
+				t.Run(base+"/"+c.Name+layout, func(t *testing.T) {
+					if err := o.Check(); err != nil {
 						t.Fatal(err)
 					}
-				}
-			})
+					b := g.pairs(c)
+					if c.Trainer == "kto" {
+						b = g.single()
+					}
+					if layout != "" {
+						b = g.sharedPairs()
+					}
+					if c.Trainer == "orpo" {
+						b.TargetPrompts(b.Pairs())
+					}
+					policy, reference := policy, reference
+					switch c.Name {
+					case "dpo-lora-sigmoid":
+						reference = ""
+					case "kto-exchanged":
+						policy, reference = reference, policy
+					}
+					e := prefEngine(t, g, c, o, policy, reference, b)
+					m := microStep(t, e, b)
+					if !(math.Abs(m["loss"]-c.Loss) <= 1e-4*max(1, math.Abs(c.Loss))) {
+						t.Errorf("loss %.7f, want %.7f", m["loss"], c.Loss)
+					}
+					for name, want := range c.Metrics {
+						got, ok := m[name]
+						if !ok && name == "nll_loss" && want == 0 {
+							continue
+						}
+						if !ok {
+							if !strings.HasPrefix(name, "logits/") && name != "mean_token_accuracy" && !strings.HasPrefix(name, "log_odds") {
+								t.Errorf("metric %s is missing", name)
+							}
+							continue
+						}
+						if !(math.Abs(got-want) <= 1e-4*max(1, math.Abs(want))) {
+							t.Errorf("%s %.7f, want %.7f", name, got, want)
+						}
+					}
+					checkPrefGradients(t, e, c, full, e.spec.Objective.Count(b))
+					if c.AdamW == nil {
+						return
+					}
+					for i, want := range c.AdamW.Losses {
+						if i > 0 {
+							m = microStep(t, e, b)
+						}
+						if !(math.Abs(m["loss"]-want) <= 1e-4*max(1, want)) {
+							t.Errorf("step %d: loss %.6f, want %.6f", i, m["loss"], want)
+						}
+						if _, err := e.Opt.Step(i+1, c.AdamW.LR, e.spec.Objective.Count(b)); err != nil {
+							t.Fatal(err)
+						}
+					}
+				})
+			}
 		}
 		if ran < 30 {
 			t.Errorf("%s: only %d cases ran", base, ran)
@@ -425,7 +468,7 @@ func TestAnswerLogProbsEqualTRL(t *testing.T) {
 // logpsOf runs a batch of any size without gradients.
 func logpsOf(t *testing.T, e *Engine, h *data.Batch, ref bool) (out []float64) {
 	t.Helper()
-	feeder, err := nn.NewFeeder(e.Backend, len(h.Tokens), h.Sequences())
+	feeder, err := nn.NewFeeder(e.Backend, len(h.Tokens), h.Sequences(), 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -442,4 +485,34 @@ func logpsOf(t *testing.T, e *Engine, h *data.Batch, ref bool) (out []float64) {
 		t.Fatal(err)
 	}
 	return out
+}
+
+// Sharing the prompts changes neither losses nor gradients, whatever the attention: fused projections, windows, soft caps,
+// learned positions.
+func TestSharedPromptsChangeNothing(t *testing.T) {
+	g := readPrefGolden(t, "llama")
+	small := func(ids []int32) {
+		for i := range ids {
+			ids[i] = 3 + ids[i]%50
+		}
+	}
+	for _, p := range g.Pairs {
+		small(p.Prompt)
+		small(p.Chosen)
+		small(p.Rejected)
+	}
+	o := PreferenceOptions{LossTypes: []string{"cpo"}, Beta: 0.1, CPOAlpha: 0.5}
+	for _, name := range []string{"phi3", "gemma2", "gpt2", "mistral", "qwen3", "olmo2"} {
+		var engines []*Engine
+		var losses []float64
+		for _, b := range []*data.Batch{g.pairs(prefCase{}), g.sharedPairs()} {
+			e := prefEngine(t, g, prefCase{}, o, filepath.Join(modelsDir, name), "", b)
+			losses = append(losses, microStep(t, e, b)["loss"])
+			engines = append(engines, e)
+		}
+		if !(math.Abs(losses[0]-losses[1]) <= 1e-5*max(1, losses[0])) {
+			t.Errorf("%s: loss %.7f with shared prompts, %.7f without", name, losses[1], losses[0])
+		}
+		gradientsWithin(t, engines[0], engines[1], 1e-5)
+	}
 }

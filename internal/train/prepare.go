@@ -150,9 +150,9 @@ func OpenData(ctx context.Context, res *config.Resolved, modelDir string, info m
 		}
 	}
 	if opt.Objective != data.Supervised {
-		d.preferences = &preferenceRows{Loader: d.Train, options: preference}
+		d.preferences = newPreferenceRows(d.Train, preference)
 		if d.Eval != nil {
-			d.evalPreferences = &preferenceRows{Loader: d.Eval, options: preference}
+			d.evalPreferences = newPreferenceRows(d.Eval, preference)
 		}
 	}
 	d.Fingerprint = fingerprint(ds, cfg, seed)
