@@ -200,6 +200,11 @@ func TestSchemaVersionAndManPages(t *testing.T) {
 	if code != 0 || !strings.Contains(stdout, "emulator") {
 		t.Errorf("completion: %d %q", code, stdout)
 	}
+	for typed, want := range map[string]string{"learn": "learning_rate=", "packing_strategy=": "packing_strategy=wrapped", "packing=": "packing=true"} {
+		if code, stdout, _ := mltrain(t, "__complete", "sft", "--set", typed); code != 0 || !strings.Contains(stdout, want) {
+			t.Errorf("completion of --set %s: %d %q, want %s", typed, code, stdout, want)
+		}
+	}
 }
 
 func TestExitCodes(t *testing.T) {

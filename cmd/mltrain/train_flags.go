@@ -1,6 +1,8 @@
 package main
 
 import (
+	"strings"
+
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
@@ -62,11 +64,8 @@ func (t *TrainFlags) registerConfig(cmd *cobra.Command) {
 	t.flags.StringArrayVar(&t.Set, "set", nil, "set a key of the run config, as key=value (repeatable)")
 	// MarkFlagFilename fails only for a flag that does not exist.
 	_ = cmd.MarkFlagFilename("config", "yaml", "yml")
-	var keys []string
-	for _, k := range config.Keys() {
-		keys = append(keys, k+"=")
-	}
-	complete(cmd, "set", keys, cobra.ShellCompDirectiveNoFileComp|cobra.ShellCompDirectiveNoSpace)
+	// RegisterFlagCompletionFunc fails only for a flag that does not exist.
+	_ = cmd.RegisterFlagCompletionFunc("set", completeSet)
 }
 
 // complete offers values for a flag to the shell.
@@ -75,6 +74,32 @@ func complete(cmd *cobra.Command, flag string, values []string, how cobra.ShellC
 	_ = cmd.RegisterFlagCompletionFunc(flag, func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
 		return values, how
 	})
+}
+
+// completeSet offers keys and, behind a key that has a list of them, values.
+func completeSet(_ *cobra.Command, _ []string, typed string) ([]string, cobra.ShellCompDirective) {
+	keys, err := config.Describe()
+	if err != nil {
+		return nil, cobra.ShellCompDirectiveError
+	}
+	name, _, behind := strings.Cut(typed, "=")
+	var out []string
+	for _, k := range keys {
+		switch {
+		case !behind:
+			out = append(out, k.Name+"=\t"+k.Doc)
+		case k.Name == name:
+			values := k.Enum
+			if _, isBool := k.Default.(bool); isBool {
+				values = []string{"true", "false"}
+			}
+			for _, v := range values {
+				out = append(out, k.Name+"="+v)
+			}
+			return out, cobra.ShellCompDirectiveNoFileComp
+		}
+	}
+	return out, cobra.ShellCompDirectiveNoFileComp | cobra.ShellCompDirectiveNoSpace
 }
 
 // Load reads the run config of a command, with the flags over it.
