@@ -59,50 +59,20 @@ func runTraining(ctx context.Context, app *App, flags *TrainFlags, r *config.Res
 
 func trainCommand(ctx context.Context, app *App, flags *TrainFlags, r *config.Resolved) error {
 	cfg := &r.Config
-	backend, err := newBackend(cfg.Device)
-	if err != nil {
-		return err
-	}
 	if err := train.GuardOutput(cfg); err != nil {
 		return err
 	}
-	modelDir, err := resolveModel(ctx, app, cfg.ModelNameOrPath)
-	if err != nil {
-		return err
-	}
-	info, err := train.Describe(modelDir)
-	if err != nil {
-		return err
-	}
-	warning, err := train.CheckLength(info, cfg.MaxLength)
-	if err != nil {
-		return err
-	}
 	report := newTrainReport(app)
-	if warning != "" {
-		report.Warn(warning)
-	}
-	local, err := resolveDatasets(ctx, app, r)
-	if err != nil {
-		return err
-	}
-	if local.Config.RefModel != "" {
-		if local.Config.RefModel, err = resolveModel(ctx, app, local.Config.RefModel); err != nil {
-			return err
-		}
-	}
-	objective, err := train.NewObjective(local)
-	if err != nil {
-		return err
-	}
-	d, err := train.OpenData(ctx, local, modelDir, info, cacheDir(), nil)
+	job, d, err := prepare(ctx, app, report, r)
 	if err != nil {
 		return err
 	}
 	defer d.Close()
 	report.data(d)
 	if cfg.PrecomputeRefLogProbs {
-		err := d.Precompute(ctx, backend, local, modelDir, cacheDir(), func(done, total int) {
+		local := *r
+		local.Config.RefModel = job.RefModelDir
+		err := d.Precompute(ctx, job.Backend, &local, job.ModelDir, cacheDir(), func(done, total int) {
 			if tenth := total/10 + 1; done%tenth == 0 || done == total {
 				app.Log.Info("reference model", "batches", fmt.Sprintf("%d of %d", done, total))
 			}
@@ -111,10 +81,7 @@ func trainCommand(ctx context.Context, app *App, flags *TrainFlags, r *config.Re
 			return err
 		}
 	}
-	job := train.Job{
-		Config: r, Backend: report.measure(backend), ModelDir: modelDir, RefModelDir: local.Config.RefModel, Train: d.TrainBatches(), Eval: d.EvalBatches(),
-		Report: report, Fingerprint: d.Fingerprint, Objective: objective,
-	}
+	job.Backend = report.measure(job.Backend)
 	res, err := train.Run(ctx, job)
 	report.close()
 	if errors.Is(err, train.ErrInterrupted) {
@@ -128,6 +95,52 @@ func trainCommand(ctx context.Context, app *App, flags *TrainFlags, r *config.Re
 	}
 	_, err = fmt.Fprintf(app.Out, "%s\n", cfg.OutputDir)
 	return err
+}
+
+// prepare opens the model and the data of a training run. The data is the caller's to close.
+func prepare(ctx context.Context, app *App, report *trainReport, r *config.Resolved) (train.Job, *train.Data, error) {
+	cfg := &r.Config
+	fail := func(err error) (train.Job, *train.Data, error) { return train.Job{}, nil, err }
+	backend, err := newBackend(cfg.Device)
+	if err != nil {
+		return fail(err)
+	}
+	modelDir, err := resolveModel(ctx, app, cfg.ModelNameOrPath)
+	if err != nil {
+		return fail(err)
+	}
+	info, err := train.Describe(modelDir)
+	if err != nil {
+		return fail(err)
+	}
+	warning, err := train.CheckLength(info, cfg.MaxLength)
+	if err != nil {
+		return fail(err)
+	}
+	if warning != "" {
+		report.Warn(warning)
+	}
+	local, err := resolveDatasets(ctx, app, r)
+	if err != nil {
+		return fail(err)
+	}
+	if local.Config.RefModel != "" {
+		if local.Config.RefModel, err = resolveModel(ctx, app, local.Config.RefModel); err != nil {
+			return fail(err)
+		}
+	}
+	objective, err := train.NewObjective(local)
+	if err != nil {
+		return fail(err)
+	}
+	d, err := train.OpenData(ctx, local, modelDir, info, cacheDir(), nil)
+	if err != nil {
+		return fail(err)
+	}
+	return train.Job{
+		Config: r, Backend: backend, ModelDir: modelDir, RefModelDir: local.Config.RefModel, Train: d.TrainBatches(), Eval: d.EvalBatches(),
+		Report: report, Fingerprint: d.Fingerprint, Objective: objective,
+	}, d, nil
 }
 
 // cacheDir is where tokenised rows are kept between runs: MLTRAIN_CACHE, or mltrain in the user's cache directory.

@@ -66,18 +66,11 @@ func (t *trainReport) Begin(s train.Summary) {
 		row("batch", "%d rows × %d accumulated, up to %d tokens a row", s.MicroBatch, s.Accumulation, s.MaxLength)
 		row("steps", "%d (%d an epoch, %.2f epochs)", s.TotalSteps, s.StepsPerEpoch, s.Epochs)
 		row("device", "%s", s.Device)
-		row("memory", "%s planned", plan.FormatBytes(total(s.Planned)))
+		row("memory", "%s planned", plan.FormatBytes(plan.Total(s.Planned)))
 		row("output", "%s", s.Output)
 		fmt.Fprint(t.app.Err, b.String())
 	}
 	t.progress, t.log = t.app.NewProgress(s.TotalSteps)
-}
-
-func total[K comparable](m map[K]int64) (n int64) {
-	for _, v := range m {
-		n += v
-	}
-	return n
 }
 
 // Step moves the bar.
@@ -126,6 +119,7 @@ func (t *trainReport) Warn(message string) { t.log.Warn(message) }
 // End sums the run up.
 func (t *trainReport) End(r *train.Result) {
 	t.close()
+	r.PeakRSS = peakRSS()
 	if t.app.Quiet {
 		return
 	}
@@ -137,8 +131,11 @@ func (t *trainReport) End(r *train.Result) {
 	if r.BestStep > 0 {
 		fmt.Fprintf(t.app.Err, " (best %.4f at step %d)", r.BestMetric, r.BestStep)
 	}
-	fmt.Fprintf(t.app.Err, "\nmemory: %s allocated, %s planned\nnext:   mltrain generate %s --prompt \"…\"\n",
-		plan.FormatBytes(total(r.Allocated)), plan.FormatBytes(total(r.Planned)), t.use)
+	fmt.Fprintf(t.app.Err, "\nmemory: %s allocated at the peak, %s planned", plan.FormatBytes(r.Peak), plan.FormatBytes(r.PlannedPeak))
+	if r.PeakRSS > 0 {
+		fmt.Fprintf(t.app.Err, "; the whole process %s", plan.FormatBytes(r.PeakRSS))
+	}
+	fmt.Fprintf(t.app.Err, "\nnext:   mltrain generate %s --prompt \"…\"\n", t.use)
 }
 
 func (t *trainReport) close() {

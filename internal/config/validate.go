@@ -296,14 +296,26 @@ func sortedKeys[V any](m map[string]V) []string {
 // model, data and an output directory. It is apart from [Load] so that a
 // config can be checked before its paths are known.
 func (r *Resolved) RequireRun() error {
-	var fs Faults
-	need := func(missing bool, key, flag string) {
-		if missing {
-			fs = append(fs, Fault{Key: key, Text: fmt.Sprintf("not given; set it in the run config or with %s", flag)})
-		}
+	fs := r.missingInputs()
+	if r.OutputDir == "" {
+		fs = append(fs, notGiven("output_dir", "--output"))
 	}
-	need(r.ModelNameOrPath == "", "model_name_or_path", "--model")
-	need(len(r.TrainDatasets()) == 0, "datasets", "--data")
-	need(r.OutputDir == "", "output_dir", "--output")
 	return fs.orNil()
+}
+
+// RequireInputs checks that the config names a model and data.
+func (r *Resolved) RequireInputs() error { return r.missingInputs().orNil() }
+
+func (r *Resolved) missingInputs() (fs Faults) {
+	if r.ModelNameOrPath == "" {
+		fs = append(fs, notGiven("model_name_or_path", "--model"))
+	}
+	if len(r.TrainDatasets()) == 0 {
+		fs = append(fs, notGiven("datasets", "--data"))
+	}
+	return fs
+}
+
+func notGiven(key, flag string) Fault {
+	return Fault{Key: key, Text: fmt.Sprintf("not given; set it in the run config or with %s", flag)}
 }

@@ -20,14 +20,16 @@ import (
 type Backend struct {
 	v *vec.Ops
 
-	mu   sync.Mutex
-	used map[tensor.Use]int64
-	free []*scratch
+	mu          sync.Mutex
+	used        map[tensor.Use]int64
+	total, peak int64
+	free        []*scratch
 }
 
 var (
-	_ tensor.Backend  = (*Backend)(nil)
-	_ tensor.Importer = (*Backend)(nil)
+	_ tensor.Backend   = (*Backend)(nil)
+	_ tensor.Importer  = (*Backend)(nil)
+	_ tensor.PeakMeter = (*Backend)(nil)
 )
 
 // Option changes what New makes.

@@ -46,10 +46,17 @@ func (b *Backend) Alloc(bytes int64, use tensor.Use) (tensor.Buffer, error) {
 	} else {
 		buf.mem = alignedBytes(int(bytes))
 	}
+	b.count(use, bytes)
+	return buf, nil
+}
+
+// count adds bytes to what is allocated.
+func (b *Backend) count(use tensor.Use, bytes int64) {
 	b.mu.Lock()
 	b.used[use] += bytes
+	b.total += bytes
+	b.peak = max(b.peak, b.total)
 	b.mu.Unlock()
-	return buf, nil
 }
 
 func alignedBytes(n int) []byte {
@@ -62,9 +69,7 @@ func alignedBytes(n int) []byte {
 // element type: then they are copied. Either way they count as mapped weights.
 func (b *Backend) Import(p []byte) (tensor.Buffer, error) {
 	if uintptr(unsafe.Pointer(unsafe.SliceData(p)))%4 == 0 {
-		b.mu.Lock()
-		b.used[tensor.UseMapped] += int64(len(p))
-		b.mu.Unlock()
+		b.count(tensor.UseMapped, int64(len(p)))
 		return &buffer{mem: p, size: int64(len(p)), use: tensor.UseMapped, counted: true, readOnly: true}, nil
 	}
 	t, err := b.Alloc(int64(len(p)), tensor.UseMapped)
@@ -86,6 +91,7 @@ func (b *Backend) Free(t tensor.Buffer) {
 	b.mu.Lock()
 	if buf.counted {
 		b.used[buf.use] -= buf.size
+		b.total -= buf.size
 		buf.counted = false
 	}
 	mapping := buf.mapping
@@ -101,6 +107,13 @@ func (b *Backend) Allocated() map[tensor.Use]int64 {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return maps.Clone(b.used)
+}
+
+// Peak returns the most bytes that were allocated at one time, imported memory included.
+func (b *Backend) Peak() int64 {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.peak
 }
 
 // Sync does nothing: every call returns when its work is done.

@@ -98,6 +98,15 @@ func (bd *Builder) Load(b tensor.Backend, seed uint64) (*Store, error) {
 	return s, bd.startDoRA(b)
 }
 
+// Rehearse is Load on a device that only counts: it allocates what Load does, in the same order, and reads no weight.
+func (bd *Builder) Rehearse(b tensor.Backend) (*Store, error) {
+	s, err := bd.Allocate(b)
+	if err != nil {
+		return nil, err
+	}
+	return s, bd.startDoRA(b)
+}
+
 // Round brings the copy that the model computes with up to date with Values.
 func (s *Store) Round() error {
 	if s.Compute.IsZero() {
@@ -133,7 +142,11 @@ func (bd *Builder) Allocate(b tensor.Backend) (*Store, error) {
 		s.Offsets[w] = n
 		n += (elements(w.Shape) + pad - 1) / pad * pad
 	}
-	if err := s.allocFlat(n, bd.opts.BF16); err != nil {
+	use := tensor.UseWeights
+	if bd.adapter != nil {
+		use = tensor.UseAdapter
+	}
+	if err := s.allocFlat(n, use, bd.opts.BF16); err != nil {
 		return nil, err
 	}
 	for _, w := range bd.weights {
@@ -167,11 +180,11 @@ func (s *Store) alloc(bytes int64, use tensor.Use) (tensor.Buffer, error) {
 	return buf, err
 }
 
-func (s *Store) allocFlat(n int, bf16Copy bool) error {
+func (s *Store) allocFlat(n int, use tensor.Use, bf16Copy bool) error {
 	if n == 0 {
 		return nil
 	}
-	values, err := s.alloc(int64(n)*4, tensor.UseWeights)
+	values, err := s.alloc(int64(n)*4, use)
 	if err != nil {
 		return err
 	}
@@ -181,7 +194,7 @@ func (s *Store) allocFlat(n int, bf16Copy bool) error {
 	}
 	s.Values, s.Grads = tensor.New(values, 0, tensor.F32, n), tensor.New(grads, 0, tensor.F32, n)
 	if bf16Copy {
-		rounded, err := s.alloc(int64(n)*2, tensor.UseWeights)
+		rounded, err := s.alloc(int64(n)*2, use)
 		if err != nil {
 			return err
 		}

@@ -71,16 +71,18 @@ func (c *Counter) Free(b tensor.Buffer) {
 func (c *Counter) Allocated() map[tensor.Use]int64 { return maps.Clone(c.allocated) }
 
 // Total returns the bytes allocated now.
-func (c *Counter) Total() int64 {
-	var n int64
-	for _, b := range c.allocated {
+func (c *Counter) Total() int64 { return Total(c.allocated) }
+
+// Peak returns the largest total so far.
+func (c *Counter) Peak() int64 { return c.peak }
+
+// Total sums bytes by purpose.
+func Total(m map[tensor.Use]int64) (n int64) {
+	for _, b := range m {
 		n += b
 	}
 	return n
 }
-
-// Peak returns the largest total so far.
-func (c *Counter) Peak() int64 { return c.peak }
 
 // Table formats bytes by purpose, largest first, with their total.
 func Table(m map[tensor.Use]int64) string {
@@ -103,21 +105,6 @@ func Table(m map[tensor.Use]int64) string {
 	}
 	fmt.Fprintf(&b, "%-16s %12s\n", "total", FormatBytes(total))
 	return b.String()
-}
-
-// FormatBytes formats a size with three digits and a binary unit.
-func FormatBytes(n int64) string {
-	f := float64(n)
-	for _, u := range []string{"B", "KiB", "MiB", "GiB"} {
-		if f < 1024 {
-			if u == "B" {
-				return fmt.Sprintf("%d B", n)
-			}
-			return fmt.Sprintf("%.1f %s", f, u)
-		}
-		f /= 1024
-	}
-	return fmt.Sprintf("%.1f TiB", f)
 }
 
 // Upload does nothing.

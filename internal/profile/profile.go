@@ -43,6 +43,9 @@ func New(b tensor.Backend) (*Timer, tensor.Backend) {
 	return t, t
 }
 
+// Peak returns the peak of the backend that is measured, or what it has allocated now if it does not know.
+func (t *Timer) Peak() int64 { return tensor.PeakOf(t.Backend) }
+
 // Reset forgets what was measured.
 func (t *Timer) Reset() { clear(t.entries) }
 

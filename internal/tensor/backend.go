@@ -9,6 +9,7 @@ type Use string
 const (
 	UseWeights     Use = "weights"
 	UseMapped      Use = "mapped weights" // used where they lie in the checkpoint's file
+	UseAdapter     Use = "adapter"        // what is trained beside a frozen model
 	UseGradients   Use = "gradients"
 	UseOptimizer   Use = "optimizer"
 	UseActivations Use = "activations"    // forward values kept for the backward pass
@@ -41,6 +42,22 @@ type Device interface {
 // copied. The bytes must outlive the buffer and are never written.
 type Importer interface {
 	Import(b []byte) (Buffer, error)
+}
+
+// PeakMeter is implemented by devices that know the most bytes that were allocated at one time.
+type PeakMeter interface {
+	Peak() int64
+}
+
+// PeakOf returns the most bytes that were allocated on a device at one time; what is allocated now, if it does not know.
+func PeakOf(d Device) (n int64) {
+	if m, ok := d.(PeakMeter); ok {
+		return m.Peak()
+	}
+	for _, b := range d.Allocated() {
+		n += b
+	}
+	return n
 }
 
 // Backend is a device with its kernels.

@@ -9,7 +9,6 @@ import (
 	"github.com/mltrain/mltrain/internal/data"
 	"github.com/mltrain/mltrain/internal/model"
 	"github.com/mltrain/mltrain/internal/nn"
-	"github.com/mltrain/mltrain/internal/plan"
 	"github.com/mltrain/mltrain/internal/tensor"
 )
 
@@ -41,8 +40,10 @@ type Engine struct {
 	Store   *nn.Store
 	Tape    *autograd.Tape
 	Opt     *Optimizer
-	spec    EngineSpec
-	feeder  *nn.Feeder
+	// Forecast is what was planned for it.
+	Forecast Forecast
+	spec     EngineSpec
+	feeder   *nn.Feeder
 	// mismatched feeds a second batch to objectives that need one, else nil.
 	mismatched *nn.Feeder
 	ref        model.Model
@@ -60,44 +61,21 @@ const (
 
 // NewEngine plans the engine's memory, allocates it on b and loads the weights. It returns the plan: bytes by purpose.
 func NewEngine(b tensor.Backend, spec EngineSpec) (*Engine, map[tensor.Use]int64, error) {
-	p, planned, err := Plan(b, spec)
+	f, err := forecast(b, spec)
 	if err != nil {
 		return nil, nil, err
 	}
+	planned := f.Bytes
 	e, err := assemble(b, spec, func(bd *nn.Builder) (*nn.Store, error) { return bd.Load(b, spec.Seed) })
 	if err != nil {
 		return nil, planned, err
 	}
-	if e.Tape, err = autograd.NewPlannedTape(b, p); err != nil {
+	if e.Tape, err = autograd.NewPlannedTape(b, f.tape); err != nil {
 		return nil, planned, err
 	}
 	e.configure(e.Tape)
+	e.Forecast = f
 	return e, planned, nil
-}
-
-// Plan returns the bytes that an Engine of this spec allocates on b, by purpose, and the memory plan of its tape. It reads
-// no weight and computes nothing.
-func Plan(b tensor.Backend, spec EngineSpec) (autograd.Plan, map[tensor.Use]int64, error) {
-	counter, cb := plan.For(b)
-	e, err := assemble(cb, spec, func(bd *nn.Builder) (*nn.Store, error) { return bd.Allocate(cb) })
-	if err != nil {
-		return autograd.Plan{}, nil, err
-	}
-	e.Tape = autograd.NewMeasuringTape(cb)
-	e.configure(e.Tape)
-	if err := e.largest(spec.Train, func(b *Micro) error { return e.trainMicro(b, tensor.RNGKey{}) }); err != nil {
-		return autograd.Plan{}, nil, fmt.Errorf("plan: %w", err)
-	}
-	if spec.Eval.Tokens > 0 {
-		if err := e.largest(spec.Eval, e.evalMicro); err != nil {
-			return autograd.Plan{}, nil, fmt.Errorf("plan: %w", err)
-		}
-	}
-	p := e.Tape.Plan()
-	if _, err := autograd.NewPlannedTape(cb, p); err != nil {
-		return autograd.Plan{}, nil, err
-	}
-	return p, counter.Allocated(), nil
 }
 
 // Close frees the engine's memory.

@@ -117,10 +117,11 @@ func TestPlanReadsNoWeight(t *testing.T) {
 	e := goldenEngine(t, dir, g, SFT{}, false)
 	spec := e.spec
 	spec.Source = unread{spec.Source.(Source)}
-	_, planned, err := Plan(cpu.New(), spec)
+	f, err := forecast(cpu.New(), spec)
 	if err != nil {
 		t.Fatal(err)
 	}
+	planned := f.Bytes
 	if got := e.Backend.Allocated(); !maps.Equal(got, planned) {
 		t.Errorf("planned %v, allocated %v", planned, got)
 	}

@@ -144,26 +144,36 @@ func (r *run) findCheckpoint() (string, error) {
 
 // build opens the weights, of the checkpoint when resuming, and makes the engine.
 func (r *run) build(resumeFrom string) (map[tensor.Use]int64, error) {
-	spec, reader, err := SpecFor(r.cfg, r.ModelDir, resumeFrom)
+	spec, reader, closeReference, err := r.engineSpec(resumeFrom)
 	if err != nil {
 		return nil, err
 	}
-	r.source = reader
-	spec.Objective, spec.Train = r.Objective, r.Train.Limits()
-	if p, ok := r.Objective.(*Preference); ok && !p.ReferenceFree() && !p.Precomputed && needsReferenceCopy(&r.cfg.Config) {
-		if spec.Reference, r.closeReference, err = referenceFor(&r.cfg.Config, r.ModelDir, r.RefModelDir); err != nil {
-			return nil, errors.Join(err, closeReader(reader), closeReader(spec.AdapterFiles))
-		}
-	}
-	if r.Eval != nil {
-		spec.Eval = r.Eval.Limits()
-	}
+	r.source, r.closeReference = reader, closeReference
 	e, planned, err := NewEngine(r.Backend, spec)
 	if err != nil {
 		return nil, errors.Join(err, closeReader(reader), closeReader(spec.AdapterFiles))
 	}
 	r.e, r.adapterFiles = e, spec.AdapterFiles
 	return planned, nil
+}
+
+// engineSpec describes the engine of the run. The reader of the model's files, that of the adapter's and what closeReference
+// closes, if it is not nil, must stay open as long as the engine.
+func (j *Job) engineSpec(resumeFrom string) (spec EngineSpec, reader *checkpoint.Reader, closeReference func(), err error) {
+	cfg := &j.Config.Config
+	if spec, reader, err = SpecFor(j.Config, j.ModelDir, resumeFrom); err != nil {
+		return EngineSpec{}, nil, nil, err
+	}
+	spec.Objective, spec.Train = j.Objective, j.Train.Limits()
+	if p, ok := j.Objective.(*Preference); ok && !p.ReferenceFree() && !p.Precomputed && needsReferenceCopy(cfg) {
+		if spec.Reference, closeReference, err = referenceFor(cfg, j.ModelDir, j.RefModelDir); err != nil {
+			return EngineSpec{}, nil, nil, errors.Join(err, closeReader(reader), closeReader(spec.AdapterFiles))
+		}
+	}
+	if j.Eval != nil {
+		spec.Eval = j.Eval.Limits()
+	}
+	return spec, reader, closeReference, nil
 }
 
 // SpecFor describes the engine that a run config asks for, all but the objective and the batches. The weights are those of
@@ -394,6 +404,7 @@ func (r *run) train(planned map[tensor.Use]int64) (*Result, error) {
 	res := &Result{
 		Steps: r.step, Output: cfg.OutputDir, Final: r.lastEvalMetrics, Seconds: took, Tokens: r.tokens,
 		TokensPerS: float64(r.tokens-startTokens) / took, Allocated: r.Backend.Allocated(), Planned: planned, LogHistory: r.history,
+		Peak: tensor.PeakOf(r.Backend), PlannedPeak: r.e.Forecast.Peak,
 	}
 	if n := r.step - r.startStep; n > 0 {
 		res.TrainLoss = r.lossSum / float64(n)

@@ -23,6 +23,7 @@ type Data struct {
 	Fingerprint             string
 	Warnings                []string
 	datasets                []*data.Dataset
+	train, eval             *data.Dataset // what the loaders read; eval may be nil
 	// preferences wrap Train and Eval in a preference run; nil otherwise.
 	preferences, evalPreferences *preferenceRows
 }
@@ -107,7 +108,6 @@ func OpenData(ctx context.Context, res *config.Resolved, modelDir string, info m
 	if v, ok := cfg.CompletionOnlyLoss.Get(); ok {
 		opt.CompletionOnlyLoss = &v
 	}
-	packing := packingOf(cfg.Packing, cfg.PackingStrategy)
 	preference := preferenceOf(cfg)
 	switch res.Command {
 	case "dpo":
@@ -132,22 +132,9 @@ func OpenData(ctx context.Context, res *config.Resolved, modelDir string, info m
 	if warning != "" && (usesTemplate(ledger) || usesTemplate(d.EvalLedger)) {
 		d.Warnings = append(d.Warnings, warning)
 	}
-	seed := uint64(cfg.DataSeed.Or(cfg.Seed))
-	d.Train, err = data.NewLoader(ds, data.LoaderOptions{
-		BatchSize: cfg.PerDeviceTrainBatchSize, Packing: packing, PaddingFree: cfg.PaddingFree,
-		GroupByLength: cfg.TrainSamplingStrategy == "group_by_length", Shuffle: cfg.TrainSamplingStrategy != "sequential", Seed: seed,
-		DropLast: cfg.DataloaderDropLast,
-	})
-	if err != nil {
+	d.train, d.eval = ds, evalSet
+	if d.Train, d.Eval, err = d.loaders(cfg); err != nil {
 		return nil, errors.Join(err, d.Close())
-	}
-	if evalSet != nil {
-		d.Eval, err = data.NewLoader(evalSet, data.LoaderOptions{
-			BatchSize: cfg.PerDeviceEvalBatchSize, Packing: packingOf(cfg.EvalPacking.Or(cfg.Packing), cfg.PackingStrategy), PaddingFree: cfg.PaddingFree,
-		})
-		if err != nil {
-			return nil, errors.Join(err, d.Close())
-		}
 	}
 	if opt.Objective != data.Supervised {
 		d.preferences = newPreferenceRows(d.Train, preference)
@@ -155,8 +142,41 @@ func OpenData(ctx context.Context, res *config.Resolved, modelDir string, info m
 			d.evalPreferences = newPreferenceRows(d.Eval, preference)
 		}
 	}
-	d.Fingerprint = fingerprint(ds, cfg, seed)
+	d.Fingerprint = fingerprint(ds, cfg, opt.Seed)
 	return d, nil
+}
+
+// Rebatched is the same data in micro-batches as another config asks, which differs from the data's own in their sizes only.
+// It is valid until d is closed, and not to be closed itself.
+func (d *Data) Rebatched(cfg *config.Config) (*Data, error) {
+	r := &Data{train: d.train, eval: d.eval}
+	var err error
+	if r.Train, r.Eval, err = r.loaders(cfg); err != nil {
+		return nil, err
+	}
+	if d.preferences != nil {
+		r.preferences = newPreferenceRows(r.Train, preferenceOf(cfg))
+	}
+	if d.evalPreferences != nil {
+		r.evalPreferences = newPreferenceRows(r.Eval, preferenceOf(cfg))
+	}
+	return r, nil
+}
+
+// loaders makes micro-batches of the rows as a config asks; eval is nil without evaluation data.
+func (d *Data) loaders(cfg *config.Config) (train, eval *data.Loader, err error) {
+	train, err = data.NewLoader(d.train, data.LoaderOptions{
+		BatchSize: cfg.PerDeviceTrainBatchSize, Packing: packingOf(cfg.Packing, cfg.PackingStrategy), PaddingFree: cfg.PaddingFree,
+		GroupByLength: cfg.TrainSamplingStrategy == "group_by_length", Shuffle: cfg.TrainSamplingStrategy != "sequential",
+		Seed: uint64(cfg.DataSeed.Or(cfg.Seed)), DropLast: cfg.DataloaderDropLast,
+	})
+	if err != nil || d.eval == nil {
+		return train, nil, err
+	}
+	eval, err = data.NewLoader(d.eval, data.LoaderOptions{
+		BatchSize: cfg.PerDeviceEvalBatchSize, Packing: packingOf(cfg.EvalPacking.Or(cfg.Packing), cfg.PackingStrategy), PaddingFree: cfg.PaddingFree,
+	})
+	return train, eval, err
 }
 
 // openEval opens the evaluation data, or splits it off the training data.

@@ -44,6 +44,9 @@ type Result struct {
 	Seconds     float64               `json:"train_runtime"`
 	Tokens      int64                 `json:"num_tokens"`
 	TokensPerS  float64               `json:"tokens_per_second"`
+	Peak        int64                 `json:"peak_bytes"`    // most bytes of the device at one time
+	PlannedPeak int64                 `json:"planned_bytes"` // what was planned
+	PeakRSS     int64                 `json:"peak_rss_bytes,omitempty"`
 	Allocated   map[tensor.Use]int64  `json:"-"`
 	Planned     map[tensor.Use]int64  `json:"-"`
 	LogHistory  []checkpoint.LogEntry `json:"-"`
