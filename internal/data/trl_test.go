@@ -123,6 +123,7 @@ func checkDPO(t *testing.T, ds *Dataset, raw json.RawMessage) {
 		t.Fatal(err)
 	}
 	checkBatch(t, &b, l.Limits())
+	checkShared(t, l, &b)
 	if b.Sequences() != len(want.InputIDs) {
 		t.Fatalf("%d sequences, want %d", b.Sequences(), len(want.InputIDs))
 	}
@@ -142,6 +143,50 @@ func checkDPO(t *testing.T, ds *Dataset, raw json.RawMessage) {
 		}
 		if int(b.Lens[s]) != attended {
 			t.Errorf("sequence %d has %d tokens, want %d", s, b.Lens[s], attended)
+		}
+	}
+}
+
+// checkShared holds the layout with shared prompts to the padded one: each answer sees the same tokens, at the same positions, and
+// has the same targets.
+func checkShared(t *testing.T, l *Loader, padded *Batch) {
+	t.Helper()
+	if !l.CanShare() {
+		return
+	}
+	var b Batch
+	if err := l.FillShared(&b, 0, 0); err != nil {
+		t.Fatal(err)
+	}
+	s, limits, n := b.Shared, l.SharedLimits(), b.Pairs()
+	if len(b.Tokens) > limits.Tokens || len(s.KeyRows) > limits.Keys || b.Sequences() > limits.Sequences || b.MaxLen > limits.SeqLen || s.MaxK > limits.MaxK {
+		t.Errorf("a batch of %d tokens, %d keys, %d sequences up to %d tokens and %d keys exceeds %+v", len(b.Tokens), len(s.KeyRows), b.Sequences(), b.MaxLen, s.MaxK, limits)
+	}
+	targets := make([][]int32, 2*n)
+	for i, a := range s.LossAnswers {
+		targets[a] = append(targets[a], s.LossTargets[i])
+	}
+	for a := range 2 * n {
+		pair, side := a%n, a/n
+		seq := 3*pair + 1 + side
+		var ids, want []int32
+		for i, row := range s.KeyRows[s.CuK[seq]:s.CuK[seq+1]] {
+			ids = append(ids, b.Tokens[row])
+			if b.Positions[row] != int32(i) {
+				t.Errorf("answer %d: key %d has position %d", a, i, b.Positions[row])
+			}
+		}
+		from := padded.Cu[a]
+		if diff := cmp.Diff(padded.Tokens[from:from+padded.Lens[a]], ids); diff != "" {
+			t.Errorf("answer %d: %s", a, diff)
+		}
+		for _, y := range padded.Targets[from:padded.Cu[a+1]] {
+			if y != IgnoreIndex {
+				want = append(want, y)
+			}
+		}
+		if diff := cmp.Diff(want, targets[a]); diff != "" {
+			t.Errorf("targets of answer %d: %s", a, diff)
 		}
 	}
 }

@@ -482,6 +482,13 @@ func (r *run) optimiserStep() error {
 		}
 	}
 	r.tokens += int64(tokens)
+	if w, ok := r.Objective.(interface {
+		Watch(metrics map[string]float64) []string
+	}); ok {
+		for _, text := range w.Watch(m) {
+			r.report.Warn(text)
+		}
+	}
 	r.note(m, norm, lr, tokens, time.Since(began))
 	return nil
 }

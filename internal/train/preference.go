@@ -18,7 +18,12 @@ type Preference struct {
 	PreferenceOptions
 	// Precomputed tells that batches come with the reference's log-likelihoods.
 	Precomputed bool
+
+	watch preferenceWatch
 }
+
+// Watch takes the metrics of a step and returns warnings.
+func (o *Preference) Watch(m map[string]float64) []string { return o.watch.observe(m) }
 
 // Name returns "dpo".
 func (*Preference) Name() string { return "dpo" }
