@@ -6,6 +6,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -141,5 +142,20 @@ func TestPretrainSplitsAndPacks(t *testing.T) {
 	// A last piece of one token has nothing to predict and is left out.
 	if tokens["bfd_split"] < 0.99*tokens["wrapped"] || tokens["bfd"] > 0.9*tokens["wrapped"] {
 		t.Errorf("tokens of an epoch: %v", tokens)
+	}
+}
+
+// The split of an entry of datasets is what is trained on; dataset_test_split takes other rows of the same files.
+func TestTestSplitBesideSplitsOfDatasets(t *testing.T) {
+	args := pretrainArgs(t)
+	data := args[slices.Index(args, "--data")+1]
+	args = slices.DeleteFunc(args, func(a string) bool { return a == "--data" || a == data || a == "--quiet" })
+	config := filepath.Join(t.TempDir(), "run.yaml")
+	write(t, config, fmt.Sprintf("datasets: [{path: %q, split: 'train[:90%%]'}]\ndataset_test_split: train[90%%:]\n", data))
+	code, _, stderr := mltrain(t, append(args, "-c", config, "--output", filepath.Join(t.TempDir(), "run"), "--max-steps", "1")...)
+	for _, want := range []string{"training data\nrows read       36 in", "evaluation data\nrows read       4 in"} {
+		if code != 0 || !strings.Contains(stderr, want) {
+			t.Errorf("exit code %d; %q is missing in %s", code, want, stderr)
+		}
 	}
 }

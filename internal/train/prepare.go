@@ -7,6 +7,7 @@ import (
 	"hash/fnv"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/mltrain/mltrain/internal/checkpoint"
@@ -200,7 +201,11 @@ func (d *Data) openEval(ctx context.Context, cfg *config.Config, opt data.Option
 		*train = t
 		return e, nil
 	case cfg.DatasetTestSplit != "":
-		ds, ledger, err := openRows(ctx, cfg.TrainDatasets(), cfg.DatasetTestSplit, opt, tok)
+		sets := slices.Clone(cfg.TrainDatasets())
+		for i := range sets {
+			sets[i].Split = "" // that is the split to train on
+		}
+		ds, ledger, err := openRows(ctx, sets, cfg.DatasetTestSplit, opt, tok)
 		if err != nil {
 			return nil, fmt.Errorf("dataset_test_split: %w", err)
 		}

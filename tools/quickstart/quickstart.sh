@@ -32,4 +32,7 @@ echo "After fine-tuning (* is right):"
 ask runs/quickstart
 echo
 echo "$right of $all are right. Ask it yourself: ./bin/mltrain chat --model runs/quickstart"
-[ "$right" -ge "$least" ]
+if [ "$right" -lt "$least" ]; then
+	echo "error: at least $least should be right" >&2
+	exit 1
+fi
