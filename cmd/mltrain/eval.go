@@ -41,7 +41,7 @@ The task perplexity reads rows with "text" and gives the mean negative log-likel
 
 --predictions scores a file without a model: rows with label and prediction (and score or
 scores), reference(s) and prediction, tags and prediction, relevance and scores, task_id
-and passed, or logprobs. Every metric that applies is computed.`,
+and passed (or completion, with --allow-code-execution), or logprobs. Every metric that applies is computed.`,
 		Example: `  mltrain eval --model runs/chat --task perplexity --data held-out.jsonl --json
   mltrain eval --model runs/chat --tasks gsm8k --data train=train.jsonl --data test=test.jsonl --limit 100 --output runs/gsm8k
   mltrain eval --model runs/chat --tasks my_task.yaml,other --include-path tasks --num-fewshot 3 --apply-chat-template

@@ -5,17 +5,21 @@ import (
 	"errors"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/mltrain/mltrain/internal/config"
 	"github.com/mltrain/mltrain/internal/eval/metric"
 	"github.com/mltrain/mltrain/internal/eval/predictions"
+	"github.com/mltrain/mltrain/internal/eval/sandbox"
 )
 
 // PredictionFlags are the flags of eval that score a file without a model.
 type PredictionFlags struct {
-	File, Type string
+	File, Type         string
+	AllowCodeExecution bool
+	CodeTimeout        time.Duration
 	predictions.Options
 }
 
@@ -32,6 +36,9 @@ func (p *PredictionFlags) register(cmd *cobra.Command) {
 	f.BoolVar(&p.Stemmer, "rouge-stemmer", false, "compare the stems of words in ROUGE")
 	f.StringVar(&p.Scheme, "scheme", "", "read tags strictly by IOB2 or IOBES; leniently if not given")
 	f.IntSliceVar(&p.K, "k", nil, "the k of pass@k (1, 10 and 100 if not given) and of recall@k and the like (1, 3, 5, 10)")
+	f.StringVar(&p.Problems, "problems", "", "file with task_id, prompt, test and entry_point, for completions without them (HumanEval's)")
+	f.BoolVar(&p.AllowCodeExecution, "allow-code-execution", false, "run programs that a model wrote, in a sandbox")
+	f.DurationVar(&p.CodeTimeout, "code-timeout", sandbox.DefaultLimits().Wall, "how long a program may run")
 	complete(cmd, "type", strings.Split(kindNames(), ", "), cobra.ShellCompDirectiveNoFileComp)
 }
 
@@ -58,6 +65,9 @@ func runPredictions(ctx context.Context, app *App, p *PredictionFlags, asJSON bo
 			return usageErrorf("--k: expected ranks from 1 on, found %d", k)
 		}
 	}
+	if p.CodeTimeout <= 0 {
+		return usageErrorf("--code-timeout: expected a positive time such as 10s, found %s", p.CodeTimeout)
+	}
 	if p.Bins < 1 {
 		return usageErrorf("--bins: expected at least 1, found %d", p.Bins)
 	}
@@ -65,7 +75,12 @@ func runPredictions(ctx context.Context, app *App, p *PredictionFlags, asJSON bo
 	if err != nil {
 		return err
 	}
-	report, err := predictions.Score(path, p.Options)
+	if p.AllowCodeExecution {
+		p.RunCode = func(ctx context.Context, programs []string, done func(int, sandbox.Verdict) error) error {
+			return runPrograms(ctx, app, programs, p.CodeTimeout, done)
+		}
+	}
+	report, err := predictions.Score(ctx, path, p.Options)
 	if errors.Is(err, metric.ErrInput) {
 		return usageErrorf("--predictions %s: %w", p.File, err)
 	}

@@ -84,3 +84,41 @@ func TestEvalPredictionsRefuses(t *testing.T) {
 		t.Errorf("exit %d, %s", code, stderr)
 	}
 }
+
+// Completions are run against their problems' tests in a sandbox, and only when that is allowed.
+func TestEvalPredictionsRunsCode(t *testing.T) {
+	dir := t.TempDir()
+	problems, samples := filepath.Join(dir, "problems.jsonl"), filepath.Join(dir, "samples.jsonl")
+	write(t, problems, `{"task_id":"T/0","prompt":"def add(a, b):\n","test":"def check(f):\n    assert f(1, 2) == 3","entry_point":"add"}
+{"task_id":"T/1","prompt":"def sub(a, b):\n","test":"def check(f):\n    assert f(1, 2) == -1","entry_point":"sub"}`)
+	write(t, samples, `{"task_id":"T/0","completion":"    return a + b"}
+{"task_id":"T/0","completion":"    return a - b"}
+{"task_id":"T/1","completion":"    while True: pass"}
+{"task_id":"T/1","completion":"    return a - b\n\nimport sys\nsys.exit(0)"}`)
+	args := []string{"eval", "--predictions", samples, "--problems", problems}
+	if code, _, stderr := mltrain(t, args...); code != exitFailed || !strings.Contains(stderr, "--allow-code-execution") {
+		t.Errorf("exit %d, %s", code, stderr)
+	}
+	code, stdout, stderr := mltrain(t, append(args, "--allow-code-execution", "--code-timeout", "2s", "--json")...)
+	if code == exitFailed && strings.Contains(stderr, "code execution is not available") {
+		t.Skip(stderr)
+	}
+	var out struct {
+		Results map[string]float64
+		Samples []struct{ Status, Reason string }
+	}
+	if err := json.Unmarshal([]byte(stdout), &out); code != 0 || err != nil {
+		t.Fatalf("exit %d, %v: %s", code, err, stderr)
+	}
+	if out.Results["pass@1"] != 0.25 || out.Results["tasks"] != 2 {
+		t.Errorf("%v", out.Results)
+	}
+	for i, want := range []string{"passed", "failed", "timed out", "failed"} {
+		if out.Samples[i].Status != want {
+			t.Errorf("sample %d: %+v, want %s", i, out.Samples[i], want)
+		}
+	}
+	if out.Samples[1].Reason != "AssertionError" {
+		t.Errorf("reason %q", out.Samples[1].Reason)
+	}
+}

@@ -65,6 +65,7 @@ Results go to stdout, progress and logs to stderr. Exit codes: 0 done, 1 failed,
 		newHubCommand(app),
 		newConfigCommand(app),
 		newVersionCommand(app),
+		newSandboxInitCommand(),
 		newDocsCommand(app),
 	)
 	addUnavailable(root)

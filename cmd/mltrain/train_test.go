@@ -26,7 +26,7 @@ import (
 const asMain = "MLTRAIN_TEST_AS_MAIN"
 
 func TestMain(m *testing.M) {
-	if os.Getenv(asMain) != "" {
+	if os.Getenv(asMain) != "" || len(os.Args) > 1 && os.Args[1] == sandboxInit {
 		main()
 	}
 	os.Exit(m.Run())

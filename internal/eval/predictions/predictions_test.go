@@ -1,12 +1,15 @@
 package predictions
 
 import (
+	"context"
 	"encoding/json"
 	"math"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/mltrain/mltrain/internal/eval/sandbox"
 )
 
 func file(t *testing.T, name, text string) string {
@@ -127,7 +130,7 @@ func TestScore(t *testing.T) {
 		},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			r, err := Score(file(t, tc.file, tc.text), tc.options)
+			r, err := Score(t.Context(), file(t, tc.file, tc.text), tc.options)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -197,7 +200,7 @@ func TestFaultyRows(t *testing.T) {
 		{name: "broken", file: "a.jsonl", text: "{\"label\":\"a\",\"prediction\":\"a\"}\n{\"label\"", want: []string{":2"}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			_, err := Score(file(t, tc.file, tc.text), tc.options)
+			_, err := Score(t.Context(), file(t, tc.file, tc.text), tc.options)
 			if err == nil {
 				t.Fatal("no error")
 			}
@@ -207,6 +210,51 @@ func TestFaultyRows(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// Programs are put together from rows and problems, and what becomes of them is counted.
+func TestScoreCode(t *testing.T) {
+	problems := file(t, "problems.jsonl", `{"task_id":"p/0","prompt":"def f():\n","test":"def check(g): pass","entry_point":"f"}`)
+	rows := `{"task_id":"p/0","completion":"    return 1"}
+{"task_id":"p/0","completion":"    return 2"}
+{"task_id":"own","completion":"    x","prompt":"def h():\n","test":"T","entry_point":"h"}`
+	var got []string
+	run := func(_ context.Context, programs []string, done func(int, sandbox.Verdict) error) error {
+		got = programs
+		for i := range programs {
+			status := sandbox.Failed
+			if i != 1 {
+				status = sandbox.Passed
+			}
+			if err := done(i, sandbox.Verdict{Status: status, Reason: "r"}); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	r, err := Score(t.Context(), file(t, "a.jsonl", rows), Options{Problems: problems, RunCode: run})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got[1] != "def f():\n    return 2\ndef check(g): pass\ncheck(f)" || got[2] != "def h():\n    x\nT\ncheck(h)" {
+		t.Errorf("programs %q", got)
+	}
+	if p, _ := r.Results.Get("pass@1"); p != 0.75 || r.Samples[1].Status != sandbox.Failed || r.Samples[1].Reason != "r" {
+		t.Errorf("pass@1 %g, %+v", p, r.Samples)
+	}
+	for text, want := range map[string]string{
+		rows:                               "--allow-code-execution",
+		`{"task_id":"q","completion":"x"}`: `no problem "q"`,
+		`{"task_id":"q","completion":7,"test":"t","prompt":"p"}`: "the key entry_point is missing",
+	} {
+		o := Options{Problems: problems, RunCode: run}
+		if text == rows {
+			o.RunCode = nil
+		}
+		if _, err := Score(t.Context(), file(t, "b.jsonl", text), o); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v, want %q", text, err, want)
+		}
 	}
 }
 
@@ -224,7 +272,7 @@ func FuzzScore(f *testing.F) {
 		if err := os.WriteFile(path, []byte(line), 0o666); err != nil {
 			t.Fatal(err)
 		}
-		r, err := Score(path, Options{})
+		r, err := Score(t.Context(), path, Options{})
 		if err != nil {
 			return
 		}

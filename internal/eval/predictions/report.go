@@ -18,6 +18,7 @@ type Report struct {
 	Classes    map[string]metric.ClassScore `json:"classes,omitempty"` // of each class, or each type of entity
 	Confusion  *metric.Confusion            `json:"confusion_matrix,omitempty"`
 	Signatures map[string]string            `json:"signatures,omitempty"` // how BLEU, chrF and TER came about
+	Samples    []Sample                     `json:"samples,omitempty"`    // what became of each program
 	Notes      []string                     `json:"notes,omitempty"`      // what was left out or is not defined, and why
 
 	table string   // the report of the classes as scikit-learn or seqeval print it

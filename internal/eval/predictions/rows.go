@@ -29,6 +29,8 @@ type Options struct {
 	Scheme       string  // of tags: "", IOB2 or IOBES
 	K            []int   // ranks of recall@k and the like, and k of pass@k; nil takes 1, 3, 5, 10 and 1, 10, 100
 	HuberDelta   float64 // 0 is 1
+	Problems     string  // file with the prompt, test and entry_point of each task_id, for programs without them
+	RunCode      RunCode // nil refuses to run programs
 }
 
 // Kind is what the rows of a file are.
@@ -42,12 +44,13 @@ const (
 	KindSequences  Kind = "sequence"
 	KindRanking    Kind = "ranking"
 	KindPasses     Kind = "pass@k"
+	KindCode       Kind = "code"
 	KindLikelihood Kind = "perplexity"
 )
 
 // Kinds lists all kinds.
 func Kinds() []Kind {
-	return []Kind{KindClasses, KindTexts, KindNumbers, KindSequences, KindRanking, KindPasses, KindLikelihood}
+	return []Kind{KindClasses, KindTexts, KindNumbers, KindSequences, KindRanking, KindPasses, KindCode, KindLikelihood}
 }
 
 // row is a row of the file with its cells by key.
@@ -155,6 +158,8 @@ func recognise(rows []row) (Kind, error) {
 	switch {
 	case first.has("passed"):
 		return KindPasses, nil
+	case first.has("completion") && first.has("task_id"):
+		return KindCode, nil
 	case first.has("ranking", "relevant") || list(gainKeys...):
 		return KindRanking, nil
 	case first.has(referenceKeys...):
@@ -171,7 +176,7 @@ func recognise(rows []row) (Kind, error) {
 	}
 	return "", first.errorf(`cannot tell what the rows are; they have %s. Needed are label and prediction (classes, or numbers with a fraction),
 reference(s) and prediction (texts), tags and prediction (lists), relevance and scores or ranking and relevant (lists),
-task_id and passed, or logprobs`, orNone(first.keys()))
+task_id and passed, task_id and completion, or logprobs`, orNone(first.keys()))
 }
 
 func orNone(keys string) string {

@@ -1,6 +1,7 @@
 package predictions
 
 import (
+	"context"
 	"fmt"
 	"math"
 	"slices"
@@ -10,7 +11,7 @@ import (
 
 // Score reads a file of predictions and computes every metric that applies to
 // its rows. Faulty rows are an error, which names several of them.
-func Score(path string, o Options) (*Report, error) {
+func Score(ctx context.Context, path string, o Options) (*Report, error) {
 	rows, err := readRows(path)
 	if err != nil {
 		return nil, err
@@ -35,6 +36,8 @@ func Score(path string, o Options) (*Report, error) {
 		err = r.scoreRanking(rows, o)
 	case KindPasses:
 		err = r.scorePasses(rows, o)
+	case KindCode:
+		err = r.scoreCode(ctx, rows, o)
 	case KindLikelihood:
 		err = r.scoreLikelihood(rows)
 	default:
@@ -241,6 +244,11 @@ func (r *Report) scorePasses(rows []row, o Options) error {
 	if err := c.err(); err != nil {
 		return err
 	}
+	return r.setPasses(tasks, passed, o)
+}
+
+// setPasses estimates pass@k from samples of tasks.
+func (r *Report) setPasses(tasks []string, passed []bool, o Options) error {
 	samples, right := map[string]int{}, map[string]int{}
 	var order []string
 	for i, task := range tasks {
