@@ -51,7 +51,7 @@ func (in *interp) eval(x expr, s *scope) (Value, error) {
 			return in.eval(x.then, s)
 		}
 		if x.other == nil {
-			return undefined{msg: "the inline if-expression evaluated to false and no else section was defined"}, nil
+			return undefined{msg: "the inline if-expression evaluated to false and no else section was defined", lax: true}, nil
 		}
 		return in.eval(x.other, s)
 	case *attrExpr:

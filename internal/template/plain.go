@@ -19,7 +19,7 @@ func lookupPlainFilter(name string) filter {
 
 // defined reports the use of something that is not there, where that is an error.
 func (in *interp) defined(v Value) error {
-	if u, ok := v.(undefined); ok && in.t.plain {
+	if u, ok := v.(undefined); ok && in.t.plain && !u.lax {
 		return undefinedError(u)
 	}
 	return nil

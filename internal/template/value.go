@@ -103,6 +103,7 @@ type markup string
 type undefined struct {
 	msg    string
 	unsafe bool
+	lax    bool // prints as nothing in plain templates too
 }
 
 // namespace is the one object whose attributes a template may set.
