@@ -217,6 +217,10 @@ func SpecFor(res *config.Resolved, modelDir, resumeFrom string) (EngineSpec, *ch
 			*d.to = &f
 		}
 	}
+	var lrScale func(*nn.Weight) float64
+	if cfg.UsePeft && cfg.LoraplusLRRatio > 0 {
+		lrScale = loraPlus(cfg.LoraplusLRRatio, cfg.LearningRate)
+	}
 	return EngineSpec{
 		ConfigJSON: configJSON,
 		Source:     source,
@@ -228,7 +232,7 @@ func SpecFor(res *config.Resolved, modelDir, resumeFrom string) (EngineSpec, *ch
 		BF16:      cfg.BF16.Or(false),
 		Optim: OptimOptions{
 			Name: cfg.Optim, Beta1: cfg.AdamBeta1, Beta2: cfg.AdamBeta2, Eps: cfg.AdamEpsilon, Momentum: cfg.Momentum,
-			Nesterov: cfg.Nesterov, WeightDecay: cfg.WeightDecay, MaxGradNorm: cfg.MaxGradNorm,
+			Nesterov: cfg.Nesterov, WeightDecay: cfg.WeightDecay, MaxGradNorm: cfg.MaxGradNorm, LRScale: lrScale,
 		},
 	}, reader, nil
 }

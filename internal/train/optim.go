@@ -18,6 +18,8 @@ type OptimOptions struct {
 	Nesterov     bool
 	WeightDecay  float64
 	MaxGradNorm  float64 // 0: no clipping
+	// LRScale multiplies the learning rate of single parameters. Nil: all learn at the same rate.
+	LRScale func(*nn.Weight) float64
 }
 
 // Optimizer updates the trainable parameters of a Store, which are one flat vector.
@@ -27,6 +29,7 @@ type Optimizer struct {
 	store  *nn.Store
 	b      tensor.Backend
 	segs   []tensor.Segment
+	scales []float64 // of the learning rate, by segment
 	s1, s2 tensor.Tensor
 	// sums: [0] squared norm of the gradient; scale: [0] what gradients are multiplied by, [1] the norm.
 	sums, scale tensor.Tensor
@@ -77,7 +80,7 @@ func (o *Optimizer) Close() {
 	}
 }
 
-// addSegment gives w's run of the flat vector its weight decay. Neighbours with the same one are joined, over the gap
+// addSegment gives w's run of the flat vector its weight decay and learning rate. Neighbours with the same are joined, over the gap
 // that alignment leaves between them, where gradients are zero.
 func (o *Optimizer) addSegment(w *nn.Weight) {
 	off := o.store.Offsets[w]
@@ -89,11 +92,16 @@ func (o *Optimizer) addSegment(w *nn.Weight) {
 	if w.Decay {
 		decay = float32(o.opts.WeightDecay)
 	}
-	if k := len(o.segs) - 1; k >= 0 && o.segs[k].WeightDecay == decay {
+	scale := 1.0
+	if o.opts.LRScale != nil {
+		scale = o.opts.LRScale(w)
+	}
+	if k := len(o.segs) - 1; k >= 0 && o.segs[k].WeightDecay == decay && o.scales[k] == scale {
 		o.segs[k].Len = off + n - o.segs[k].Off
 		return
 	}
 	o.segs = append(o.segs, tensor.Segment{Off: off, Len: n, WeightDecay: decay})
+	o.scales = append(o.scales, scale)
 }
 
 // ZeroGrad begins a new sum of gradients: the first contribution to each parameter's overwrites what is there.
@@ -129,7 +137,7 @@ func (o *Optimizer) Step(step int, lr, count float64) (gradNorm float64, err err
 		return 0, err
 	}
 	for i := range o.segs {
-		o.segs[i].LR = float32(lr)
+		o.segs[i].LR = float32(lr * o.scales[i])
 	}
 	o.spec.Step = step
 	if err := o.b.Optim(o.spec, o.segs, o.store.Compute, o.store.Values, o.s1, o.s2, o.store.Grads, o.scale); err != nil {
