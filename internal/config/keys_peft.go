@@ -21,8 +21,8 @@ type PeftKeys struct {
 	UseRslora bool `yaml:"use_rslora"`
 	// Train the length of each weight row apart from its direction (DoRA).
 	UseDora bool `yaml:"use_dora" alias:"peft_use_dora"`
-	// Start of the adapter: true is a zero product with random A, gaussian draws A from a normal distribution, pissa takes the principal singular vectors.
-	InitLoraWeights string `yaml:"init_lora_weights" enum:"true,false,gaussian,pissa"`
+	// Start of the adapter: true is a zero product with random A, gaussian draws A from a normal distribution, pissa takes the principal singular vectors, pissa_niter_4 and pissa_niter_16 by a faster random decomposition.
+	InitLoraWeights string `yaml:"init_lora_weights" enum:"true,false,gaussian,pissa,pissa_niter_4,pissa_niter_16"`
 	// Ratio of B's learning rate to A's (LoRA+); 0 uses one rate.
 	LoraplusLRRatio float64 `yaml:"loraplus_lr_ratio" min:"0"`
 	// Ranks of single modules, by pattern of their names.

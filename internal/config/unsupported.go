@@ -23,7 +23,6 @@ func notBuilt() []pending {
 	return []pending{
 		// Adapters and quantisation.
 		{keys: []string{"load_in_4bit", "use_bnb_nested_quant", "bnb_4bit_compute_dtype"}},
-		{keys: []string{"init_lora_weights"}, values: []string{"pissa"}},
 		// Optimisers and schedules.
 		{keys: []string{"optim"}, values: []string{"adamw_8bit"}},
 		{keys: []string{"layer_lr_decay"}},

@@ -237,6 +237,16 @@ func (v *validator) adapter() {
 		}
 		return
 	}
+	if strings.HasPrefix(v.InitLoraWeights, "pissa") {
+		switch {
+		case v.UseDora:
+			v.fault("init_lora_weights", "%s does not go with use_dora; keep one of the two", v.InitLoraWeights)
+		case v.LoadIn4bit:
+			v.fault("init_lora_weights", "%s takes the weights apart in full precision, and load_in_4bit holds them in 4 bits; keep one of the two", v.InitLoraWeights)
+		case v.AdapterNameOrPath != "":
+			v.fault("init_lora_weights", "%s starts a new adapter, and adapter_name_or_path goes on with one; keep one of the two", v.InitLoraWeights)
+		}
+	}
 	if v.UseBnBNestedQuant && !v.LoadIn4bit {
 		v.fault("use_bnb_nested_quant", "has no effect without load_in_4bit")
 	}

@@ -28,7 +28,7 @@ type Adapter struct {
 	Bias         string   // none, all, lora_only: which biases are trained
 	Save         []string // modules that are trained whole
 	// Init says how new adapters start: "true" draws A as torch.nn.Linear does, "gaussian" from a normal distribution of
-	// deviation 1/R, both with B zero; "false" draws B as well.
+	// deviation 1/R, both with B zero; "false" draws B as well; "pissa" and "pissa_niter_N" take the principal part of the weight.
 	Init string
 	// Source holds a saved adapter; nil makes a new one.
 	Source Source
@@ -56,6 +56,7 @@ type adapterState struct {
 	used             map[string]bool // tensors of Source
 	weights          []*Weight       // LoRA's own, those of a layer next to each other
 	doras            []*DoRALinear
+	principals       []principal // what PiSSA starts from
 	merges           map[*autograd.Param]Adapted
 }
 
@@ -253,6 +254,9 @@ func (b *Builder) lowRank(module string, in, out int, embedding bool) *autograd.
 	}
 	l := &autograd.LowRank{Scale: scale, Dropout: float32(a.Dropout)}
 	if embedding {
+		if a.IsPiSSA() {
+			b.Fault("%s: an embedding's adapter cannot start by pissa; leave it out of target_modules", b.peftName(module))
+		}
 		if a.DoRA {
 			b.Fault("%s: DoRA of an embedding is not supported; leave it out of target_modules", b.peftName(module))
 		}
@@ -278,6 +282,11 @@ func (b *Builder) lowRank(module string, in, out int, embedding bool) *autograd.
 // adaptLinear wraps a linear layer that the adapter targets.
 func (b *Builder) adaptLinear(module string, d *Dense, in, out int) Linear {
 	l := b.lowRank(module, in, out, false)
+	if b.adapter.IsPiSSA() {
+		w := b.byName[module+".weight"]
+		w.residual = true
+		b.adapter.principals = append(b.adapter.principals, principal{module, w, d.Layout, l})
+	}
 	if b.adapter.merges[d.W] = (Adapted{d.Layout, l, nil}); !b.adapter.DoRA {
 		return &LoRALinear{Base: d, LowRank: l}
 	}

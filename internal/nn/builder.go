@@ -49,6 +49,7 @@ type Weight struct {
 	// transposed.
 	AdapterName string
 	Transposed  bool
+	residual    bool   // an adapter takes a part of it away when it starts
 	own         bool   // it is no part of the model without the adapter
 	baseLayer   string // name in the adapter's files of a frozen table that they hold as well
 }

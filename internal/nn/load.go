@@ -46,6 +46,8 @@ type Store struct {
 	Trainable []*Weight
 	// Adapted are the weights that an adapter corrects.
 	Adapted map[*Weight]Adapted
+	// Starts are A and B as PiSSA made them, in float32: what it took off the model's weights.
+	Starts map[*Weight][]float32
 	// Extra names the tensors of the source that are not part of the model.
 	Extra   []string
 	buffers []tensor.Buffer
@@ -92,6 +94,11 @@ func (bd *Builder) Load(b tensor.Backend, seed uint64) (*Store, error) {
 		}
 	}
 	s.fill = nil
+	if bd.adapter != nil && bd.adapter.IsPiSSA() {
+		if err := bd.startPiSSA(s, seed); err != nil {
+			return nil, err
+		}
+	}
 	if err := s.Round(); err != nil {
 		return nil, err
 	}
@@ -216,7 +223,7 @@ func (s *Store) place(w *Weight, src Source, o Options) error {
 	}
 	name, dt := locate(w, src)
 	keep := !o.Private && (dt == tensor.F32 && !(toBF16 && matrix) || dt == tensor.BF16 && matrix) && !w.Transposed && (w.own || dt == w.DType)
-	if w.Frozen && keep && src != nil {
+	if w.Frozen && keep && src != nil && !w.residual {
 		if im, ok := s.b.(tensor.Importer); ok {
 			raw, err := src.Bytes(name)
 			if err != nil {

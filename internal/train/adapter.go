@@ -60,6 +60,9 @@ func adapterOf(cfg *config.Config, resumeFrom string) (*nn.Adapter, *checkpoint.
 			return nil, nil, err
 		}
 		a.Source = Source{r}
+		if a.IsPiSSA() {
+			a.Source = pissaHalves{a.Source}
+		}
 		return a, r, nil
 	case cfg.AdapterNameOrPath != "":
 		// What the adapter is, its own file says; the run decides how it is trained.
@@ -87,6 +90,10 @@ func adapterTensors(e *Engine) []checkpoint.Tensor {
 		shape := w.Shape
 		if w.Transposed {
 			shape = []int{w.Shape[1], w.Shape[0]}
+		}
+		if start, ok := e.Store.Starts[w]; ok {
+			out = append(out, pissaTensor(e, w, start))
+			continue
 		}
 		out = append(out, checkpoint.Tensor{Name: w.AdapterName, DType: tensor.F32, Shape: shape, Write: func(wr io.Writer) error {
 			if !w.Transposed {
@@ -117,6 +124,9 @@ func adapterConfig(a *nn.Adapter, base, modelType string) *checkpoint.AdapterCon
 		Bias: a.Bias, UseRslora: a.RSLoRA, UseDora: a.DoRA, RankPattern: a.RankPattern, AlphaPattern: a.AlphaPattern, ModulesToSave: a.Save,
 		LayersToTransform: a.Layers, FanInFanOut: a.FanInFanOut || modelType == "gpt2",
 		TargetModules: fileTarget(a.Target), ExcludeModules: fileTarget(a.Exclude), InitLoraWeights: initValue(a.Init),
+	}
+	if a.IsPiSSA() {
+		doubleRank(c)
 	}
 	if c.RankPattern == nil {
 		c.RankPattern = map[string]int{}

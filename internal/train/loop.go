@@ -614,8 +614,12 @@ func (r *run) loadWeights(dir string) error {
 		return err
 	}
 	defer reader.Close()
+	var src nn.Source = Source{reader}
+	if a := r.e.spec.Adapter; a != nil && a.IsPiSSA() {
+		src = pissaHalves{src}
+	}
 	for _, w := range r.e.Store.Trainable {
-		if err := r.e.Store.Reload(w, Source{reader}); err != nil {
+		if err := r.e.Store.Reload(w, src); err != nil {
 			return fmt.Errorf("%s: %w", w.Stored, err)
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/mltrain/mltrain/internal/checkpoint"
 	"github.com/mltrain/mltrain/internal/config"
@@ -90,7 +91,7 @@ func needsReferenceCopy(cfg *config.Config) bool {
 	if !cfg.UsePeft || cfg.RefModel != "" || cfg.AdapterNameOrPath != "" {
 		return true
 	}
-	return len(cfg.LoraModulesToSave) > 0 || cfg.LoraBias != "none"
+	return len(cfg.LoraModulesToSave) > 0 || cfg.LoraBias != "none" || strings.HasPrefix(cfg.InitLoraWeights, nn.PiSSA)
 }
 
 // referenceFor opens the frozen model that a preference run starts from: that in refDir, or if it is "" the model itself, with the adapter that
