@@ -441,6 +441,47 @@ func TestSplit(t *testing.T) {
 	}
 }
 
+// What became of one row of a file is on one side of a split, and rows of several files are told apart.
+func TestSplitKeepsRowsTogether(t *testing.T) {
+	opt := toyOptions()
+	opt.MaxLength, opt.Overflow = 8, SplitLong
+	row := func(i int) string {
+		return fmt.Sprintf("{\"text\":%q}\n", strings.Repeat(string(rune('a'+i)), 2+4*(i%5)))
+	}
+	var one, two strings.Builder
+	for i := range 13 {
+		one.WriteString(row(i))
+		two.WriteString(row(i + 13))
+	}
+	ds, _ := open(t, opt, "a.jsonl", one.String(), "b.jsonl", two.String())
+	if ds.Len() <= 26 {
+		t.Fatalf("%d records of 26 rows: nothing was cut", ds.Len())
+	}
+	for seed := range uint64(5) {
+		train, eval, err := ds.Split(5, seed)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if train.Len()+eval.Len() != ds.Len() {
+			t.Errorf("%d and %d records of %d", train.Len(), eval.Len(), ds.Len())
+		}
+		rows := [2]map[Ref]bool{{}, {}}
+		for part, d := range []*Dataset{train, eval} {
+			for i := range d.Len() {
+				rows[part][d.Ref(i)] = true
+			}
+		}
+		for r := range rows[1] {
+			if rows[0][r] {
+				t.Errorf("seed %d: %s is on both sides", seed, r)
+			}
+		}
+		if len(rows[0]) != 21 || len(rows[1]) != 5 {
+			t.Errorf("seed %d: %d and %d rows", seed, len(rows[0]), len(rows[1]))
+		}
+	}
+}
+
 // TestCancel: an interrupted build ends at once, without goroutines or half a cache file left over.
 func TestCancel(t *testing.T) {
 	defer goleak.VerifyNone(t, goleak.IgnoreCurrent())

@@ -147,9 +147,10 @@ func weigh(sources []Source, parts [][]int32, opt Options) error {
 }
 
 // Split divides the rows at random, by the seed alone, in a part to train on and one to evaluate on. testSize below 1 is a
-// share, else a number of rows. Both keep the order of the rows, and neither may be empty.
+// share, else a number of rows. Both keep the order of the rows, and neither may be empty. What became of one row (the pieces
+// that SplitLong cuts, the two answers of an unpaired preference, repetitions) stays together.
 func (d *Dataset) Split(testSize float64, seed uint64) (train, eval *Dataset, err error) {
-	n := d.Len()
+	rowOf, n := d.rows()
 	k := int(testSize)
 	if testSize < 1 {
 		k = int(math.Ceil(testSize * float64(n)))
@@ -160,14 +161,53 @@ func (d *Dataset) Split(testSize float64, seed uint64) (train, eval *Dataset, er
 	}
 	order := count(n)
 	newStream(seed, streamSplit).shuffle(order)
-	view := func(list []int32) *Dataset {
-		slices.Sort(list)
-		for i, v := range list {
-			list[i] = int32(d.at(int(v)))
+	held := make([]bool, n)
+	for _, row := range order[:k] {
+		held[row] = true
+	}
+	var parts [2][]int32
+	for i, row := range rowOf {
+		part := 0
+		if held[row] {
+			part = 1
 		}
+		parts[part] = append(parts[part], int32(d.at(i)))
+	}
+	view := func(index []int32) *Dataset {
 		out := *d
-		out.index = list
+		out.index = index
 		return &out
 	}
-	return view(order[k:]), view(order[:k:k]), nil
+	return view(parts[0]), view(parts[1]), nil
+}
+
+// rows numbers the rows of the data files that d holds, by first appearance, and gives that of each of d's records.
+func (d *Dataset) rows() (rowOf []int32, n int) {
+	s := d.store
+	// Records of one row follow each other in the store.
+	row := make([]int32, s.rows())
+	for i, file := 1, 0; i < len(row); i++ {
+		row[i] = row[i-1]
+		same := s.line[i] == s.line[i-1] && s.row[i] == s.row[i-1]
+		for file+1 < len(s.first) && s.first[file+1] <= i {
+			same, file = false, file+1
+		}
+		if !same {
+			row[i]++
+		}
+	}
+	number := make([]int32, len(row))
+	for i := range number {
+		number[i] = -1
+	}
+	rowOf = make([]int32, d.Len())
+	for i := range rowOf {
+		r := row[d.at(i)]
+		if number[r] < 0 {
+			number[r] = int32(n)
+			n++
+		}
+		rowOf[i] = number[r]
+	}
+	return rowOf, n
 }
