@@ -65,6 +65,7 @@ and passed (or completion, with --allow-code-execution), or logprobs. Every metr
 	f.BoolVar(&o.JSON, "json", false, "print JSON")
 	o.TaskFlags.register(cmd)
 	o.PredictionFlags.register(cmd)
+	cmd.AddCommand(newEvalJudgeCommand(app))
 	cmd.AddCommand(newEvalCompareCommand(app))
 	return cmd
 }
