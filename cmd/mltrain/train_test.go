@@ -155,7 +155,7 @@ func killAndResume(t *testing.T, rounds int, set string) {
 	args := func(out string) []string {
 		return []string{"sft", "--model", model, "--data", data, "--output", out, "--max-steps", "100", "--resume", "--quiet",
 			"--set", "max_length=40", "--set", "packing=true", "--set", "per_device_train_batch_size=2", "--set", "gradient_accumulation_steps=2",
-			"--set", "attention_dropout=0.1", "--set", "learning_rate=0.003", "--set", "save_steps=4", "--set", "save_total_limit=2",
+			"--set", "attention_dropout=0.1", "--set", "neftune_noise_alpha=5", "--set", "learning_rate=0.003", "--set", "save_steps=4", "--set", "save_total_limit=2",
 			"--set", "eval_steps=8", "--set", "test_size=0.2", "--set", "logging_steps=3", "--set", set}
 	}
 	whole := filepath.Join(t.TempDir(), "whole")

@@ -259,6 +259,13 @@ func gradCases() map[string][]gradCase {
 				return one(t.Add(t.Dropout(0.5, t.Dropout(0.3, v)), v))
 			}
 		}}},
+		"Noise": {{"by row", func(w *world) func(*Tape) ([]*Var, float64) {
+			x := w.param("x", 0, 1, 5, 7)
+			return func(t *Tape) ([]*Var, float64) {
+				v := w.input(t, x)
+				return one(t.Mul(t.Noise([]float32{0.5, 0, 2, 1, 0.1}, v), v))
+			}
+		}}},
 		"Layer": {{"two inputs, two outputs, dropout inside", func(w *world) func(*Tape) ([]*Var, float64) {
 			x, y, wt := w.param("x", 0, 1, 5, 4), w.param("y", 0, 1, 5, 4), w.param("w", 0, 1, 4, 4)
 			return func(t *Tape) ([]*Var, float64) {

@@ -25,9 +25,6 @@ func notBuilt() []pending {
 		{keys: []string{"load_in_4bit", "use_bnb_nested_quant", "bnb_4bit_compute_dtype"}},
 		// Optimisers and schedules.
 		{keys: []string{"optim"}, values: []string{"adamw_8bit"}},
-		{keys: []string{"layer_lr_decay"}},
-		// Training options.
-		{keys: []string{"neftune_noise_alpha", "early_stopping_patience", "early_stopping_threshold"}},
 		// Number formats.
 		{keys: []string{"dtype"}},
 		// Data.

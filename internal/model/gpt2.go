@@ -87,7 +87,7 @@ func (m *gpt2) Info() Info { return m.info }
 func (m *gpt2) Head() Head { return m.head }
 
 func (m *gpt2) Forward(t *autograd.Tape, b *nn.Batch) *autograd.Var {
-	x := t.Add(t.Embedding(m.tokens, b.Tokens, -1), t.Embedding(m.positions, b.Positions, -1))
+	x := t.Add(t.Noise(b.Noise, t.Embedding(m.tokens, b.Tokens, -1)), t.Embedding(m.positions, b.Positions, -1))
 	x = t.Dropout(m.embedDrop, x)
 	for i := range m.layers {
 		x = t.Layer(func(in []*autograd.Var) []*autograd.Var {

@@ -323,7 +323,7 @@ func (m *llama) Forward(t *autograd.Tape, b *nn.Batch) *autograd.Var {
 	if m.scale != 1 {
 		x = t.Scale(embedScale(m.scale, t.ActDType), x)
 	}
-	x = t.Dropout(m.embedDrop, x)
+	x = t.Dropout(m.embedDrop, t.Noise(b.Noise, x))
 	for i := range m.layers {
 		x = t.Layer(func(in []*autograd.Var) []*autograd.Var {
 			return []*autograd.Var{m.layers[i].forward(t, in[0], b, i)}

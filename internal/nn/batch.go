@@ -14,6 +14,8 @@ type Batch struct {
 	CuSeqs            tensor.Tensor // int32 [Seqs+1]: where sequences begin, and T
 	Seqs, MaxLen      int
 	Cache             *Cache // for generation; nil in training
+	// Noise is the scale of the noise that training adds to each token's embedding; empty for none.
+	Noise []float32
 
 	// Shared replaces CuSeqs and MaxLen in attention where sequences share keys; nil if none do.
 	Shared *SharedKeys

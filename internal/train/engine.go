@@ -25,6 +25,7 @@ type EngineSpec struct {
 	Optim        OptimOptions
 	Objective    Objective
 	Recompute    bool
+	NeftuneAlpha float64 // scale of the noise on embeddings; 0 for none
 	// Reference is a frozen model that the objective compares with, or nil.
 	Reference *ReferenceSpec
 	// BF16 computes forward and backward in bfloat16; parameters, their gradients and the optimiser stay float32.
@@ -177,6 +178,7 @@ func (e *Engine) load(h *data.Batch) (*Micro, error) {
 		return nil, err
 	}
 	m := &Micro{Batch: b, Host: h, Ref: e.ref}
+	b.Noise = neftune(e.spec.NeftuneAlpha, e.Model.Info().HiddenSize, h.Cu, len(h.Tokens))
 	if e.mismatched != nil {
 		if m.Mismatched, err = e.mismatched.Load(hostBatch(h.Mismatched)); err != nil {
 			return nil, err

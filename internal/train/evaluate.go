@@ -73,6 +73,7 @@ func (r *run) remember(m map[string]float64) error {
 	if math.IsNaN(v) {
 		return nil
 	}
+	r.patience.see(v, r.best, greater)
 	if !r.best.ok || greater && v > r.best.value || !greater && v < r.best.value {
 		r.best = best{int64(r.step), v, true}
 	}

@@ -73,6 +73,7 @@ type run struct {
 	window                 window
 	history                []checkpoint.LogEntry
 	best                   best
+	patience               patience
 	lastSaved, lastEval    int
 	lastLogged             int
 	lastEvalMetrics        map[string]float64
@@ -85,6 +86,7 @@ type run struct {
 func Run(ctx context.Context, job Job) (*Result, error) {
 	r := &run{Job: job, ctx: ctx, cfg: job.Config, report: job.Report, modelDir: job.ModelDir}
 	cfg := &r.cfg.Config
+	r.patience = patience{limit: cfg.EarlyStoppingPatience, threshold: cfg.EarlyStoppingThreshold}
 	resumeFrom, err := r.findCheckpoint()
 	if err != nil {
 		return nil, err
@@ -217,9 +219,9 @@ func SpecFor(res *config.Resolved, modelDir, resumeFrom string) (EngineSpec, *ch
 			*d.to = &f
 		}
 	}
-	var lrScale func(*nn.Weight) float64
-	if cfg.UsePeft && cfg.LoraplusLRRatio > 0 {
-		lrScale = loraPlus(cfg.LoraplusLRRatio, cfg.LearningRate)
+	lrScale, err := lrScales(cfg, configJSON)
+	if err != nil {
+		return EngineSpec{}, nil, errors.Join(err, closeReader(reader), closeReader(adapterFiles))
 	}
 	return EngineSpec{
 		ConfigJSON: configJSON,
@@ -230,6 +232,8 @@ func SpecFor(res *config.Resolved, modelDir, resumeFrom string) (EngineSpec, *ch
 		Seed:      uint64(cfg.Seed),
 		Recompute: cfg.GradientCheckpointing.Or(false),
 		BF16:      cfg.BF16.Or(false),
+
+		NeftuneAlpha: cfg.NeftuneNoiseAlpha,
 		Optim: OptimOptions{
 			Name: cfg.Optim, Beta1: cfg.AdamBeta1, Beta2: cfg.AdamBeta2, Eps: cfg.AdamEpsilon, Momentum: cfg.Momentum,
 			Nesterov: cfg.Nesterov, WeightDecay: cfg.WeightDecay, MaxGradNorm: cfg.MaxGradNorm, LRScale: lrScale,
@@ -390,7 +394,7 @@ func (r *run) train(planned map[tensor.Use]int64) (*Result, error) {
 			return nil, err
 		}
 	}
-	for r.step < r.total {
+	for r.step < r.total && !r.stopped() {
 		if err := r.optimiserStep(); err != nil {
 			return nil, err
 		}
@@ -406,7 +410,7 @@ func (r *run) train(planned map[tensor.Use]int64) (*Result, error) {
 	}
 	took := time.Since(began).Seconds()
 	res := &Result{
-		Steps: r.step, Output: cfg.OutputDir, Final: r.lastEvalMetrics, Seconds: took, Tokens: r.tokens,
+		Steps: r.step, StoppedEarly: r.step < r.total, Output: cfg.OutputDir, Final: r.lastEvalMetrics, Seconds: took, Tokens: r.tokens,
 		TokensPerS: float64(r.tokens-startTokens) / took, Allocated: r.Backend.Allocated(), Planned: planned, LogHistory: r.history,
 		Peak: tensor.PeakOf(r.Backend), PlannedPeak: r.e.Forecast.Peak,
 	}
@@ -532,13 +536,17 @@ func (r *run) evalDue() bool {
 
 func (r *run) saveDue() bool {
 	cfg := &r.cfg.Config
+	newBest := r.best.ok && r.best.step == int64(r.step) && r.lastEval == r.step
+	if newBest && cfg.LoadBestModelAtEnd {
+		return true // whatever save_steps says: the end of the run needs it
+	}
 	switch cfg.SaveStrategy {
 	case "steps":
 		return r.step%cfg.SaveEvery(r.total) == 0 || r.step == r.total
 	case "epoch":
 		return r.inEpoch == r.ofEpoch || r.step == r.total
 	case "best":
-		return r.best.ok && r.best.step == int64(r.step) && r.lastEval == r.step
+		return newBest
 	}
 	return false
 }

@@ -35,22 +35,23 @@ type StepInfo struct {
 
 // Result is what a finished run leaves.
 type Result struct {
-	Steps       int                   `json:"steps"`
-	Output      string                `json:"output_dir"`
-	TrainLoss   float64               `json:"train_loss"` // mean over the steps of this process
-	Final       map[string]float64    `json:"eval,omitempty"`
-	BestStep    int64                 `json:"best_step,omitempty"`
-	BestMetric  float64               `json:"best_metric,omitempty"`
-	Seconds     float64               `json:"train_runtime"`
-	Tokens      int64                 `json:"num_tokens"`
-	TokensPerS  float64               `json:"tokens_per_second"`
-	Peak        int64                 `json:"peak_bytes"`    // most bytes of the device at one time
-	PlannedPeak int64                 `json:"planned_bytes"` // what was planned
-	PeakRSS     int64                 `json:"peak_rss_bytes,omitempty"`
-	Allocated   map[tensor.Use]int64  `json:"-"`
-	Planned     map[tensor.Use]int64  `json:"-"`
-	LogHistory  []checkpoint.LogEntry `json:"-"`
-	Interrupted bool                  `json:"interrupted,omitempty"`
+	Steps        int                   `json:"steps"`
+	Output       string                `json:"output_dir"`
+	TrainLoss    float64               `json:"train_loss"` // mean over the steps of this process
+	Final        map[string]float64    `json:"eval,omitempty"`
+	BestStep     int64                 `json:"best_step,omitempty"`
+	BestMetric   float64               `json:"best_metric,omitempty"`
+	Seconds      float64               `json:"train_runtime"`
+	Tokens       int64                 `json:"num_tokens"`
+	TokensPerS   float64               `json:"tokens_per_second"`
+	Peak         int64                 `json:"peak_bytes"`    // most bytes of the device at one time
+	PlannedPeak  int64                 `json:"planned_bytes"` // what was planned
+	PeakRSS      int64                 `json:"peak_rss_bytes,omitempty"`
+	Allocated    map[tensor.Use]int64  `json:"-"`
+	Planned      map[tensor.Use]int64  `json:"-"`
+	LogHistory   []checkpoint.LogEntry `json:"-"`
+	StoppedEarly bool                  `json:"stopped_early,omitempty"`
+	Interrupted  bool                  `json:"interrupted,omitempty"`
 }
 
 // Reporter is told what happens. Its methods are called from the loop's goroutine.

@@ -176,6 +176,7 @@ type runState struct {
 	BestStep  int64   `json:"best_step"`
 	BestValue float64 `json:"best_value"`
 	HasBest   bool    `json:"has_best"`
+	NoBetter  int     `json:"evaluations_without_improvement"`
 	Data      string  `json:"data"` // fingerprint of the training data and its order
 }
 
@@ -183,7 +184,7 @@ const runStateKey = "loop"
 
 // save writes checkpoint-<step> and removes those over the limit.
 func (r *run) save() error {
-	extra, err := json.Marshal(runState{r.window, r.best.step, r.best.value, r.best.ok, r.dataFingerprint()})
+	extra, err := json.Marshal(runState{r.window, r.best.step, r.best.value, r.best.ok, r.patience.count, r.dataFingerprint()})
 	if err != nil {
 		return err
 	}
@@ -275,6 +276,7 @@ func (r *run) resume(dir string) error {
 	r.history = old.LogHistory
 	r.step, r.micro, r.tokens, r.trained = int(st.GlobalStep), int(st.MicroStep), st.TokensSeen, st.TrainedTokensSeen
 	r.window, r.best = rs.Window, best{rs.BestStep, rs.BestValue, rs.HasBest}
+	r.patience.count = rs.NoBetter
 	r.lastSaved = r.step
 	r.startStep = r.step
 	return nil
