@@ -277,6 +277,21 @@ func gradCases() map[string][]gradCase {
 				return t.Layer(f, mid...), 0
 			}
 		}}},
+		"Scores": {{"seeded", func(w *world) func(*Tape) ([]*Var, float64) {
+			x, h := w.param("x", 0, 1, 6, 5), w.param("head", 0, 1, 2, 5)
+			d := w.floats(1, 6, 2)
+			return func(t *Tape) ([]*Var, float64) {
+				v := w.input(t, x)
+				y := t.Scores(t.Add(v, v), h)
+				t.Seed(y, d)
+				t.Seed(y, d) // adds to what is there
+				var sum float64
+				for i, dy := range w.get(d) {
+					sum += 2 * float64(dy) * float64(w.get(y.Value)[i])
+				}
+				return nil, sum
+			}
+		}}},
 		"LinearCrossEntropy":     headCases(false),
 		"LinearLogProbs":         headCases(true),
 		"LinearLogProbsBackward": headCases(true),

@@ -22,6 +22,7 @@ type Batch struct {
 	Indices   []int32   // [S] the dataset's row of each document's answer
 	Prompt    []bool    // [T] targets that belong to a prompt (see TargetPrompts); empty for none
 	Desirable []bool    // [S] labels of unpaired answers
+	Margins   []float64 // [S/2] of the pairs of a reward model's batch
 	Reference []float64 // [S] log-likelihoods by the reference model, if they were computed before
 	// Shared lays pairs out with their prompt once (see Loader.FillShared), or is nil.
 	Shared *SharedPrompts
@@ -53,6 +54,23 @@ func (b *Batch) TargetPrompts(n int) {
 			}
 		}
 	}
+}
+
+// TargetLast leaves each sequence one target, at the last token other than pad, or at the first token if all are pad: where
+// transformers' classes …ForSequenceClassification read a sequence's score.
+func (b *Batch) TargetLast(pad int32) {
+	for i := range b.Targets {
+		b.Targets[i] = IgnoreIndex
+	}
+	for s := range b.Lens {
+		at := b.Cu[s+1] - 1
+		for at >= b.Cu[s] && b.Tokens[at] == pad {
+			at--
+		}
+		at = max(at, b.Cu[s])
+		b.Targets[at] = b.Tokens[at]
+	}
+	b.Trained, b.Weights = b.Sequences(), b.Weights[:0]
 }
 
 // Sequences is the number of sequences S.

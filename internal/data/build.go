@@ -290,7 +290,9 @@ func (b *builder) collect(file int, r *rowResult) error {
 	}
 	l.Kept++
 	if b.store.arity > 1 {
-		return b.put(r.rawRow, r.docs)
+		err := b.put(r.rawRow, r.docs)
+		b.store.setMargin(r.margin)
+		return err
 	}
 	for i := range r.docs {
 		if err := b.put(r.rawRow, r.docs[i:i+1]); err != nil {

@@ -18,11 +18,11 @@ import (
 	"slices"
 )
 
-// A token cache file is: tokens (uint32 LE), index (uint32 LE: lengths, lines, rows), cacheMeta as JSON, then a trailer:
+// A token cache file is: tokens (uint32 LE), index (uint32 LE: lengths, lines, rows, margins), cacheMeta as JSON, then a trailer:
 // length of the JSON (uint64), CRC-32C of tokens, index and JSON (uint32 each), magic.
 const (
 	cacheMagic   = "mltrtok1"
-	cacheVersion = 1 // raise whenever the same options give other tokens
+	cacheVersion = 2 // raise whenever the same options give other tokens
 	trailerLen   = 8 + 3*4 + len(cacheMagic)
 )
 
@@ -41,14 +41,15 @@ const fullHashBytes = 64 << 20
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 type cacheMeta struct {
-	Key    string   `json:"key"`
-	Arity  int      `json:"arity"`
-	Rows   int      `json:"rows"`
-	Tokens int64    `json:"tokens"`
-	Files  []string `json:"files"`
-	First  []int    `json:"first"`
-	Bounds []int    `json:"bounds"`
-	Ledger *Ledger  `json:"ledger"`
+	Key     string   `json:"key"`
+	Arity   int      `json:"arity"`
+	Rows    int      `json:"rows"`
+	Margins int      `json:"margins,omitempty"` // rows that a margin is stored of, from the first on
+	Tokens  int64    `json:"tokens"`
+	Files   []string `json:"files"`
+	First   []int    `json:"first"`
+	Bounds  []int    `json:"bounds"`
+	Ledger  *Ledger  `json:"ledger"`
 }
 
 // cacheKey hashes all that the tokens depend on. Mixing, shuffling and batching come later and are not part of it.
@@ -59,7 +60,7 @@ func cacheKey(sources []Source, paths []string, owner []int, opt Options, tok To
 		template = opt.Template.Fingerprint()
 	}
 	completionOnly := opt.completionOnly()
-	fmt.Fprintf(h, "%d %q %q %d %d %d %t %t %q %d %t %t %d\n", cacheVersion, tok.Fingerprint(), template, opt.Objective, opt.MaxLength,
+	fmt.Fprintf(h, "%d %q %q %d %t %d %d %t %t %q %d %t %t %d\n", cacheVersion, tok.Fingerprint(), template, opt.Objective, opt.Reward, opt.MaxLength,
 		opt.Vocab, opt.AssistantOnlyLoss, completionOnly, opt.TruncationMode, opt.Overflow, opt.NoEOS, opt.DropDuplicates, opt.Limit)
 	for i, p := range paths {
 		s := sources[owner[i]]
@@ -164,7 +165,7 @@ func (c *cacheWriter) commit(s *store, meta cacheMeta) (*os.File, error) {
 	}
 	tokens := c.crc
 	c.crc = 0
-	for _, list := range [][]uint32{s.lens, s.line, s.row} {
+	for _, list := range [][]uint32{s.lens, s.line, s.row, s.margins} {
 		for _, v := range list {
 			if err := c.token(v); err != nil {
 				return nil, err
@@ -249,12 +250,13 @@ func readCache(f *os.File, key string) (*store, *cacheMeta, error) {
 	if crc32.Checksum(text, castagnoli) != crc(2) || json.Unmarshal(text, &meta) != nil {
 		return nil, nil, stale("meta checksum")
 	}
-	if meta.Key != key || meta.Arity < 1 || meta.Arity > 3 || meta.Rows < 0 || int64(meta.Rows) > size || meta.Tokens < 0 || meta.Tokens > size ||
+	if meta.Key != key || meta.Arity < 1 || meta.Arity > 3 || meta.Rows < 0 || int64(meta.Rows) > size || meta.Margins < 0 || meta.Margins > meta.Rows || meta.Tokens < 0 || meta.Tokens > size ||
 		!meta.sound() {
 		return nil, nil, stale("key or meta")
 	}
 	docs := int64(meta.Rows) * int64(meta.Arity)
-	if 4*(meta.Tokens+docs+2*int64(meta.Rows)) != metaAt {
+	words := docs + 2*int64(meta.Rows) + int64(meta.Margins)
+	if 4*(meta.Tokens+words) != metaAt {
 		return nil, nil, stale("sizes don't fit")
 	}
 	s := &store{arity: meta.Arity, files: meta.Files, first: meta.First, tokens: meta.Tokens}
@@ -271,11 +273,12 @@ func readCache(f *os.File, key string) (*store, *cacheMeta, error) {
 	}); err != nil || sum != crc(0) {
 		return nil, nil, errors.Join(err, stale("token checksum"))
 	}
-	index := make([]uint32, 0, docs+2*int64(meta.Rows))
+	index := make([]uint32, 0, words)
 	if sum, err := scanWords(f, 4*meta.Tokens, int64(cap(index)), func(v uint32) { index = append(index, v) }); err != nil || sum != crc(1) {
 		return nil, nil, errors.Join(err, stale("index checksum"))
 	}
-	s.lens, s.line, s.row = index[:docs], index[docs:docs+int64(meta.Rows)], index[docs+int64(meta.Rows):]
+	s.lens, index = index[:docs], index[docs:]
+	s.line, s.row, s.margins = index[:meta.Rows], index[meta.Rows:2*meta.Rows], index[2*meta.Rows:]
 	var off int64
 	for i, l := range s.lens {
 		if i%offsetEvery == 0 {

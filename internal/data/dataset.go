@@ -113,7 +113,7 @@ func openStore(ctx context.Context, sources []Source, paths []string, owner []in
 		return b.store, b.bounds, ledger, err
 	}
 	if err == nil {
-		meta := cacheMeta{Key: key, Arity: b.store.arity, Rows: b.store.rows(), Tokens: b.store.tokens, Files: b.store.files,
+		meta := cacheMeta{Key: key, Arity: b.store.arity, Rows: b.store.rows(), Margins: len(b.store.margins), Tokens: b.store.tokens, Files: b.store.files,
 			First: b.store.first, Bounds: b.bounds, Ledger: ledger}
 		b.store.file, err = b.sink.commit(b.store, meta)
 	}
@@ -173,6 +173,9 @@ func (d *Dataset) PadID() int32 { return d.padID }
 
 // MaxLength is the limit the rows were cut to.
 func (d *Dataset) MaxLength() int { return d.maxLength }
+
+// Margin tells by how much the chosen answer of row i is better, 0 if the row does not say (see Options.Reward).
+func (d *Dataset) Margin(i int) float64 { return d.store.margin(d.at(i)) }
 
 // Example reads row i of a supervised dataset.
 func (d *Dataset) Example(i int) (Example, error) {

@@ -19,6 +19,7 @@ const (
 	DropPromptFills     DropReason = "prompt_fills_max_length" // truncation leaves nothing trained
 	DropTooShort        DropReason = "too_short"               // a single token predicts nothing
 	DropIdentical       DropReason = "chosen_equals_rejected"
+	DropTooLong         DropReason = "longer_than_max_length" // for a reward model, which judges whole answers
 	DropDuplicate       DropReason = "duplicate"
 )
 
@@ -47,6 +48,7 @@ type encoded struct {
 	sum       uint64 // hash of all tokens and weights before truncation
 	drop      DropReason
 	truncated bool
+	margin    float32 // of a pair
 	warnings  []string
 }
 

@@ -45,13 +45,16 @@ type Options struct {
 	TruncationMode     TruncationMode
 	Overflow           Overflow
 	NoEOS              bool // don't append EOS
-	DropDuplicates     bool // drop rows whose tokens equal an earlier row's
-	Limit              int  // rows to read of each source; 0: all
-	Seed               uint64
-	Oversample         bool   // with weighted sources: go on until every source is used up, repeating the others
-	Workers            int    // goroutines that tokenise; 0: GOMAXPROCS
-	CacheDir           string // where tokenised rows are kept; "": only in memory
-	Progress           func(rows int)
+	// Reward takes the margins of preference rows along, and leaves out rows longer than MaxLength instead of cutting them: the
+	// score of half an answer is not the answer's.
+	Reward         bool
+	DropDuplicates bool // drop rows whose tokens equal an earlier row's
+	Limit          int  // rows to read of each source; 0: all
+	Seed           uint64
+	Oversample     bool   // with weighted sources: go on until every source is used up, repeating the others
+	Workers        int    // goroutines that tokenise; 0: GOMAXPROCS
+	CacheDir       string // where tokenised rows are kept; "": only in memory
+	Progress       func(rows int)
 }
 
 // ErrOptions is wrapped by errors about Options.
@@ -65,6 +68,8 @@ func (o Options) check() error {
 		return fmt.Errorf("%w: truncation_mode is %q; it is keep_start or keep_end", ErrOptions, o.TruncationMode)
 	case o.Limit < 0 || o.Workers < 0 || o.Vocab < 0:
 		return fmt.Errorf("%w: limit, workers and vocab must not be negative", ErrOptions)
+	case o.Reward && o.Objective != Preference:
+		return fmt.Errorf("%w: a reward model is trained on preference rows", ErrOptions)
 	case o.Objective != Supervised && o.Overflow != Truncate:
 		return fmt.Errorf("%w: preference rows can't be packed by splitting them", ErrOptions)
 	}

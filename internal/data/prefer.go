@@ -1,8 +1,13 @@
 package data
 
 import (
+	"encoding/json"
 	"errors"
+	"fmt"
+	"math"
 	"slices"
+	"strconv"
+	"strings"
 )
 
 // Codes of an unpaired completion's tokens.
@@ -31,7 +36,31 @@ func (e *encoder) pair(r *Row) (encoded, error) {
 	if slices.Equal(chosen.ids, rejected.ids) {
 		return encoded{drop: DropIdentical}, nil
 	}
-	return e.fitAnswers(min(a, b), 0, chosen, rejected), nil
+	if !e.opt.Reward {
+		return e.fitAnswers(min(a, b), 0, chosen, rejected), nil
+	}
+	margin, err := parseMargin(r.Margin)
+	if err != nil {
+		return encoded{}, err
+	}
+	if n := max(len(chosen.ids), len(rejected.ids)); n > e.opt.MaxLength {
+		return encoded{drop: DropTooLong, full: n}, nil
+	}
+	out := e.fitAnswers(min(a, b), 0, chosen, rejected)
+	out.margin = margin
+	return out, nil
+}
+
+// parseMargin reads a number, also from the text of a CSV file; nothing is 0.
+func parseMargin(raw json.RawMessage) (float32, error) {
+	if isNull(raw) || string(raw) == `""` {
+		return 0, nil
+	}
+	x, err := strconv.ParseFloat(strings.TrimSpace(strings.Trim(string(raw), `"`)), 32)
+	if err != nil || math.IsNaN(x) || math.IsInf(x, 0) {
+		return 0, fmt.Errorf("key \"margin\" must be a number, by how much chosen is better than rejected, found %s", kindOf(raw))
+	}
+	return float32(x), nil
 }
 
 // unpaired encodes a prompt and one labelled answer as TRL's KTOTrainer does. Preference rows go through unpair first.

@@ -84,6 +84,7 @@ type Row struct {
 	Messages                             []Message
 	Prompt, Completion, Chosen, Rejected Part
 	Label                                bool
+	Margin                               json.RawMessage // of a preference row: by how much chosen is better; nil if absent
 
 	Tools  json.RawMessage // functions that the template may offer, or nil
 	Kwargs []Field         // further inputs of the template (chat_template_kwargs)

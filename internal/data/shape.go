@@ -18,7 +18,7 @@ const knownShapes = "text | messages | conversations | instruction, output (inpu
 
 // canonicalKeys are the keys that a column mapping may produce.
 var canonicalKeys = []string{"text", "messages", "conversations", "instruction", "input", "output", "system", "history", "prompt",
-	"completion", "chosen", "rejected", "label", "tools", "chat_template_kwargs"}
+	"completion", "chosen", "rejected", "label", "margin", "tools", "chat_template_kwargs"}
 
 // layoutAliases are the names that users know from other programs.
 var layoutAliases = map[string]Layout{
@@ -310,6 +310,9 @@ func (p rowParser) label() (bool, error) {
 func (p rowParser) labelled() bool { _, err := p.label(); return err == nil }
 
 func (p rowParser) preference(r *Row) (err error) {
+	if p.has("margin") {
+		r.Margin = p.obj["margin"]
+	}
 	if r.Chosen, err = p.part("chosen"); err != nil {
 		return err
 	}

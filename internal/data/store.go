@@ -3,6 +3,7 @@ package data
 import (
 	"encoding/binary"
 	"fmt"
+	"math"
 	"os"
 	"sort"
 )
@@ -23,6 +24,7 @@ type store struct {
 	offsets []int64  // offset of every offsetEvery-th document, in tokens
 	line    []uint32 // of each row
 	row     []uint32
+	margins []uint32 // float32 bits, by row up to the last that has one
 	tokens  int64
 	mem     []uint32
 	file    *os.File // or the tokens are here, from base on
@@ -47,6 +49,22 @@ func (s *store) add(line, row int, docs []sequence) {
 		s.lens = append(s.lens, uint32(len(d.ids)))
 		s.tokens += int64(len(d.ids))
 	}
+}
+
+// setMargin gives the row added last its margin.
+func (s *store) setMargin(m float32) {
+	if m == 0 {
+		return
+	}
+	s.margins = append(s.margins, make([]uint32, s.rows()-len(s.margins))...)
+	s.margins[s.rows()-1] = math.Float32bits(m)
+}
+
+func (s *store) margin(i int) float64 {
+	if i >= len(s.margins) {
+		return 0
+	}
+	return float64(math.Float32frombits(s.margins[i]))
 }
 
 func (s *store) ref(i int) Ref {

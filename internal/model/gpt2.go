@@ -75,9 +75,13 @@ func newGPT2(b *nn.Builder, c *config, opts Options) Model {
 	m.norm = at.LayerNorm("ln_f", hidden, eps)
 	m.head = Head{W: m.tokens}
 	root := b.Root().At("lm_head")
-	if m.info.TiedHead {
+	switch {
+	case opts.Score:
 		root.Skip("weight")
-	} else {
+		m.head = scoreHead(b, hidden, std)
+	case m.info.TiedHead:
+		root.Skip("weight")
+	default:
 		m.head.W = &root.Param("weight", nn.Init{Std: std}, m.info.VocabSize, hidden).Param
 	}
 	return m

@@ -49,6 +49,9 @@ func newLlama(b *nn.Builder, c *config, opts Options) Model {
 	typ := c.str("model_type", "")
 	prefix := ""
 	if typ == "gemma3" {
+		if opts.Score {
+			c.fault("model_type", "a reward model of a multimodal Gemma 3 is not supported; use its text model (gemma3_text)")
+		}
 		c, prefix, typ = nestedGemma(b, c)
 	}
 	v := llamaVariant(c, typ)
@@ -89,9 +92,13 @@ func newLlama(b *nn.Builder, c *config, opts Options) Model {
 	m.norm = l.norm(b, "norm")
 	m.head = Head{W: m.embed, SoftCap: float32(c.floatOr("final_logit_softcapping", 0))}
 	root := b.Root().At(prefix + "lm_head")
-	if m.info.TiedHead {
+	switch {
+	case opts.Score:
 		root.Skip("weight")
-	} else {
+		m.head = scoreHead(b, m.info.HiddenSize, std)
+	case m.info.TiedHead:
+		root.Skip("weight")
+	default:
 		m.head.W = &root.Param("weight", nn.Init{Std: std}, m.info.VocabSize, m.info.HiddenSize).Param
 	}
 	return m

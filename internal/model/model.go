@@ -19,7 +19,7 @@ import (
 type Model interface {
 	// Forward computes the hidden states [T,C] that the head takes: after the last norm.
 	Forward(t *autograd.Tape, b *nn.Batch) *autograd.Var
-	// Head returns the projection to the vocabulary.
+	// Head returns the projection to the vocabulary, or to the score (Options.Score).
 	Head() Head
 	// Info describes the model.
 	Info() Info
@@ -52,6 +52,9 @@ type Options struct {
 	Positions int
 	// Dropout overrides the dropout probabilities of config.json.
 	Dropout Dropout
+	// Score makes a reward model: the head is score.weight [1,C], without bias, instead of the language model's. It is drawn at
+	// random if the checkpoint has none.
+	Score bool
 }
 
 // Dropout holds probabilities by place; nil keeps config.json's.
@@ -104,6 +107,9 @@ func New(configJSON []byte, b *nn.Builder, opts Options) (Model, error) {
 		return nil, err
 	}
 	typ := c.str("model_type", "")
+	if class := scoreClass(c); class != "" && !opts.Score {
+		return nil, fmt.Errorf("config.json: %w: it is a %s", ErrReward, class)
+	}
 	for _, f := range families() {
 		if !slices.Contains(f.types, typ) {
 			continue

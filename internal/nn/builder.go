@@ -51,6 +51,7 @@ type Weight struct {
 	Transposed  bool
 	residual    bool   // an adapter takes a part of it away when it starts
 	own         bool   // it is no part of the model without the adapter
+	fresh       bool   // the checkpoint may lack it, and does: it is drawn
 	baseLayer   string // name in the adapter's files of a frozen table that they hold as well
 }
 
@@ -159,6 +160,15 @@ func (b *Builder) Has(name string) bool {
 
 // Param asks for a parameter.
 func (b *Builder) Param(name string, init Init, shape ...int) *Weight {
+	return b.param(name, init, false, shape)
+}
+
+// OptionalParam asks for a parameter that the checkpoint may lack; it is drawn by init then, and held as float32.
+func (b *Builder) OptionalParam(name string, init Init, shape ...int) *Weight {
+	return b.param(name, init, true, shape)
+}
+
+func (b *Builder) param(name string, init Init, optional bool, shape []int) *Weight {
 	full := b.path + name
 	if w := b.byName[full]; w != nil {
 		b.Fault("%s: asked for twice", full)
@@ -175,6 +185,9 @@ func (b *Builder) Param(name string, init Init, shape ...int) *Weight {
 	if src := b.opts.Source; src != nil {
 		dt, dtName, have, ok := src.Lookup(w.Stored)
 		b.used[w.Stored] = true
+		if w.fresh = optional && !ok; w.fresh {
+			return w
+		}
 		switch {
 		case !ok:
 			b.Fault("%s %v: missing", w.Stored, shape)

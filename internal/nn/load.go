@@ -316,7 +316,7 @@ func (bd *Builder) sourceOf(w *Weight) Source {
 	if (w.AdapterName != "" || w.baseLayer != "") && bd.adapter.Source != nil {
 		return bd.adapter.Source
 	}
-	if w.own {
+	if w.own || w.fresh {
 		return nil
 	}
 	return bd.opts.Source
