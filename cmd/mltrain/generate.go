@@ -152,7 +152,7 @@ func promptIDs(tok *tokenizer.Tokenizer, o *GenerateOptions) ([]int32, error) {
 
 // openEngine loads a model for inference, with an adapter unless adapterDir is empty.
 func openEngine(modelDir, adapterDir, device string, positions int) (*infer.Engine, func(), error) {
-	if _, err := train.Describe(modelDir); err != nil {
+	if _, err := train.Describe(modelDir, ""); err != nil {
 		return nil, nil, err
 	}
 	backend, err := newBackend(device)

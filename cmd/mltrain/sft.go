@@ -109,7 +109,7 @@ func prepare(ctx context.Context, app *App, report *trainReport, r *config.Resol
 	if err != nil {
 		return fail(err)
 	}
-	info, err := train.Describe(modelDir)
+	info, err := train.Describe(modelDir, r.Command)
 	if err != nil {
 		return fail(err)
 	}

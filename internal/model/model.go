@@ -108,7 +108,10 @@ func New(configJSON []byte, b *nn.Builder, opts Options) (Model, error) {
 	}
 	typ := c.str("model_type", "")
 	if class := scoreClass(c); class != "" && !opts.Score {
-		return nil, fmt.Errorf("config.json: %w: it is a %s", ErrReward, class)
+		return nil, fmt.Errorf("config.json: %w (%s)", ErrReward, class)
+	}
+	if b.Task() == nn.TaskScore && !opts.Score {
+		return nil, fmt.Errorf("adapter: %w (task_type %s)", ErrReward, nn.TaskScore)
 	}
 	for _, f := range families() {
 		if !slices.Contains(f.types, typ) {

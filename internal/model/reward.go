@@ -11,7 +11,7 @@ import (
 )
 
 // ErrReward is matched by the error about a reward model where a language model is needed.
-var ErrReward = errors.New("this is a reward model, which scores text and cannot write or judge it word by word; train it on with mltrain reward, or use it with transformers")
+var ErrReward = errors.New("a reward model scores text and has no words of its own; train it with mltrain reward, use it with transformers")
 
 // scoreSuffix ends the names of the classes of transformers that score a sequence.
 const scoreSuffix = "ForSequenceClassification"

@@ -34,7 +34,15 @@ type Adapter struct {
 	Source Source
 	// FanInFanOut is PEFT's note that weights are stored [in,out]. Layers know that of themselves; it is kept for the file.
 	FanInFanOut bool
+	// Task is PEFT's task_type: TaskText or TaskScore.
+	Task string
 }
+
+// What models with an adapter are for, by PEFT's names: to write text, or to score it (reward models).
+const (
+	TaskText  = "CAUSAL_LM"
+	TaskScore = "SEQ_CLS"
+)
 
 // Target selects modules by their dotted names.
 type Target struct {

@@ -119,6 +119,14 @@ func (b *Builder) Root() *Builder { return &Builder{shared: b.shared} }
 // At returns the Builder for a path below.
 func (b *Builder) At(name string) *Builder { return &Builder{b.shared, b.path + name + "."} }
 
+// Task is what the adapter's model is for (see Adapter.Task), "" without one.
+func (b *Builder) Task() string {
+	if b.adapter == nil {
+		return ""
+	}
+	return b.adapter.Task
+}
+
 // Fault records an error that Err will report.
 func (b *Builder) Fault(format string, args ...any) {
 	b.faults = append(b.faults, fmt.Sprintf(format, args...))

@@ -1,6 +1,7 @@
 package train
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"path/filepath"
@@ -27,7 +28,7 @@ func Adapter(dir string) (*nn.Adapter, *checkpoint.Reader, error) {
 	a := &nn.Adapter{
 		R: c.R, Alpha: c.LoraAlpha, Dropout: c.LoraDropout, RSLoRA: c.UseRslora, DoRA: c.UseDora, RankPattern: c.RankPattern, AlphaPattern: c.AlphaPattern,
 		Target: targetOf(c.TargetModules), Exclude: targetOf(c.ExcludeModules), Layers: c.LayersToTransform, Bias: c.Bias, Save: c.ModulesToSave,
-		Init: fmt.Sprint(c.InitLoraWeights), Source: Source{r}, FanInFanOut: c.FanInFanOut,
+		Init: fmt.Sprint(c.InitLoraWeights), Source: Source{r}, FanInFanOut: c.FanInFanOut, Task: c.TaskType,
 	}
 	return a, r, nil
 }
@@ -120,7 +121,7 @@ func adapterTensors(e *Engine) []checkpoint.Tensor {
 // adapterConfig describes an adapter for PEFT. base is the directory or name of the model.
 func adapterConfig(a *nn.Adapter, base, modelType string) *checkpoint.AdapterConfig {
 	c := &checkpoint.AdapterConfig{
-		BaseModel: base, PeftType: "LORA", TaskType: "CAUSAL_LM", InferenceMode: true, R: a.R, LoraAlpha: a.Alpha, LoraDropout: a.Dropout,
+		BaseModel: base, PeftType: "LORA", TaskType: cmp.Or(a.Task, nn.TaskText), InferenceMode: true, R: a.R, LoraAlpha: a.Alpha, LoraDropout: a.Dropout,
 		Bias: a.Bias, UseRslora: a.RSLoRA, UseDora: a.DoRA, RankPattern: a.RankPattern, AlphaPattern: a.AlphaPattern, ModulesToSave: a.Save,
 		LayersToTransform: a.Layers, FanInFanOut: a.FanInFanOut || modelType == "gpt2",
 		TargetModules: fileTarget(a.Target), ExcludeModules: fileTarget(a.Exclude), InitLoraWeights: initValue(a.Init),

@@ -58,6 +58,8 @@ type run struct {
 	// adapterFiles is where an adapter that training goes on from comes from, or nil.
 	adapterFiles *checkpoint.Reader
 	modelDir     string
+	// overrides are the keys of config.json that the trained model has otherwise than the one it began from.
+	overrides map[string]any
 	// closeReference closes the files of the reference model, if there are any.
 	closeReference func()
 	schedule       Schedule
@@ -151,6 +153,9 @@ func (r *run) build(resumeFrom string) (map[tensor.Use]int64, error) {
 		return nil, err
 	}
 	r.source, r.closeReference = reader, closeReference
+	if r.overrides, err = r.rewardConfig(spec.ConfigJSON); err != nil {
+		return nil, errors.Join(fmt.Errorf("model %s: %w", r.ModelDir, err), closeReader(reader), closeReader(spec.AdapterFiles))
+	}
 	e, planned, err := NewEngine(r.Backend, spec)
 	if err != nil {
 		return nil, errors.Join(err, closeReader(reader), closeReader(spec.AdapterFiles))
@@ -204,7 +209,10 @@ func SpecFor(res *config.Resolved, modelDir, resumeFrom string) (EngineSpec, *ch
 		return EngineSpec{}, nil, errors.Join(err, closeReader(reader))
 	}
 	var dropout model.Dropout
-	if (res.Command == "dpo" || res.Command == "reward") && cfg.DisableDropout {
+	if res.Command == rewardCommand && adapter != nil {
+		addScore(adapter)
+	}
+	if (res.Command == "dpo" || res.Command == rewardCommand) && cfg.DisableDropout {
 		dropout = model.NoDropout()
 		if adapter != nil {
 			adapter.Dropout = 0
@@ -226,7 +234,7 @@ func SpecFor(res *config.Resolved, modelDir, resumeFrom string) (EngineSpec, *ch
 	return EngineSpec{
 		ConfigJSON: configJSON,
 		Source:     source,
-		Model:      model.Options{Positions: cfg.MaxLength, Dropout: dropout},
+		Model:      model.Options{Positions: cfg.MaxLength, Dropout: dropout, Score: res.Command == rewardCommand},
 		Freeze:     Freeze{Patterns: cfg.Freeze, Except: cfg.Unfreeze},
 		Adapter:    adapter, AdapterFiles: adapterFiles,
 		Seed:      uint64(cfg.Seed),

@@ -36,8 +36,11 @@ type Micro struct {
 
 // NewObjective returns the objective of a run's command.
 func NewObjective(res *config.Resolved) (Objective, error) {
-	if res.Command == "dpo" {
+	switch res.Command {
+	case "dpo":
 		return NewPreference(&res.Config)
+	case rewardCommand:
+		return NewReward(&res.Config)
 	}
 	return SFT{LabelSmoothing: float32(res.Config.LabelSmoothingFactor)}, nil
 }

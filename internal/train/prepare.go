@@ -27,12 +27,16 @@ type Data struct {
 	train, eval             *data.Dataset // what the loaders read; eval may be nil
 	// preferences wrap Train and Eval in a preference run; nil otherwise.
 	preferences, evalPreferences *preferenceRows
+	reward                       bool // the rows are for a reward model
 }
 
 // TrainBatches gives the training data as micro-batches.
 func (d *Data) TrainBatches() Batches {
-	if d.preferences != nil {
+	switch {
+	case d.preferences != nil:
 		return d.preferences
+	case d.reward:
+		return rewardRows{d.Train}
 	}
 	return d.Train
 }
@@ -44,6 +48,8 @@ func (d *Data) EvalBatches() Batches {
 		return nil
 	case d.evalPreferences != nil:
 		return d.evalPreferences
+	case d.reward:
+		return rewardRows{d.Eval}
 	}
 	return d.Eval
 }
@@ -57,8 +63,8 @@ func (d *Data) Close() error {
 	return errors.Join(errs...)
 }
 
-// Describe reads the model's config.json without its weights.
-func Describe(modelDir string) (model.Info, error) {
+// Describe reads the model's config.json without its weights, for a command that trains it, or "" for its use.
+func Describe(modelDir, command string) (model.Info, error) {
 	raw, err := os.ReadFile(filepath.Join(modelDir, checkpoint.ConfigFile))
 	if errors.Is(err, os.ErrNotExist) {
 		if _, dirErr := os.Stat(modelDir); dirErr != nil {
@@ -69,7 +75,7 @@ func Describe(modelDir string) (model.Info, error) {
 	if err != nil {
 		return model.Info{}, err
 	}
-	m, err := model.New(raw, nn.NewBuilder(nn.Options{}), model.Options{})
+	m, err := model.New(raw, nn.NewBuilder(nn.Options{}), model.Options{Score: command == rewardCommand})
 	if err != nil {
 		return model.Info{}, fmt.Errorf("model %s: %w", modelDir, err)
 	}
@@ -116,8 +122,8 @@ func OpenData(ctx context.Context, res *config.Resolved, modelDir string, info m
 		if preference.Unpaired() {
 			opt.Objective = data.Unpaired
 		}
-	case "reward":
-		opt.Objective = data.Preference
+	case rewardCommand:
+		opt.Objective, opt.Reward, d.reward = data.Preference, true, true
 	}
 	opt.Overflow = OverflowOf(cfg)
 	ds, ledger, err := openRows(ctx, cfg.TrainDatasets(), cfg.DatasetTrainSplit, opt, tok)
@@ -137,7 +143,7 @@ func OpenData(ctx context.Context, res *config.Resolved, modelDir string, info m
 	if d.Train, d.Eval, err = d.loaders(cfg); err != nil {
 		return nil, errors.Join(err, d.Close())
 	}
-	if opt.Objective != data.Supervised {
+	if opt.Objective != data.Supervised && !d.reward {
 		d.preferences = newPreferenceRows(d.Train, preference)
 		if d.Eval != nil {
 			d.evalPreferences = newPreferenceRows(d.Eval, preference)
@@ -150,7 +156,7 @@ func OpenData(ctx context.Context, res *config.Resolved, modelDir string, info m
 // Rebatched is the same data in micro-batches as another config asks, which differs from the data's own in their sizes only.
 // It is valid until d is closed, and not to be closed itself.
 func (d *Data) Rebatched(cfg *config.Config) (*Data, error) {
-	r := &Data{train: d.train, eval: d.eval}
+	r := &Data{train: d.train, eval: d.eval, reward: d.reward}
 	var err error
 	if r.Train, r.Eval, err = r.loaders(cfg); err != nil {
 		return nil, err

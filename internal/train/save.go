@@ -220,10 +220,11 @@ func (r *run) saveModel(dir string) error {
 	if r.e.spec.Adapter != nil {
 		return saveAdapter(dir, r.e, &r.cfg.Config, r.modelDir)
 	}
-	var overrides map[string]any
+	overrides := map[string]any{}
+	maps.Copy(overrides, r.overrides)
 	if r.cfg.TrainFromScratch {
 		// Whatever type config.json was written for, weights drawn at random are float32.
-		overrides = map[string]any{"dtype": "float32"}
+		overrides["dtype"] = "float32"
 	}
 	return checkpoint.SaveModel(dir, r.modelDir, modelTensors(r.e, r.source), overrides, 0)
 }
