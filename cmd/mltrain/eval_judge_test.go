@@ -30,7 +30,9 @@ func TestEvalJudge(t *testing.T) {
 	defer server.Close()
 	dir := t.TempDir()
 	rows := filepath.Join(dir, "rows.jsonl")
-	write(t, rows, strings.Repeat(`{"prompt":"p","response":"r"}`+"\n", 1)+`{"prompt":"q","response":"r"}`+"\n"+`{"prompt":"s","response":"r"}`)
+	write(t, rows, `{"prompt":"p","response":"r"}
+{"prompt":"q","response":"r"}
+{"prompt":"s","response":"r"}`)
 	args := []string{"eval", "judge", "--data", rows, "--endpoint", server.URL, "--model", "m", "--api-key-env", "JUDGE_KEY",
 		"--output", filepath.Join(dir, "judged.jsonl"), "--concurrency", "1", "--attempts", "1"}
 	code, _, stderr := mltrain(t, args...)
