@@ -22,6 +22,7 @@ import (
 	"github.com/mltrain/mltrain/internal/config"
 	"github.com/mltrain/mltrain/internal/data"
 	"github.com/mltrain/mltrain/internal/eval"
+	"github.com/mltrain/mltrain/internal/eval/sandbox"
 	"github.com/mltrain/mltrain/internal/tokenizer"
 	"github.com/mltrain/mltrain/internal/train"
 	"github.com/mltrain/mltrain/internal/ui"
@@ -186,6 +187,11 @@ func runTasks(ctx context.Context, app *App, o *EvalOptions, names []string, lm 
 	eo := eval.Options{
 		Limit: o.Limit, Seed: o.Seed, SystemInstruction: o.SystemInstruction, ApplyChatTemplate: o.ApplyChatTemplate, Multiturn: !o.OneTurn,
 		GenKwargs: kwargs, BatchSize: o.BatchSize, BootstrapIters: o.BootstrapIters, Data: files, Closest: config.Closest,
+	}
+	if o.AllowCodeExecution {
+		eo.Execute = func(ctx context.Context, programs []string, done func(int, bool) error) error {
+			return runPrograms(ctx, app, programs, o.CodeTimeout, func(i int, v sandbox.Verdict) error { return done(i, v.Status == sandbox.Passed) })
+		}
 	}
 	if o.NumFewshot >= 0 {
 		eo.NumFewshot = &o.NumFewshot

@@ -43,7 +43,10 @@ func filterNames() []string {
 func (t *Task) parseFilters(closest func(string, []string) string) ([]filterChain, error) {
 	list := t.FilterList
 	if list == nil {
-		list = []filterConfig{{Name: "none", Filter: []filterStep{{Function: "take_first"}}}}
+		list = []filterConfig{{Name: "none"}}
+		if !t.needsAll() {
+			list[0].Filter = []filterStep{{Function: "take_first"}}
+		}
 	}
 	var out []filterChain
 	var faults []error
@@ -65,6 +68,9 @@ func (t *Task) parseFilters(closest func(string, []string) string) ([]filterChai
 			}
 			chain.steps = append(chain.steps, f)
 			chain.first = chain.first || step.Function == "take_first"
+		}
+		if !chain.first && !t.needsAll() {
+			faults = append(faults, fmt.Errorf("filter_list: %s: end it with take_first, so that a single answer is scored", c.Name))
 		}
 		out = append(out, chain)
 	}

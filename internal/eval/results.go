@@ -84,7 +84,7 @@ func (e *evaluation) taskResults(r *Results, t *Task, rows []rowRequests) error 
 	for _, f := range t.filters {
 		values := map[string][]any{}
 		for _, row := range rows {
-			scores, sample, err := t.scoreRow(row, f)
+			scores, sample, err := t.scoreRow(row, f, e.passed)
 			if err != nil {
 				return err
 			}
@@ -175,7 +175,7 @@ func confidence(value, se float64, items []any) Range {
 }
 
 // scoreRow scores a row after a filter, and gives what is logged of it.
-func (t *Task) scoreRow(row rowRequests, f filterChain) (map[string]any, map[string]any, error) {
+func (t *Task) scoreRow(row rowRequests, f filterChain, passed map[string]bool) (map[string]any, map[string]any, error) {
 	answers := make([]answer, len(row.requests))
 	arguments, resps, filtered := []any{}, []any{}, []any{}
 	for i, repeats := range row.requests {
@@ -196,19 +196,20 @@ func (t *Task) scoreRow(row rowRequests, f filterChain) (map[string]any, map[str
 		for _, r := range repeats {
 			raw = append(raw, *r.response.Text)
 		}
-		texts, err := f.apply(raw, row.doc)
+		texts, err := row.texts(f)
 		if err != nil {
 			return nil, nil, err
-		}
-		if !f.first && len(texts) != 1 {
-			return nil, nil, fmt.Errorf("filter %s leaves %d answers; end it with take_first", f.name, len(texts))
 		}
 		answers[i] = answer{texts: texts}
 		arguments = append(arguments, []any{r.context, r.gen})
 		resps = append(resps, raw)
-		filtered = append(filtered, texts[0])
+		if t.needsAll() {
+			filtered = append(filtered, texts)
+		} else {
+			filtered = append(filtered, texts[0])
+		}
 	}
-	scores, err := t.score(row.doc, answers)
+	scores, err := t.score(row.doc, answers, passed)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -24,6 +24,8 @@ type Options struct {
 	BootstrapIters    int            // samples for standard errors that need them; 0: no standard errors
 	Data              DataFiles      // in place of the files that the tasks name
 
+	// Execute runs programs that the model wrote, and tells of each whether it ran to its end; nil: that is not allowed.
+	Execute func(ctx context.Context, programs []string, done func(i int, passed bool) error) error
 	// Closest finds the name that was meant among known ones, "" if none; may be nil.
 	Closest func(name string, known []string) string
 	// Progress is told how many of all requests are answered; may be nil.
@@ -67,6 +69,7 @@ type evaluation struct {
 	requests []*request      // each once
 	byKey    map[string]*request
 	done     int
+	passed   map[string]bool // programs that ran to their end
 }
 
 // rowRequests are the requests of a row: one for each choice, and of each its repeats.
@@ -90,7 +93,7 @@ func Evaluate(ctx context.Context, lm *LM, s *Selection, o Options, journal *Jou
 	if o.ApplyChatTemplate && lm.template == nil {
 		return nil, errors.New("a chat template is to be applied, but the model has none")
 	}
-	e := &evaluation{lm: lm, o: o, journal: journal, byKey: map[string]*request{}}
+	e := &evaluation{lm: lm, o: o, journal: journal, byKey: map[string]*request{}, passed: map[string]bool{}}
 	var faults []error
 	for _, t := range s.configs {
 		if len(o.GenKwargs) > 0 {
@@ -106,6 +109,11 @@ func Evaluate(ctx context.Context, lm *LM, s *Selection, o Options, journal *Jou
 		}
 		task, err := newTask(t, o.Data, o.NumFewshot, o.Closest)
 		if err == nil {
+			if _, runs := task.runsCode(); runs && o.Execute == nil {
+				err = fmt.Errorf("task %s: %w; --allow-code-execution allows it, in a sandbox", t.Task, ErrCodeExecution)
+			}
+		}
+		if err == nil {
 			err = e.ask(task)
 		}
 		if err != nil {
@@ -116,6 +124,9 @@ func Evaluate(ctx context.Context, lm *LM, s *Selection, o Options, journal *Jou
 		return nil, errors.Join(faults...)
 	}
 	if err := e.answer(ctx); err != nil {
+		return nil, err
+	}
+	if err := e.execute(ctx); err != nil {
 		return nil, err
 	}
 	return e.results(s)

@@ -39,6 +39,7 @@ type metricSpec struct {
 	aggregation    string
 	higherIsBetter bool
 	match          matchOptions // exact_match
+	k              int          // pass@k; 0: another
 }
 
 // metricInfo says what a metric is for, and how it is aggregated where the task does not say.
@@ -102,14 +103,25 @@ func (t *Task) parseMetrics(closest func(string, []string) string) ([]metricSpec
 	var out []metricSpec
 	var faults []error
 	for _, c := range list {
-		m, err := t.parseMetric(c, closest)
+		var specs []metricSpec
+		var err error
+		if c.Metric == "pass@k" {
+			specs, err = t.passAtK(c)
+		} else {
+			var m metricSpec
+			m, err = t.parseMetric(c, closest)
+			specs = []metricSpec{m}
+		}
 		if err != nil {
 			faults = append(faults, fmt.Errorf("metric_list: %w", err))
+			continue
 		}
-		if slices.ContainsFunc(out, func(o metricSpec) bool { return o.name == m.name }) {
-			faults = append(faults, fmt.Errorf("metric_list: %s is listed twice", m.name))
+		for _, m := range specs {
+			if slices.ContainsFunc(out, func(o metricSpec) bool { return o.name == m.name }) {
+				faults = append(faults, fmt.Errorf("metric_list: %s is listed twice", m.name))
+			}
+			out = append(out, m)
 		}
-		out = append(out, m)
 	}
 	return out, errors.Join(faults...)
 }
@@ -124,6 +136,9 @@ func (t *Task) parseMetric(c metricConfig, closest func(string, []string) string
 			if slices.Contains(info.kinds, t.OutputType) {
 				known = append(known, name)
 			}
+		}
+		if t.OutputType == generateUntil {
+			known = append(known, "pass@k")
 		}
 		slices.Sort(known)
 		hint := "; for " + t.OutputType + " there are " + strings.Join(known, ", ")
@@ -234,8 +249,9 @@ type answer struct {
 	texts   []string // of each repeat
 }
 
-// score computes the metrics of a row from its answers, of which the texts are filtered.
-func (t *Task) score(d doc, answers []answer) (map[string]any, error) {
+// score computes the metrics of a row from its answers, of which the texts are filtered. passed says which programs ran to
+// their end.
+func (t *Task) score(d doc, answers []answer, passed map[string]bool) (map[string]any, error) {
 	switch t.OutputType {
 	case loglikelihood:
 		a := answers[0]
@@ -251,7 +267,7 @@ func (t *Task) score(d doc, answers []answer) (map[string]any, error) {
 	case multipleChoice:
 		return t.scoreChoice(d, answers)
 	}
-	return t.scoreText(d, answers[0])
+	return t.scoreText(d, answers[0], passed)
 }
 
 // pick keeps what the task asks for.
@@ -408,7 +424,7 @@ func (t *Task) references(d doc) ([]string, error) {
 	return out, nil
 }
 
-func (t *Task) scoreText(d doc, a answer) (map[string]any, error) {
+func (t *Task) scoreText(d doc, a answer, passed map[string]bool) (map[string]any, error) {
 	references, err := t.references(d)
 	if err != nil {
 		return nil, err
@@ -438,6 +454,8 @@ func (t *Task) scoreText(d doc, a answer) (map[string]any, error) {
 			v, err = numberPair(references[0], text)
 		case "bypass":
 			continue
+		default:
+			v, err = t.scorePassed(d, a.texts, m.k, passed)
 		}
 		if err != nil {
 			return nil, fmt.Errorf("%s: %s: %w", d.ref, m.name, err)

@@ -64,6 +64,9 @@ func newTask(t *loadedTask, files DataFiles, numFewshot *int, closest func(strin
 		if task.gen, err = parseGenArgs(task.GenerationKwargs, *task.FewshotDelimiter); err != nil {
 			return nil, fail(err)
 		}
+		if err := task.checkRepeats(); err != nil {
+			return nil, fail(err)
+		}
 	}
 	if err := task.load(files); err != nil {
 		return nil, fail(err)
