@@ -1,7 +1,12 @@
 package eval
 
 import (
+	"encoding/csv"
+	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
+	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -37,17 +42,29 @@ func (d *doc) finish() error {
 	return err
 }
 
-// readDocs reads the rows of data files. lines makes each line of a text file a row, as Hugging Face's loader for text does.
-func readDocs(paths []string, lines bool) ([]doc, error) {
+// readOptions say how data files are read.
+type readOptions struct {
+	lines bool     // each line of a text file is a row, as Hugging Face's loader for text has it
+	names []string // of the columns of CSV files that have no line with them
+}
+
+// readDocs reads the rows of data files.
+func readDocs(paths []string, o readOptions) ([]doc, error) {
 	var out []doc
 	for _, path := range paths {
 		first := len(out)
-		err := data.EachObject(path, func(ref data.Ref, fields []data.Field) error {
+		each := data.EachObject
+		if len(o.names) > 0 && isCSV(path) {
+			each = func(path string, fn func(data.Ref, []data.Field) error) error {
+				return eachHeaderless(path, o.names, fn)
+			}
+		}
+		err := each(path, func(ref data.Ref, fields []data.Field) error {
 			d, err := newDoc(ref, fields)
 			if err != nil {
 				return err
 			}
-			if lines {
+			if o.lines {
 				return eachLine(d, func(d doc) { out = append(out, d) })
 			}
 			out = append(out, d)
@@ -69,6 +86,40 @@ func readDocs(paths []string, lines bool) ([]doc, error) {
 		return nil, fmt.Errorf("%s: %w: no rows", strings.Join(paths, ", "), data.ErrNoData)
 	}
 	return out, nil
+}
+
+// eachHeaderless reads the rows of a CSV file whose columns are named elsewhere.
+func eachHeaderless(path string, names []string, fn func(data.Ref, []data.Field) error) error {
+	f, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	r := csv.NewReader(f)
+	if strings.HasSuffix(strings.ToLower(path), ".tsv") {
+		r.Comma = '\t'
+	}
+	r.FieldsPerRecord = len(names)
+	for row := 1; ; row++ {
+		record, err := r.Read()
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("%s: %w (column_names names %d columns)", path, err, len(names))
+		}
+		fields := make([]data.Field, len(names))
+		for i, cell := range record {
+			if fields[i].Value, err = json.Marshal(cell); err != nil {
+				return err
+			}
+			fields[i].Key = names[i]
+		}
+		line, _ := r.FieldPos(0)
+		if err := fn(data.Ref{File: path, Line: line, Row: row}, fields); err != nil {
+			return err
+		}
+	}
 }
 
 func eachLine(d doc, emit func(doc)) error {

@@ -153,8 +153,11 @@ func (t *Task) load(files DataFiles) error {
 	if err != nil {
 		return err
 	}
-	lines := t.DatasetPath == "text" && len(files) == 0
-	if t.docs, err = readDocs(evalFiles, lines); err != nil {
+	read := readOptions{lines: t.DatasetPath == "text" && len(files) == 0}
+	if read.names, err = t.columnNames(); err != nil {
+		return err
+	}
+	if t.docs, err = readDocs(evalFiles, read); err != nil {
 		return err
 	}
 	t.total = len(t.docs)
@@ -194,7 +197,7 @@ func (t *Task) load(files DataFiles) error {
 	if slices.Equal(shotFiles, evalFiles) {
 		t.fewshot = t.docs
 		t.excludeSelf = t.excludeSelf || len(files) > 0
-	} else if t.fewshot, err = readDocs(shotFiles, lines); err != nil {
+	} else if t.fewshot, err = readDocs(shotFiles, read); err != nil {
 		return err
 	}
 	if len(c.FewshotIndices) > 0 {
@@ -208,6 +211,27 @@ func (t *Task) load(files DataFiles) error {
 		t.fewshot = some
 	}
 	return nil
+}
+
+// columnNames are the names that dataset_kwargs gives the columns of CSV files.
+func (t *Task) columnNames() ([]string, error) {
+	v, ok := t.DatasetKwargs["column_names"]
+	if !ok {
+		return nil, nil
+	}
+	list, _ := v.([]any)
+	var out []string
+	for _, x := range list {
+		name, _ := x.(string)
+		if name == "" || slices.Contains(out, name) {
+			list = nil
+		}
+		out = append(out, name)
+	}
+	if len(list) == 0 {
+		return nil, fmt.Errorf("dataset_kwargs: column_names is %v, want a list of different names", v)
+	}
+	return out, nil
 }
 
 // splitFiles finds the files of a split: those given, else those of the task's file.
@@ -234,8 +258,8 @@ func (t *Task) splitFiles(split string, files DataFiles) ([]string, error) {
 		return data.Source{Path: dir, Split: split}.Expand()
 	}
 	for k := range t.DatasetKwargs {
-		if k != "data_files" && k != "trust_remote_code" {
-			return nil, fmt.Errorf("dataset_kwargs: %s is not read here; known is data_files", k)
+		if k != "data_files" && k != "column_names" && k != "trust_remote_code" {
+			return nil, fmt.Errorf("dataset_kwargs: %s is not read here; known are data_files and column_names", k)
 		}
 	}
 	var names []any
