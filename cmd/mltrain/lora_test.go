@@ -35,3 +35,39 @@ func TestAdapterRunsResumeExactly(t *testing.T) {
 		})
 	}
 }
+
+// Each bad adapter is one clear error with exit code 1.
+func TestAdapterBadInput(t *testing.T) {
+	t.Setenv("MLTRAIN_CACHE", t.TempDir())
+	model, data := testModel(t), sums(t, 20)
+	run := filepath.Join(t.TempDir(), "run")
+	lora := func(out string, more ...string) []string {
+		return append([]string{"lora", "--model", model, "--data", data, "--output", out, "--max-steps", "2", "--set", "max_length=40", "--set", "save_steps=1"}, more...)
+	}
+	must(t, lora(run, "--set", "lora_r=4", "--quiet")...)
+	for _, tc := range []struct {
+		name string
+		args []string
+		want []string
+	}{
+		{"resumed with another rank", lora(run, "--resume", "--set", "lora_r=8"), []string{"q_proj.lora_A.weight: shape [4 48] in the adapter, [8 48]", "another rank"}},
+		{"resumed with other targets", lora(run, "--resume", "--set", "lora_r=4", "--set", "lora_target_modules=q_proj,v_proj"), []string{"k_proj.lora_A.weight", "not part of this model"}},
+		{"resumed as dora", lora(run, "--resume", "--set", "lora_r=4", "--set", "use_dora=true"), []string{"lora_magnitude_vector [48]: missing"}},
+		{"targets that match nothing", lora(t.TempDir()+"/x", "--set", "lora_target_modules=query"), []string{"nothing in the model matches query", "q_proj"}},
+		{"rank above a side", lora(t.TempDir()+"/x", "--set", "lora_r=1000"), []string{"rank 1000 is larger than a side"}},
+		{"pissa with dora", lora(t.TempDir()+"/x", "--set", "init_lora_weights=pissa", "--set", "use_dora=true"), []string{"init_lora_weights", "use_dora"}},
+		{"no adapter there", []string{"generate", "--model", model, "--adapter", data[:strings.LastIndexByte(data, '/')], "--prompt", "1"}, []string{"adapter_config.json is missing"}},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			code, _, stderr := mltrain(t, tc.args...)
+			if code != exitFailed {
+				t.Errorf("exit code %d", code)
+			}
+			for _, w := range tc.want {
+				if !strings.Contains(stderr, w) {
+					t.Errorf("the message lacks %q:\n%s", w, stderr)
+				}
+			}
+		})
+	}
+}

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -102,14 +104,19 @@ func ReadAdapterConfig(dir string) (*AdapterConfig, error) {
 	if err != nil {
 		return nil, err
 	}
-	c, err := parseAdapterConfig(text)
+	c, err := ParseAdapterConfig(text)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
 	return c, nil
 }
 
-func parseAdapterConfig(text []byte) (*AdapterConfig, error) {
+// changesBase are the beginnings of values of init_lora_weights with which PEFT changes the base model when it loads an adapter, and
+// that mltrain does not know how to follow.
+var changesBase = []string{"olora", "corda", "loftq", "lora_ga"}
+
+// ParseAdapterConfig reads the text of an adapter_config.json: see ReadAdapterConfig.
+func ParseAdapterConfig(text []byte) (*AdapterConfig, error) {
 	members, err := objectMembers(text)
 	if err != nil {
 		return nil, err
@@ -124,6 +131,28 @@ func parseAdapterConfig(text []byte) (*AdapterConfig, error) {
 	}
 	if c.R < 1 {
 		f = append(f, fmt.Sprintf("r is %d; needed is 1 or more", c.R))
+	}
+	if !(math.Abs(c.LoraAlpha) <= math.MaxFloat32) || !(c.LoraDropout >= 0 && c.LoraDropout < 1) {
+		f = append(f, fmt.Sprintf("lora_alpha %g, lora_dropout %g: needed are a float32 and a number from 0 to below 1", c.LoraAlpha, c.LoraDropout))
+	}
+	for _, k := range slices.Sorted(maps.Keys(c.RankPattern)) {
+		if c.RankPattern[k] < 1 {
+			f = append(f, fmt.Sprintf("rank_pattern: %s is %d; needed is 1 or more", k, c.RankPattern[k]))
+		}
+	}
+	for _, l := range c.LayersToTransform {
+		if l < 0 {
+			f = append(f, fmt.Sprintf("layers_to_transform: layers count from 0, found %d", l))
+		}
+	}
+	switch v := c.InitLoraWeights.(type) {
+	case nil, bool:
+	case string:
+		if slices.ContainsFunc(changesBase, func(p string) bool { return strings.HasPrefix(v, p) }) {
+			f = append(f, fmt.Sprintf("init_lora_weights is %q, which changes the base model and is not supported; have PEFT convert it to a plain LoRA adapter", v))
+		}
+	default:
+		f = append(f, fmt.Sprintf("init_lora_weights is %v; needed is true, false or a name", v))
 	}
 	known, err := adapterKeys()
 	if err != nil {

@@ -25,12 +25,18 @@ func Adapter(dir string) (*nn.Adapter, *checkpoint.Reader, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	a := &nn.Adapter{
+	a := adapterFrom(c)
+	a.Source = Source{r}
+	return a, r, nil
+}
+
+// adapterFrom is the adapter that a PEFT config describes, without its weights.
+func adapterFrom(c *checkpoint.AdapterConfig) *nn.Adapter {
+	return &nn.Adapter{
 		R: c.R, Alpha: c.LoraAlpha, Dropout: c.LoraDropout, RSLoRA: c.UseRslora, DoRA: c.UseDora, RankPattern: c.RankPattern, AlphaPattern: c.AlphaPattern,
 		Target: targetOf(c.TargetModules), Exclude: targetOf(c.ExcludeModules), Layers: c.LayersToTransform, Bias: c.Bias, Save: c.ModulesToSave,
-		Init: fmt.Sprint(c.InitLoraWeights), Source: Source{r}, FanInFanOut: c.FanInFanOut, Task: c.TaskType,
+		Init: fmt.Sprint(c.InitLoraWeights), FanInFanOut: c.FanInFanOut, Task: c.TaskType,
 	}
-	return a, r, nil
 }
 
 func targetOf(s checkpoint.StringOrList) nn.Target {
