@@ -13,7 +13,7 @@ func TestAdapterRunsResumeExactly(t *testing.T) {
 	t.Setenv("MLTRAIN_CACHE", t.TempDir())
 	model, data := testModel(t), sums(t, 40)
 	for _, set := range [][]string{
-		{"init_lora_weights=pissa"}, {"init_lora_weights=pissa_niter_4", "use_rslora=true"}, {"loraplus_lr_ratio=8"}, {"init_lora_weights=gaussian", "use_dora=true"},
+		{"init_lora_weights=pissa"}, {"init_lora_weights=pissa_niter_4", "use_rslora=true"}, {"loraplus_lr_ratio=8"}, {"trainable_token_indices=[5, 20]"}, {"trainable_token_indices=[5, 20]", "bf16=true"}, {"init_lora_weights=gaussian", "use_dora=true"},
 	} {
 		t.Run(strings.Join(set, " "), func(t *testing.T) {
 			out := filepath.Join(t.TempDir(), "run")
@@ -56,6 +56,7 @@ func TestAdapterBadInput(t *testing.T) {
 		{"targets that match nothing", lora(t.TempDir()+"/x", "--set", "lora_target_modules=query"), []string{"nothing in the model matches query", "q_proj"}},
 		{"rank above a side", lora(t.TempDir()+"/x", "--set", "lora_r=1000"), []string{"rank 1000 is larger than a side"}},
 		{"pissa with dora", lora(t.TempDir()+"/x", "--set", "init_lora_weights=pissa", "--set", "use_dora=true"), []string{"init_lora_weights", "use_dora"}},
+		{"tokens that are not there", lora(t.TempDir()+"/x", "--set", "trainable_token_indices=[5, 5000]"), []string{"trainable_token_indices: 5000", "0 to"}},
 		{"no adapter there", []string{"generate", "--model", model, "--adapter", data[:strings.LastIndexByte(data, '/')], "--prompt", "1"}, []string{"adapter_config.json is missing"}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

@@ -41,6 +41,8 @@ func TestPlanIsExact(t *testing.T) {
 		{"frozen", "sft", []string{"freeze=embed_tokens,layers.0"}},
 		{"lora", "lora", []string{"lora_r=4"}},
 		{"dora in bfloat16", "lora", []string{"lora_r=4", "use_dora=true", "bf16=true"}},
+		{"lora with tokens", "lora", []string{"lora_r=4", "trainable_token_indices=[5, 6]"}},
+		{"pissa", "lora", []string{"lora_r=4", "init_lora_weights=pissa"}},
 		{"dpo", "dpo", []string{"per_device_train_batch_size=4"}},
 		{"dpo of an adapter", "dpo", []string{"use_peft=true", "lora_r=4"}},
 		{"dpo, precomputed", "dpo", []string{"precompute_ref_log_probs=true"}},

@@ -133,8 +133,11 @@ func (t *Tape) head(spec tensor.CESpec, x *Var, w *Param, targets tensor.Tensor,
 			s := tensor.GemmSpec{M: hi - lo, N: c, K: vocab, LDA: vocab, LDB: c, LDC: c, Alpha: 1, Beta: b2f(acc)}
 			t.check(t.b.Gemm(s, dx.RowRange(lo, hi), dl, w.Value, tensor.Tensor{}))
 		}
-		if train {
+		if w.Trainable() {
 			t.weightGrad(w, dl, x.Value.RowRange(lo, hi), OutIn)
+		}
+		if w.Tokens.trainable() {
+			w.Tokens.headGrad(t, dl, x.Value.RowRange(lo, hi))
 		}
 	})
 	if rounded != nil {

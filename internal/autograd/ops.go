@@ -33,6 +33,9 @@ func (t *Tape) Embedding(table *Param, ids tensor.Tensor, padding int) *Var {
 		if table.Trainable() {
 			t.scatterRows(t.sum(table), dy.t, ids, padding)
 		}
+		if table.Tokens.trainable() {
+			table.Tokens.lookupGrad(t, dy.t, ids, padding)
+		}
 		t.pool.release(dy)
 	})
 	return out
@@ -76,7 +79,7 @@ func (t *Tape) Rows(x *Var, ids tensor.Tensor) *Var {
 // trains tells whether p is trainable, and remembers that the program met a trainable parameter.
 func (t *Tape) trains(params ...*Param) bool {
 	for _, p := range params {
-		if p.Trainable() {
+		if p.Trainable() || p != nil && p.Tokens.trainable() {
 			t.touched = true
 			return true
 		}

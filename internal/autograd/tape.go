@@ -30,6 +30,8 @@ type Param struct {
 	Stale bool
 	// LowRank corrects an embedding's table where it is looked up; nil for none. Its A is held transposed, [rows, r].
 	LowRank *LowRank
+	// Tokens are rows of a frozen table that are trained; nil for none.
+	Tokens *TokenRows
 }
 
 // Trainable tells whether the parameter gets a gradient.

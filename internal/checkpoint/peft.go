@@ -71,6 +71,7 @@ type AdapterConfig struct {
 	RankPattern       map[string]int     `json:"rank_pattern"`
 	TargetModules     StringOrList       `json:"target_modules"`
 	TaskType          string             `json:"task_type"`
+	TokenIndices      TokenIndices       `json:"trainable_token_indices"`
 	UseDora           bool               `json:"use_dora"`
 	UseRslora         bool               `json:"use_rslora"`
 }
@@ -85,6 +86,39 @@ func (l *ints) UnmarshalJSON(b []byte) error {
 		b = slices.Concat([]byte("["), b, []byte("]"))
 	}
 	return json.Unmarshal(b, (*[]int)(l))
+}
+
+// TokenIndices are the ids of the tokens whose embeddings are trained: of the module of that name, or of the model's own
+// embedding if it is "".
+type TokenIndices struct {
+	Module string
+	IDs    []int
+}
+
+// MarshalJSON writes a list, an object of one list, or null.
+func (t TokenIndices) MarshalJSON() ([]byte, error) {
+	if t.Module != "" {
+		return json.Marshal(map[string][]int{t.Module: t.IDs})
+	}
+	return json.Marshal(t.IDs)
+}
+
+// UnmarshalJSON reads what MarshalJSON writes.
+func (t *TokenIndices) UnmarshalJSON(b []byte) error {
+	*t = TokenIndices{}
+	if len(b) == 0 || b[0] != '{' {
+		return json.Unmarshal(b, &t.IDs)
+	}
+	var m map[string][]int
+	if err := json.Unmarshal(b, &m); err != nil {
+		return err
+	}
+	if len(m) > 1 {
+		return fmt.Errorf("trainable_token_indices names %d modules; only one is supported", len(m))
+	}
+	for t.Module, t.IDs = range m {
+	}
+	return nil
 }
 
 // withoutEffect are keys of LoraConfig that say nothing about what an adapter computes.

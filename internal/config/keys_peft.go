@@ -17,6 +17,8 @@ type PeftKeys struct {
 	LoraModulesToSave []string `yaml:"lora_modules_to_save" alias:"additional_target"`
 	// Biases that are trained along.
 	LoraBias string `yaml:"lora_bias" enum:"none,all,lora_only"`
+	// Ids of tokens whose embeddings are trained along, such as tokens that were added to the vocabulary.
+	TrainableTokenIndices []int `yaml:"trainable_token_indices"`
 	// Divide lora_alpha by the root of the rank instead of by the rank.
 	UseRslora bool `yaml:"use_rslora"`
 	// Train the length of each weight row apart from its direction (DoRA).

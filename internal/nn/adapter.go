@@ -30,6 +30,10 @@ type Adapter struct {
 	// Init says how new adapters start: "true" draws A as torch.nn.Linear does, "gaussian" from a normal distribution of
 	// deviation 1/R, both with B zero; "false" draws B as well; "pissa" and "pissa_niter_N" take the principal part of the weight.
 	Init string
+	// Tokens are rows of an embedding that are trained, by token id; TokensOf is the end of the embedding's name, "" for the
+	// model's own of tokens.
+	Tokens   []int
+	TokensOf string
 	// Source holds a saved adapter; nil makes a new one.
 	Source Source
 	// FanInFanOut is PEFT's note that weights are stored [in,out]. Layers know that of themselves; it is kept for the file.
@@ -65,6 +69,7 @@ type adapterState struct {
 	weights          []*Weight       // LoRA's own, those of a layer next to each other
 	doras            []*DoRALinear
 	principals       []principal // what PiSSA starts from
+	tokens           []*tokenTable
 	merges           map[*autograd.Param]Adapted
 }
 
@@ -366,7 +371,7 @@ func (b *Builder) adapterFaults() (faults []string) {
 		}
 		return strings.Join(ends, ", ")
 	}
-	if len(a.adapted) == 0 && !(a.Target.empty() && len(a.Save) > 0) {
+	if len(a.adapted) == 0 && !(a.Target.empty() && len(a.Save)+len(a.Tokens) > 0) {
 		what := strings.Join(a.Target.Names, ", ") + a.Target.Pattern
 		if len(a.Layers) > 0 {
 			what += fmt.Sprintf(" in layers %v", a.Layers)
@@ -382,6 +387,9 @@ func (b *Builder) adapterFaults() (faults []string) {
 		if !a.hit[n] {
 			faults = append(faults, fmt.Sprintf("modules_to_save: nothing in the model matches %s", n))
 		}
+	}
+	if len(a.Tokens) > 0 && len(a.tokens) == 0 {
+		faults = append(faults, fmt.Sprintf("trainable_token_indices: the model has no embedding %s", a.TokensOf))
 	}
 	for _, m := range []struct {
 		what string

@@ -92,5 +92,8 @@ func (b *Builder) Embedding(name string, rows, dim int, std float32) *autograd.P
 		b.adapter.merges[&w.Param] = Adapted{LowRank: w.LowRank}
 		b.frozenTable(w, module)
 	}
+	if b.adapter != nil {
+		b.trainTokens(w, module, rows, dim)
+	}
 	return &w.Param
 }

@@ -24,12 +24,13 @@ const (
 type Table struct {
 	Value      tensor.Tensor
 	rows, cols int
+	dtype      tensor.DType
 	fill       func() []float32
 }
 
 // Table asks for a constant float32 table, which fill makes when it is loaded.
 func (b *Builder) Table(rows, cols int, fill func() []float32) *Table {
-	t := &Table{rows: rows, cols: cols, fill: fill}
+	t := &Table{rows: rows, cols: cols, dtype: f32, fill: fill}
 	b.tables = append(b.tables, t)
 	return t
 }
@@ -48,6 +49,7 @@ type Store struct {
 	Adapted map[*Weight]Adapted
 	// Starts are A and B as PiSSA made them, in float32: what it took off the model's weights.
 	Starts map[*Weight][]float32
+	tokens []*tokenTable
 	// Extra names the tensors of the source that are not part of the model.
 	Extra   []string
 	buffers []tensor.Buffer
@@ -94,6 +96,11 @@ func (bd *Builder) Load(b tensor.Backend, seed uint64) (*Store, error) {
 		}
 	}
 	s.fill = nil
+	if bd.adapter != nil && bd.adapter.Source == nil {
+		if err := s.startTokens(); err != nil {
+			return nil, err
+		}
+	}
 	if bd.adapter != nil && bd.adapter.IsPiSSA() {
 		if err := bd.startPiSSA(s, seed); err != nil {
 			return nil, err
@@ -114,12 +121,14 @@ func (bd *Builder) Rehearse(b tensor.Backend) (*Store, error) {
 	return s, bd.startDoRA(b)
 }
 
-// Round brings the copy that the model computes with up to date with Values.
+// Round brings what the model computes with up to date with Values: the rounded copy, and tables with trained rows.
 func (s *Store) Round() error {
-	if s.Compute.IsZero() {
-		return nil
+	if !s.Compute.IsZero() {
+		if err := s.b.Copy(s.Compute, s.Values); err != nil {
+			return err
+		}
 	}
-	return s.b.Copy(s.Compute, s.Values)
+	return s.PutTokens()
 }
 
 // Allocate is Load without the contents: no weight is read, drawn or converted, so that a run can be planned.
@@ -169,12 +178,15 @@ func (bd *Builder) Allocate(b tensor.Backend) (*Store, error) {
 		}
 	}
 	for _, t := range bd.tables {
-		buf, err := s.alloc(int64(t.rows*t.cols)*4, tensor.UseTables)
+		buf, err := s.alloc(int64(t.rows*t.cols*t.dtype.Size()), tensor.UseTables)
 		if err != nil {
 			return nil, err
 		}
-		t.Value = tensor.New(buf, 0, tensor.F32, t.rows, t.cols)
-		s.fill = append(s.fill, func(uint64) error { return b.Upload(t.Value, f32Bytes(t.fill())) })
+		t.Value = tensor.New(buf, 0, t.dtype, t.rows, t.cols)
+		s.fill = append(s.fill, func(uint64) error { return s.uploadFloats(t.Value, t.fill()) })
+	}
+	if bd.adapter != nil {
+		return s, s.allocTokens(bd.adapter.tokens)
 	}
 	return s, nil
 }

@@ -36,6 +36,7 @@ func adapterFrom(c *checkpoint.AdapterConfig) *nn.Adapter {
 		R: c.R, Alpha: c.LoraAlpha, Dropout: c.LoraDropout, RSLoRA: c.UseRslora, DoRA: c.UseDora, RankPattern: c.RankPattern, AlphaPattern: c.AlphaPattern,
 		Target: targetOf(c.TargetModules), Exclude: targetOf(c.ExcludeModules), Layers: c.LayersToTransform, Bias: c.Bias, Save: c.ModulesToSave,
 		Init: fmt.Sprint(c.InitLoraWeights), FanInFanOut: c.FanInFanOut, Task: c.TaskType,
+		Tokens: c.TokenIndices.IDs, TokensOf: c.TokenIndices.Module,
 	}
 }
 
@@ -56,6 +57,7 @@ func adapterOf(cfg *config.Config, resumeFrom string) (*nn.Adapter, *checkpoint.
 		R: cfg.LoraR, Alpha: cfg.LoraAlpha, Dropout: cfg.LoraDropout, RSLoRA: cfg.UseRslora, DoRA: cfg.UseDora,
 		RankPattern: cfg.RankPattern, AlphaPattern: cfg.AlphaPattern, Layers: cfg.LayersToTransform, Bias: cfg.LoraBias, Save: cfg.LoraModulesToSave,
 		Target: nn.Target{AllLinear: cfg.LoraTargetModules.IsAllLinear(), Names: cfg.LoraTargetModules.Names}, Init: cfg.InitLoraWeights,
+		Tokens: cfg.TrainableTokenIndices,
 	}
 	if !a.Target.AllLinear {
 		a.Target.Pattern = cfg.LoraTargetModules.Pattern
@@ -131,6 +133,7 @@ func adapterConfig(a *nn.Adapter, base, modelType string) *checkpoint.AdapterCon
 		Bias: a.Bias, UseRslora: a.RSLoRA, UseDora: a.DoRA, RankPattern: a.RankPattern, AlphaPattern: a.AlphaPattern, ModulesToSave: a.Save,
 		LayersToTransform: a.Layers, FanInFanOut: a.FanInFanOut || modelType == "gpt2",
 		TargetModules: fileTarget(a.Target), ExcludeModules: fileTarget(a.Exclude), InitLoraWeights: initValue(a.Init),
+		TokenIndices: checkpoint.TokenIndices{Module: a.TokensOf, IDs: a.Tokens},
 	}
 	if a.IsPiSSA() {
 		doubleRank(c)

@@ -82,7 +82,7 @@ func loraEngine(t testing.TB, spec EngineSpec) *Engine {
 
 func eachLora(t *testing.T, fn func(t *testing.T, dir string, g loraGolden)) {
 	dirs, err := filepath.Glob(filepath.Join(loraDir, "*", "golden.json"))
-	if err != nil || len(dirs) != 34 {
+	if err != nil || len(dirs) != 37 {
 		t.Fatalf("found %d goldens (%v)", len(dirs), err)
 	}
 	for _, d := range dirs {

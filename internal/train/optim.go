@@ -143,6 +143,9 @@ func (o *Optimizer) Step(step int, lr, count float64) (gradNorm float64, err err
 	if err := o.b.Optim(o.spec, o.segs, o.store.Compute, o.store.Values, o.s1, o.s2, o.store.Grads, o.scale); err != nil {
 		return 0, err
 	}
+	if err := o.store.PutTokens(); err != nil {
+		return 0, err
+	}
 	var raw [8]byte
 	if err := o.b.Download(raw[:], o.scale); err != nil {
 		return 0, err

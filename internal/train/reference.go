@@ -91,7 +91,7 @@ func needsReferenceCopy(cfg *config.Config) bool {
 	if !cfg.UsePeft || cfg.RefModel != "" || cfg.AdapterNameOrPath != "" {
 		return true
 	}
-	return len(cfg.LoraModulesToSave) > 0 || cfg.LoraBias != "none" || strings.HasPrefix(cfg.InitLoraWeights, nn.PiSSA)
+	return len(cfg.LoraModulesToSave)+len(cfg.TrainableTokenIndices) > 0 || cfg.LoraBias != "none" || strings.HasPrefix(cfg.InitLoraWeights, nn.PiSSA)
 }
 
 // referenceFor opens the frozen model that a preference run starts from: that in refDir, or if it is "" the model itself, with the adapter that

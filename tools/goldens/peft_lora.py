@@ -36,6 +36,8 @@ def cases():
     yield "llama-layer1", "llama", {**PLAIN, "target_modules": ["o_proj", "gate_proj"], "layers_to_transform": [1]}
     yield "llama-embed", "llama", {**PLAIN, "target_modules": ["embed_tokens", "q_proj"]}
     yield "llama-save", "llama", {**PLAIN, "target_modules": ["q_proj", "v_proj"], "modules_to_save": ["lm_head"]}
+    for base in ["llama", "llama-tied", "gpt2"]:
+        yield f"{base}-tokens", base, {**PLAIN, "target_modules": ["q_proj", "v_proj", "c_attn"], "trainable_token_indices": [3, 0, 41]}
     yield "llama-bias-all", "llama-bias", {**PLAIN, "target_modules": ["q_proj", "down_proj"], "bias": "all"}
     yield "llama-bias-lora_only", "llama-bias", {
         **PLAIN, "target_modules": ["q_proj", "down_proj"], "bias": "lora_only",
