@@ -1,17 +1,60 @@
 package main
 
 import (
+	"errors"
 	"fmt"
+	"log/slog"
 
+	"github.com/mltrain/mltrain/internal/config"
 	"github.com/mltrain/mltrain/internal/cpu"
+	"github.com/mltrain/mltrain/internal/gpu"
+	"github.com/mltrain/mltrain/internal/gpu/cuda"
 	"github.com/mltrain/mltrain/internal/tensor"
 )
 
-// newBackend returns the device that a name means.
-func newBackend(device string) (tensor.Backend, error) {
+// The devices that a run can name; auto chooses.
+const (
+	deviceAuto     = "auto"
+	deviceCPU      = "cpu"
+	deviceCUDA     = "cuda"
+	deviceEmulator = "emulator"
+)
+
+// deviceNames are the values of --device.
+func deviceNames() []string { return []string{deviceAuto, deviceCPU, deviceCUDA, deviceEmulator} }
+
+// newBackend returns the device that a name means. Where the program has a CUDA driver built in and auto finds no GPU to
+// use, one line of the log says why the CPU computes.
+func newBackend(log *slog.Logger, device string) (tensor.Backend, error) {
 	switch device {
-	case "auto", "cpu":
+	case deviceCPU:
+		return cpu.New(), nil
+	case deviceEmulator:
+		return gpu.NewEmulator()
+	case deviceCUDA:
+		d, err := cuda.Open(0)
+		if err != nil {
+			return nil, fmt.Errorf("device cuda: %w; use cpu, or see 'mltrain devices'", err)
+		}
+		return gpu.New(d)
+	case deviceAuto:
+		d, err := cuda.Open(0)
+		if err == nil {
+			return gpu.New(d)
+		}
+		if !errors.Is(err, cuda.ErrNotBuilt) {
+			log.Info("computing on the CPU", "why", err)
+		}
 		return cpu.New(), nil
 	}
-	return nil, fmt.Errorf("device %s is not available in this version; use cpu", device)
+	return nil, usageErrorf("no device %q: want auto, cpu, cuda or emulator", device)
+}
+
+// chooseFormats sets what the config leaves to the device: bfloat16 on the GPU's kernels, recomputation on a GPU.
+func chooseFormats(cfg *config.Config, b tensor.Backend) {
+	if _, ok := b.(*gpu.Backend); !ok {
+		return
+	}
+	cfg.BF16 = config.Given(cfg.BF16.Or(true))
+	cfg.GradientCheckpointing = config.Given(cfg.GradientCheckpointing.Or(b.Name() != deviceEmulator))
 }

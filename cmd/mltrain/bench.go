@@ -43,7 +43,7 @@ with random weights, beside what the machine can do at most.`,
 func (o *BenchOptions) register(cmd *cobra.Command) {
 	f := cmd.Flags()
 	f.StringVar(&o.Shape, "shape", "smollm2-135m", "shape of the model: "+strings.Join(bench.Shapes(), ", ")+", or a directory with a config.json")
-	f.StringVar(&o.Device, "device", "auto", "device to measure")
+	f.StringVar(&o.Device, "device", "auto", "auto, cpu, cuda or emulator")
 	f.BoolVar(&o.JSON, "json", false, "print the result as JSON")
 	complete(cmd, "shape", bench.Shapes(), cobra.ShellCompDirectiveDefault)
 }
@@ -103,7 +103,7 @@ func runBenchStep(app *App, o *BenchOptions) error {
 	if err != nil {
 		return err
 	}
-	b, err := newBackend(o.Device)
+	b, err := newBackend(app.Log, o.Device)
 	if err != nil {
 		return err
 	}
@@ -171,7 +171,7 @@ func newBenchGenerateCommand(app *App) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			b, err := newBackend(o.Device)
+			b, err := newBackend(app.Log, o.Device)
 			if err != nil {
 				return err
 			}

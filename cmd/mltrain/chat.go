@@ -65,7 +65,7 @@ on stdout, and the first error ends it. Lines that begin with a slash are comman
 	f.Float64Var(&o.TopP, "top-p", 0.9, "draw from the smallest set of tokens with this probability")
 	f.IntVar(&o.TopK, "top-k", 0, "draw from this many most likely tokens; 0 is all")
 	f.Uint64Var(&o.Seed, "seed", 42, "seed of the draws")
-	f.StringVar(&o.Device, "device", "auto", "auto or cpu")
+	f.StringVar(&o.Device, "device", "auto", "auto, cpu, cuda or emulator")
 	return cmd
 }
 
@@ -116,7 +116,7 @@ func runChat(ctx context.Context, app *App, o *ChatOptions) error {
 	if warning != "" {
 		app.Log.Warn(warning)
 	}
-	engine, closeEngine, err := openEngine(dir, adapter, o.Device, o.Context)
+	engine, closeEngine, err := openEngine(app.Log, dir, adapter, o.Device, o.Context)
 	if err != nil {
 		return err
 	}

@@ -61,7 +61,7 @@ and passed (or completion, with --allow-code-execution), or logprobs. Every metr
 	f.StringArrayVar(&o.Data, "data", nil, "rows to measure on, in place of the task's own; SPLIT=FILE is for one split")
 	f.Float64Var(&o.Limit, "limit", 0, "rows to use of each task; 0 is all, below 1 a share")
 	f.IntVar(&o.Stride, "stride", 0, "perplexity: tokens between the windows over texts that are longer than the model's input; 0 is half of it")
-	f.StringVar(&o.Device, "device", "auto", "auto or cpu")
+	f.StringVar(&o.Device, "device", "auto", "auto, cpu, cuda or emulator")
 	f.BoolVar(&o.JSON, "json", false, "print JSON")
 	o.TaskFlags.register(cmd)
 	o.PredictionFlags.register(cmd)

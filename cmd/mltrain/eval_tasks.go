@@ -385,7 +385,7 @@ func openLM(ctx context.Context, app *App, o *EvalOptions) (*eval.LM, *tokenizer
 	if err != nil {
 		return nil, nil, nil, err
 	}
-	engine, closeEngine, err := openEngine(o.Model, o.Adapter, o.Device, 0)
+	engine, closeEngine, err := openEngine(app.Log, o.Model, o.Adapter, o.Device, 0)
 	if err != nil {
 		return nil, nil, nil, err
 	}

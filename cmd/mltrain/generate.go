@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"time"
@@ -55,7 +56,7 @@ each time. The new text goes to stdout as it comes.`,
 	f.Float64Var(&o.TopP, "top-p", 1, "draw from the smallest set of tokens with this probability")
 	f.IntVar(&o.TopK, "top-k", 0, "draw from this many most likely tokens; 0 is all")
 	f.Uint64Var(&o.Seed, "seed", 42, "seed of the draws")
-	f.StringVar(&o.Device, "device", "auto", "auto or cpu")
+	f.StringVar(&o.Device, "device", "auto", "auto, cpu, cuda or emulator")
 	f.BoolVar(&o.JSON, "json", false, "print token ids and text as JSON")
 	return cmd
 }
@@ -92,7 +93,7 @@ func runGenerate(ctx context.Context, app *App, o *GenerateOptions) error {
 	if err != nil {
 		return err
 	}
-	engine, closeEngine, err := openEngine(o.Model, o.Adapter, o.Device, len(ids)+o.MaxNewTokens)
+	engine, closeEngine, err := openEngine(app.Log, o.Model, o.Adapter, o.Device, len(ids)+o.MaxNewTokens)
 	if err != nil {
 		return err
 	}
@@ -151,11 +152,11 @@ func promptIDs(tok *tokenizer.Tokenizer, o *GenerateOptions) ([]int32, error) {
 }
 
 // openEngine loads a model for inference, with an adapter unless adapterDir is empty.
-func openEngine(modelDir, adapterDir, device string, positions int) (*infer.Engine, func(), error) {
+func openEngine(log *slog.Logger, modelDir, adapterDir, device string, positions int) (*infer.Engine, func(), error) {
 	if _, err := train.Describe(modelDir, ""); err != nil {
 		return nil, nil, err
 	}
-	backend, err := newBackend(device)
+	backend, err := newBackend(log, device)
 	if err != nil {
 		return nil, nil, err
 	}

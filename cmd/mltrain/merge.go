@@ -34,7 +34,7 @@ divergence of the predictions.`,
 	f.StringVar(&o.Adapter, "adapter", "", "directory of the adapter")
 	f.StringVar(&o.Output, "output", "", "directory of the merged checkpoint")
 	f.StringVar(&o.Probe, "probe", "Once upon a time there was a small house at the edge of a wood.", "text to compare on")
-	f.StringVar(&o.Device, "device", "auto", "auto or cpu")
+	f.StringVar(&o.Device, "device", "auto", "auto, cpu, cuda or emulator")
 	f.BoolVar(&o.JSON, "json", false, "print the comparison as JSON")
 	return cmd
 }
@@ -64,7 +64,7 @@ func runMerge(ctx context.Context, app *App, o *MergeOptions) error {
 	if len(ids) == 0 {
 		return usageErrorf("--probe: the text has no tokens")
 	}
-	backend, err := newBackend(o.Device)
+	backend, err := newBackend(app.Log, o.Device)
 	if err != nil {
 		return err
 	}

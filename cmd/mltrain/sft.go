@@ -101,10 +101,11 @@ func trainCommand(ctx context.Context, app *App, flags *TrainFlags, r *config.Re
 func prepare(ctx context.Context, app *App, report *trainReport, r *config.Resolved) (train.Job, *train.Data, error) {
 	cfg := &r.Config
 	fail := func(err error) (train.Job, *train.Data, error) { return train.Job{}, nil, err }
-	backend, err := newBackend(cfg.Device)
+	backend, err := newBackend(app.Log, cfg.Device)
 	if err != nil {
 		return fail(err)
 	}
+	chooseFormats(cfg, backend)
 	modelDir, err := resolveModel(ctx, app, cfg.ModelNameOrPath)
 	if err != nil {
 		return fail(err)

@@ -50,7 +50,7 @@ func (t *TrainFlags) Register(cmd *cobra.Command) {
 	f.Bool("overwrite", false, "write into an output directory that already holds a run")
 	f.BoolVar(&t.JSON, "json", false, "print the result as JSON")
 	f.StringVar(&t.Profile, "profile", "", "directory to write CPU and memory profiles to")
-	complete(cmd, "device", []string{"auto", "cpu", "cuda", "emulator"}, cobra.ShellCompDirectiveNoFileComp)
+	complete(cmd, "device", deviceNames(), cobra.ShellCompDirectiveNoFileComp)
 	for _, name := range []string{"model", "output", "profile"} {
 		// MarkFlagDirname fails only for a flag that does not exist.
 		_ = cmd.MarkFlagDirname(name)

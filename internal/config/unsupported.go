@@ -33,8 +33,6 @@ func notBuilt() []pending {
 		// Reports.
 		{keys: []string{"report_to"}, values: []string{"tensorboard"}},
 		{keys: []string{"sample_prompts", "sample_steps", "log_gradient_histograms", "log_gradient_noise_scale"}},
-		// Devices.
-		{keys: []string{"device"}, values: []string{"cuda", "emulator"}},
 	}
 }
 

@@ -26,9 +26,14 @@ type Backend struct {
 
 	mu   sync.Mutex
 	used map[tensor.Use]int64
+	now  int64 // bytes of used
+	peak int64
 }
 
-var _ tensor.Backend = (*Backend)(nil)
+var (
+	_ tensor.Backend   = (*Backend)(nil)
+	_ tensor.PeakMeter = (*Backend)(nil)
+)
 
 // New returns a backend over a driver, with all kernels loaded.
 func New(d Driver) (*Backend, error) {
@@ -60,6 +65,13 @@ func (b *Backend) Allocated() map[tensor.Use]int64 {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return maps.Clone(b.used)
+}
+
+// Peak returns the most bytes that were allocated at one time, without the scratch memory of kernels.
+func (b *Backend) Peak() int64 {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.peak
 }
 
 // Sync waits until all work is done.

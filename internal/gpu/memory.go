@@ -83,6 +83,8 @@ func (b *Backend) Alloc(bytes int64, use tensor.Use) (tensor.Buffer, error) {
 		return nil, err
 	}
 	b.used[use] += bytes
+	b.now += bytes
+	b.peak = max(b.peak, b.now)
 	return buf, nil
 }
 
@@ -114,6 +116,7 @@ func (b *Backend) Free(t tensor.Buffer) {
 	}
 	buf.freed = true
 	b.used[buf.use] -= buf.size
+	b.now -= buf.size
 	// A driver that cannot free has lost its device; the next call reports that.
 	_ = b.driver.Free(buf.at)
 }

@@ -1,0 +1,11 @@
+//go:build !cuda
+
+package cuda
+
+import "github.com/mltrain/mltrain/internal/gpu"
+
+// Open returns ErrNotBuilt.
+func Open(int) (gpu.Driver, error) { return nil, ErrNotBuilt }
+
+// Probe says that there is nothing.
+func Probe() Driver { return Driver{Devices: []Device{}, Problem: ErrNotBuilt.Error()} }
