@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"math"
 	"os"
 	"path/filepath"
 	"strings"
@@ -202,5 +203,48 @@ func TestEvalBadInput(t *testing.T) {
 				t.Errorf("%s: %q lacks %q", c.name, r.err, w)
 			}
 		}
+	}
+}
+
+// A model with an adapter answers as the model that the adapter was merged into.
+func TestEvalAdapter(t *testing.T) {
+	t.Setenv("MLTRAIN_CACHE", t.TempDir())
+	dir := t.TempDir()
+	base := filepath.Join(evalDir, "model")
+	adapter, merged := filepath.Join(dir, "adapter"), filepath.Join(dir, "merged")
+	must(t, "lora", "--model", base, "--data", filepath.Join(evalDir, "data", "stories.jsonl"), "--output", adapter, "--max-steps", "6", "--quiet",
+		"--set", "max_length=40", "--set", "learning_rate=0.02", "--set", "report_to=none")
+	must(t, "merge", "--model", base, "--adapter", adapter, "--output", merged, "--quiet")
+	results := func(args ...string) map[string]float64 {
+		out := filepath.Join(dir, "out")
+		all := append([]string{"eval", "--tasks", "last_word,pets", "--include-path", evalDir, "--limit", "8", "--json", "--quiet", "--bootstrap-iters", "0",
+			"--output", out, "--overwrite"}, args...)
+		var res struct {
+			Results map[string]map[string]any `json:"results"`
+		}
+		if err := json.Unmarshal([]byte(must(t, all...)), &res); err != nil {
+			t.Fatal(err)
+		}
+		numbers := map[string]float64{}
+		for task, m := range res.Results {
+			for k, v := range m {
+				if x, ok := v.(float64); ok {
+					numbers[task+" "+k] = x
+				}
+			}
+		}
+		return numbers
+	}
+	with, into, without := results("--model", base, "--adapter", adapter), results("--model", merged), results("--model", base)
+	if len(with) < 6 {
+		t.Fatal(with)
+	}
+	for k, x := range with {
+		if math.Abs(x-into[k]) > 1e-4*max(1, math.Abs(x)) {
+			t.Errorf("%s: %v with the adapter, %v merged", k, x, into[k])
+		}
+	}
+	if math.Abs(with["last_word perplexity,none"]-without["last_word perplexity,none"]) < 1e-3 {
+		t.Error("the adapter makes no difference")
 	}
 }
