@@ -47,13 +47,17 @@ func tokenize13a(text string) []string {
 	text = strings.ReplaceAll(text, "<skipped>", "")
 	text = strings.ReplaceAll(text, "-\n", "")
 	text = strings.ReplaceAll(text, "\n", " ")
+	return tokenizeWestern(" " + unescape(text) + " ")
+}
+
+// unescape turns entities into characters, one after the other: &amp;lt; becomes <, as in mteval.
+func unescape(text string) string {
 	if strings.Contains(text, "&") {
-		// One after the other: &amp;lt; becomes <, as there.
 		for _, e := range [][2]string{{"&quot;", `"`}, {"&amp;", "&"}, {"&lt;", "<"}, {"&gt;", ">"}} {
 			text = strings.ReplaceAll(text, e[0], e[1])
 		}
 	}
-	return tokenizeWestern(" " + text + " ")
+	return text
 }
 
 func tokenizeWestern(text string) []string {

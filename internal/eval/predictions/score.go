@@ -113,6 +113,14 @@ func (r *Report) scoreTexts(rows []row, o Options) error {
 		}
 		r.lines = append(r.lines, s.String(), "  "+r.Signatures[v.name])
 	}
+	var ter metric.TER
+	edits, err := ter.Corpus(predictions, references)
+	if err != nil {
+		return err
+	}
+	r.Results.set("ter", edits.Score)
+	r.Signatures["ter"] = ter.Signature(references)
+	r.lines = append(r.lines, edits.String(), "  "+r.Signatures["ter"])
 	rouge, err := metric.ROUGE{Stemmer: o.Stemmer}.Corpus(predictions, references)
 	if err != nil {
 		return err
