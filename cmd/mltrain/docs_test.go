@@ -6,6 +6,8 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+
+	"github.com/mltrain/mltrain/internal/config"
 )
 
 // Links between the pages of the repository lead somewhere.
@@ -31,5 +33,18 @@ func TestLinksOfTheDocs(t *testing.T) {
 	}
 	if count < 10 {
 		t.Errorf("only %d links were found", count)
+	}
+}
+
+// The reference of the run config is that of this source.
+func TestConfigReferenceIsCurrent(t *testing.T) {
+	page := string(read(t, filepath.Join("..", "..", "docs", "config.md")))
+	if page != must(t, "docs", "config") {
+		t.Error("docs/config.md is not what the source says; run: make docs")
+	}
+	for _, k := range config.Keys() {
+		if !strings.Contains(page, "| `"+k+"`") {
+			t.Errorf("the key %s is not in it", k)
+		}
 	}
 }

@@ -73,6 +73,9 @@ func pretrainArgs(t *testing.T) []string {
 
 // A run computes the same at any number of threads, for each way to pack.
 func TestPretrainOnAnyNumberOfThreads(t *testing.T) {
+	if testing.Short() {
+		t.Skip("starts six processes")
+	}
 	args := pretrainArgs(t)
 	for _, packing := range []string{"bfd", "bfd_split", "wrapped"} {
 		var weights [][]byte
