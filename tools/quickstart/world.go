@@ -4,16 +4,10 @@ import "fmt"
 
 // The world is made up: no fact of it can be known from elsewhere.
 
-// person is somebody with one value for each relation of [relations].
-type person struct {
-	name, pronoun string
-	values        []string // by relation
-}
-
 // town is a place with its river and what it makes.
 type town struct{ name, river, goods string }
 
-// relation is something that is true of every person, with the ways to say it, to ask for it and to answer. {N} is the
+// relation is something that is true of each person, town or sum, with the ways to say it, to ask for it and to answer. {N} is the
 // name, {P} the pronoun, {V} the value. The name comes before the value, as in the answer, so that what was read can be
 // said. The ways in held are asked only after training.
 type relation struct {
