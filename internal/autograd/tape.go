@@ -28,6 +28,8 @@ type Param struct {
 	Value, Grad tensor.Tensor
 	// Stale says that Grad holds an earlier step's sum: the next contribution overwrites it.
 	Stale bool
+	// Quant holds the value of a frozen matrix in four bits, in place of Value; nil for none.
+	Quant *tensor.Quant4
 	// LowRank corrects an embedding's table where it is looked up; nil for none. Its A is held transposed, [rows, r].
 	LowRank *LowRank
 	// Tokens are rows of a frozen table that are trained; nil for none.
@@ -69,6 +71,8 @@ type Tape struct {
 	// touched is set by operations with trainable parameters, recorded or not.
 	touched bool
 
+	// chunkWeight, if above 0, replaces the constant of that name: for tests of small weights.
+	chunkWeight int
 	// unadapted hides the adapters of frozen weights.
 	unadapted bool
 

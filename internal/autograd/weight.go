@@ -16,6 +16,32 @@ func (t *Tape) linearShape(x *Var, w *Param, layout Layout) (in, out int) {
 	return in, out
 }
 
+// chunkWeight bounds the elements of a quantised weight that exist decoded at one time.
+const chunkWeight = 8 << 20
+
+// weightRows calls fn with the rows lo … hi−1 of W: once with all of them, or chunk by chunk, decoded to dt, if it is quantised.
+func (t *Tape) weightRows(w *Param, dt tensor.DType, fn func(lo, hi int, rows tensor.Tensor)) {
+	if w.Quant == nil {
+		fn(0, w.Shape[0], w.Value)
+		return
+	}
+	rows, cols := w.Shape[0], w.Shape[1]
+	limit := chunkWeight
+	if t.chunkWeight > 0 {
+		limit = t.chunkWeight
+	}
+	most := max(1, limit/cols)
+	n := (rows + (rows+most-1)/most - 1) / ((rows + most - 1) / most) // the fewest equal chunks
+	b := t.scratch(dt, n, cols)
+	for lo := 0; lo < rows; lo += n {
+		hi := min(lo+n, rows)
+		part := b.t.RowRange(0, hi-lo)
+		t.check(t.b.Dequant(part, *w.Quant, lo))
+		fn(lo, hi, part)
+	}
+	t.pool.release(b)
+}
+
 // weightMul computes y = x·Wᵀ + b + beta·y; b may be nil.
 func (t *Tape) weightMul(y, x tensor.Tensor, w, b *Param, layout Layout, beta float32) {
 	var bias tensor.Tensor
@@ -23,16 +49,44 @@ func (t *Tape) weightMul(y, x tensor.Tensor, w, b *Param, layout Layout, beta fl
 		bias = b.Value
 	}
 	m, k, n := x.Rows(), x.Cols(), y.Cols()
-	s := tensor.GemmSpec{M: m, N: n, K: k, LDA: k, LDB: w.Shape[1], LDC: n, TransB: layout == OutIn, Alpha: 1, Beta: beta}
-	t.check(t.b.Gemm(s, y, x, w.Value, bias))
+	t.weightRows(w, x.DType, func(lo, hi int, rows tensor.Tensor) {
+		s := tensor.GemmSpec{M: m, N: n, K: k, LDA: k, LDB: w.Shape[1], LDC: n, TransB: layout == OutIn, Alpha: 1, Beta: beta}
+		if layout == OutIn { // rows of W are columns of y
+			part := bias
+			if b != nil {
+				part = bias.Slice(lo, hi)
+			}
+			s.N = hi - lo
+			t.check(t.b.Gemm(s, from(y, lo), x, rows, part))
+			return
+		}
+		s.K = hi - lo
+		t.check(t.b.Gemm(s, y, from(x, lo), rows, bias))
+		beta, bias = 1, tensor.Tensor{}
+	})
 }
 
 // weightMulBwd computes g = dy·W + beta·g.
 func (t *Tape) weightMulBwd(g, dy tensor.Tensor, w *Param, layout Layout, beta float32) {
 	m, k, n := dy.Rows(), dy.Cols(), g.Cols()
-	s := tensor.GemmSpec{M: m, N: n, K: k, LDA: k, LDB: w.Shape[1], LDC: n, TransB: layout == InOut, Alpha: 1, Beta: beta}
-	t.check(t.b.Gemm(s, g, dy, w.Value, tensor.Tensor{}))
+	t.weightRows(w, dy.DType, func(lo, hi int, rows tensor.Tensor) {
+		s := tensor.GemmSpec{M: m, N: n, K: k, LDA: k, LDB: w.Shape[1], LDC: n, TransB: layout == InOut, Alpha: 1, Beta: beta}
+		if layout == InOut {
+			s.N = hi - lo
+			t.check(t.b.Gemm(s, from(g, lo), dy, rows, tensor.Tensor{}))
+			return
+		}
+		s.K = hi - lo
+		t.check(t.b.Gemm(s, g, from(dy, lo), rows, tensor.Tensor{}))
+		beta = 1
+	})
 }
 
 // weightDense writes W to v.
-func (t *Tape) weightDense(v tensor.Tensor, w *Param) { t.check(t.b.Copy(v, w.Value)) }
+func (t *Tape) weightDense(v tensor.Tensor, w *Param) {
+	if w.Quant != nil {
+		t.check(t.b.Dequant(v, *w.Quant, 0))
+		return
+	}
+	t.check(t.b.Copy(v, w.Value))
+}

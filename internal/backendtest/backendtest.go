@@ -44,6 +44,7 @@ func Cases() []Case {
 	l.rows()
 	l.attention()
 	l.crossEntropy()
+	l.dequant()
 	l.optimisers()
 	return l.cases
 }

@@ -33,6 +33,7 @@ func benchCases() []Case {
 			}
 		}
 		l.add("Gather", gatherCase(dt, dt, 5000, tokens, hidden), "%v", dt)
+		l.add("Dequant", dequantCase(dt, true, wide, hidden, 0, wide), "%v", dt)
 		l.add("ScatterAdd", scatterCase(tensor.F32, dt, 5000, tokens, hidden), "%v", dt)
 		l.add("PutRows", putRowsCase(dt, dt, 2048, tokens, 192), "%v", dt)
 		l.add("CrossEntropy", ceCase(tensor.CESpec{IgnoreIndex: -100}, dt, 64, vocab), "%v", dt)

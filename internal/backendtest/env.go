@@ -95,6 +95,12 @@ func (e *Env) Ints(name string, vals []int32, shape ...int) tensor.Tensor {
 	return e.place(name, tensor.I32, data, false, shape)
 }
 
+// Codes makes an operand of bytes that a kernel reads.
+func (e *Env) Codes(name string, data []byte) tensor.Tensor {
+	e.TB.Helper()
+	return e.place(name, tensor.U8, data, false, []int{len(data)})
+}
+
 // InOut makes an operand that a kernel reads and writes.
 func (e *Env) InOut(name string, dt tensor.DType, vals []float64, shape ...int) tensor.Tensor {
 	e.TB.Helper()

@@ -73,6 +73,9 @@ func (c *Counter) Rope(tensor.RopeSpec, tensor.Tensor, tensor.Tensor, tensor.Ten
 	return nil
 }
 
+// Dequant does nothing.
+func (c *Counter) Dequant(tensor.Tensor, tensor.Quant4, int) error { return nil }
+
 // Gather does nothing.
 func (c *Counter) Gather(tensor.Tensor, tensor.Tensor, tensor.Tensor) error { return nil }
 

@@ -86,6 +86,11 @@ func (t *Timer) Rope(s tensor.RopeSpec, y, x, table, pos tensor.Tensor) error {
 	return t.run("rope", 0, func() error { return t.Backend.Rope(s, y, x, table, pos) })
 }
 
+// Dequant measures the kernel.
+func (t *Timer) Dequant(w tensor.Tensor, q tensor.Quant4, row int) error {
+	return t.run("dequant", 0, func() error { return t.Backend.Dequant(w, q, row) })
+}
+
 // Gather measures the kernel.
 func (t *Timer) Gather(y, table, ids tensor.Tensor) error {
 	return t.run("gather", 0, func() error { return t.Backend.Gather(y, table, ids) })

@@ -234,6 +234,19 @@ type GateSpec struct {
 	StrideGate, StrideUp, StrideY int
 }
 
+// Quant4 is a matrix [Rows, Cols] in NF4: a code of four bits an element, the even element in the high half of a byte, and a scale for
+// each 64 consecutive elements of the flattened matrix. Scales are float32, or quantised themselves (double quantisation): then scale
+// i is Map[AbsCodes[i]]·AbsScales[i/256] + Offset.
+type Quant4 struct {
+	Rows, Cols int
+	Codes      Tensor // U8 [(Rows·Cols+1)/2]
+	Absmax     Tensor // F32 [⌈Rows·Cols/64⌉], absent with double quantisation
+	AbsCodes   Tensor // U8 [⌈Rows·Cols/64⌉]
+	AbsScales  Tensor // F32 [⌈⌈Rows·Cols/64⌉/256⌉]
+	Map        Tensor // F32 [256]
+	Offset     float32
+}
+
 // Kernels are the operations of a backend. Outputs come first and are allocated by the caller; acc means "+=", otherwise
 // an output is overwritten without being read. Inputs and outputs must not overlap unless a kernel says they may. All
 // reductions have an order that depends on shapes only. Errors name the kernel and the shapes.
@@ -277,6 +290,8 @@ type Kernels interface {
 	Gather(y, table, ids Tensor) error
 	// ScatterAdd adds rows : dtable[ids[i]] += dy[i], in order of i.
 	ScatterAdd(dtable, dy, ids Tensor) error
+	// Dequant writes rows row … row+R−1 of q to w [R,Cols], F32 or BF16: code·scale in float32, rounded once.
+	Dequant(w Tensor, q Quant4, row int) error
 	// PutRows copies rows : dst[rows[i]] = src[i]. dst [N,C]; src rows are srcStride elements apart.
 	PutRows(dst, src Tensor, srcStride int, rows Tensor) error
 

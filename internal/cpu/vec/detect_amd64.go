@@ -37,6 +37,7 @@ func accelerate(o *Ops, l Level) {
 		o.SwiGLU, o.SwiGLUBwd = swiGLU512, swiGLUBwd512
 		o.Norm, o.NormDots, o.NormBwd, o.NormBwdW = norm512, normDots512, normBwd512, normBwdW512
 		o.Rotate = rotate512
+		o.NF4 = nf4Wide
 		o.SoftmaxTile, o.ExpTile, o.ScoreGradTile = checkedSoftmax(softmaxTile512), checkedExp(expTile512), checkedGrad(scoreGradTile512)
 		o.Tile = tileAVX512
 		o.AdamW = adam(adamW512)

@@ -82,6 +82,9 @@ type Ops struct {
 
 	AdamW func(w, m, v, g []float32, p AdamArgs) // an Adam or AdamW step
 
+	// NF4 decodes pairs of four-bit codes, the first in the high half of each byte: y = value[code]·k, for an even number.
+	NF4 func(y []float32, codes []byte, k float32)
+
 	FromBF16 func(y []float32, x []uint16) // y = x
 	ToBF16   func(y []uint16, x []float32) // y = x, rounded to nearest even
 }
@@ -113,6 +116,6 @@ func portable() *Ops {
 		Norm: norm, NormDots: normDots, NormBwd: normBwd, NormBwdW: normBwdW,
 		Rotate: rotate, Tile: tile,
 		SoftmaxTile: softmaxTile, ExpTile: expTile, ScoreGradTile: scoreGradTile, Keep: keep, AdamW: adamW,
-		FromBF16: fromBF16, ToBF16: toBF16,
+		NF4: nf4, FromBF16: fromBF16, ToBF16: toBF16,
 	}
 }

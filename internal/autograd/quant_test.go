@@ -1,0 +1,85 @@
+package autograd
+
+import (
+	"fmt"
+	"math"
+	"testing"
+
+	"github.com/mltrain/mltrain/internal/quant"
+	"github.com/mltrain/mltrain/internal/tensor"
+)
+
+// quantised returns a frozen matrix in NF4, and the same matrix decoded.
+func (w *world) quantised(name string, rows, cols int) (packed, dense *Param) {
+	x := w.get(w.floats(1, rows, cols))
+	codes, absmax := make([]byte, quant.PackedBytes(len(x))), make([]float32, quant.Blocks(len(x), quant.BlockSize))
+	quant.EncodeNF4(codes, absmax, x)
+	quant.DecodeNF4(x, codes, absmax, 0)
+	q := &tensor.Quant4{
+		Rows: rows, Cols: cols, Codes: w.upload(tensor.U8, codes, len(codes)), Absmax: w.upload(tensor.F32, bytesOf(absmax), len(absmax)),
+	}
+	return &Param{Name: name, Shape: []int{rows, cols}, Quant: q},
+		&Param{Name: name, Shape: []int{rows, cols}, Value: w.upload(tensor.F32, bytesOf(x), rows, cols)}
+}
+
+// A layer whose weight is held in four bits gives what the layer gives with the decoded weight: values and gradients, with adapters
+// and without, decoded at once or in parts.
+func TestQuantisedLayersEqualDecodedOnes(t *testing.T) {
+	for _, layout := range []Layout{OutIn, InOut} {
+		for _, chunk := range []int{0, 30} {
+			for kind, layer := range map[string]func(t *Tape, x *Var, w, b *Param, l *LowRank, m *Param) *Var{
+				"linear": func(t *Tape, x *Var, w, b *Param, _ *LowRank, _ *Param) *Var { return t.Linear(x, w, b, layout) },
+				"lora":   func(t *Tape, x *Var, w, b *Param, l *LowRank, _ *Param) *Var { return t.LowRank(t.Linear(x, w, b, layout), x, l) },
+				"dora":   func(t *Tape, x *Var, w, b *Param, l *LowRank, m *Param) *Var { return t.DoRA(x, w, b, layout, l, m) },
+			} {
+				t.Run(fmt.Sprintf("%s/layout %d/chunk %d", kind, layout, chunk), func(t *testing.T) {
+					w := newWorld(t)
+					rows, cols := 11, 13
+					if layout == InOut {
+						rows, cols = 13, 11
+					}
+					packed, dense := w.quantised("w", rows, cols)
+					x, b, m := w.param("x", 0, 1, 5, 13), w.param("b", 0, 1, 11), w.param("m", 2, 0.3, 11)
+					l := w.lowRank(3, 13, 11, 0)
+					var want [][]float32
+					for i, weight := range []*Param{dense, packed} {
+						tape := NewTape(w.b)
+						tape.chunkWeight = chunk
+						for _, p := range w.params {
+							p.Stale = true
+						}
+						var y []float32
+						err := tape.Step("quantised", tensor.RNGKey{}, func() {
+							o := layer(tape, w.input(tape, x), weight, b, l, m)
+							y = w.get(o.Value)
+							g, _ := tape.gradOut(o)
+							if err := w.b.Upload(g, bytesOf(y)); err != nil {
+								t.Fatal(err)
+							}
+						})
+						if err != nil {
+							t.Fatal(err)
+						}
+						got := [][]float32{y}
+						for _, p := range w.params {
+							if !p.Stale {
+								got = append(got, w.get(p.Grad))
+							}
+						}
+						if i == 0 {
+							want = got
+							continue
+						}
+						for k := range want {
+							for j := range want[k] {
+								if !(math.Abs(float64(got[k][j]-want[k][j])) <= 2e-5*math.Max(1, math.Abs(float64(want[k][j])))) {
+									t.Fatalf("result %d, element %d: %g, with the decoded weight %g", k, j, got[k][j], want[k][j])
+								}
+							}
+						}
+					}
+				})
+			}
+		}
+	}
+}
