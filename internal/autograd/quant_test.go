@@ -29,8 +29,10 @@ func TestQuantisedLayersEqualDecodedOnes(t *testing.T) {
 		for _, chunk := range []int{0, 30} {
 			for kind, layer := range map[string]func(t *Tape, x *Var, w, b *Param, l *LowRank, m *Param) *Var{
 				"linear": func(t *Tape, x *Var, w, b *Param, _ *LowRank, _ *Param) *Var { return t.Linear(x, w, b, layout) },
-				"lora":   func(t *Tape, x *Var, w, b *Param, l *LowRank, _ *Param) *Var { return t.LowRank(t.Linear(x, w, b, layout), x, l) },
-				"dora":   func(t *Tape, x *Var, w, b *Param, l *LowRank, m *Param) *Var { return t.DoRA(x, w, b, layout, l, m) },
+				"lora": func(t *Tape, x *Var, w, b *Param, l *LowRank, _ *Param) *Var {
+					return t.LowRank(t.Linear(x, w, b, layout), x, l)
+				},
+				"dora": func(t *Tape, x *Var, w, b *Param, l *LowRank, m *Param) *Var { return t.DoRA(x, w, b, layout, l, m) },
 			} {
 				t.Run(fmt.Sprintf("%s/layout %d/chunk %d", kind, layout, chunk), func(t *testing.T) {
 					w := newWorld(t)
