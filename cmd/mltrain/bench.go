@@ -19,11 +19,11 @@ import (
 
 // BenchOptions are the flags of bench step and bench generate.
 type BenchOptions struct {
-	Shape, Device, Profile     string
-	Batch, Seq, Steps, Warm    int
-	LoRARank, Prompt, Tokens   int
-	BF16, Recompute            bool
-	Kernels, Shapes, JSON, CSV bool
+	Shape, Device, Profile      string
+	Batch, Seq, Steps, Warm     int
+	LoRARank, Prompt, Tokens    int
+	BF16, Recompute, LoadIn4bit bool
+	Kernels, Shapes, JSON, CSV  bool
 }
 
 func newBenchCommand(app *App) *cobra.Command {
@@ -66,6 +66,7 @@ beside the measured peak of the machine; it waits after every kernel.`,
 	f.IntVar(&o.Batch, "batch", 1, "rows of a step")
 	f.IntVar(&o.Seq, "seq", 512, "tokens of a row")
 	f.IntVar(&o.LoRARank, "lora-rank", 0, "train a LoRA adapter of this rank on all linear layers; 0 trains the whole model")
+	f.BoolVar(&o.LoadIn4bit, "load-in-4bit", false, "with --lora-rank, hold the frozen weights in NF4 with double quantisation")
 	f.BoolVar(&o.BF16, "bf16", false, "compute in bfloat16")
 	f.BoolVar(&o.Recompute, "gradient-checkpointing", false, "compute activations again in the backward pass")
 	f.IntVar(&o.Steps, "steps", 5, "steps to measure")
@@ -99,6 +100,9 @@ func runBenchStep(app *App, o *BenchOptions) error {
 	if o.CSV && !o.Kernels {
 		return usageErrorf("--csv lists kernels: give --kernels too")
 	}
+	if o.LoadIn4bit && o.LoRARank == 0 {
+		return usageErrorf("--load-in-4bit needs --lora-rank: weights in 4 bits cannot be trained themselves")
+	}
 	raw, err := bench.Config(o.Shape)
 	if err != nil {
 		return err
@@ -107,7 +111,7 @@ func runBenchStep(app *App, o *BenchOptions) error {
 	if err != nil {
 		return err
 	}
-	s := bench.Step{ConfigJSON: raw, LoRARank: o.LoRARank, BF16: o.BF16, Recompute: o.Recompute, Batch: o.Batch, Seq: o.Seq, Warm: o.Warm, N: o.Steps}
+	s := bench.Step{ConfigJSON: raw, LoRARank: o.LoRARank, LoadIn4bit: o.LoadIn4bit, BF16: o.BF16, Recompute: o.Recompute, Batch: o.Batch, Seq: o.Seq, Warm: o.Warm, N: o.Steps}
 	stop, err := startProfiles(o.Profile)
 	if err != nil {
 		return err

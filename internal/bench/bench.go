@@ -52,7 +52,8 @@ func Config(shape string) ([]byte, error) {
 // Step says which step to measure.
 type Step struct {
 	ConfigJSON []byte
-	LoRARank   int // 0 trains the whole model
+	LoRARank   int  // 0 trains the whole model
+	LoadIn4bit bool // holds the frozen weights in NF4
 	BF16       bool
 	Recompute  bool
 	Batch, Seq int // rows, and tokens a row; every token but the first of a row is trained
@@ -106,6 +107,9 @@ func (s Step) Run(b tensor.Backend, profiled bool) (StepResult, error) {
 	}
 	if s.LoRARank > 0 {
 		spec.Adapter = &nn.Adapter{R: s.LoRARank, Alpha: float64(2 * s.LoRARank), Target: nn.Target{AllLinear: true}, Bias: "none", Init: "true"}
+	}
+	if s.LoadIn4bit {
+		spec.Quantise = &nn.Quantise{Nested: true}
 	}
 	res := StepResult{Tokens: n}
 	var timer *profile.Timer

@@ -21,8 +21,6 @@ type pending struct {
 // removes its line here; nothing else refuses it.
 func notBuilt() []pending {
 	return []pending{
-		// Adapters and quantisation.
-		{keys: []string{"load_in_4bit", "use_bnb_nested_quant", "bnb_4bit_compute_dtype"}},
 		// Optimisers and schedules.
 		{keys: []string{"optim"}, values: []string{"adamw_8bit"}},
 		// Number formats.

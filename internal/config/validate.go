@@ -253,6 +253,9 @@ func (v *validator) adapter() {
 	if v.BnB4bitComputeDtype != "auto" && !v.LoadIn4bit {
 		v.fault("bnb_4bit_compute_dtype", "has no effect without load_in_4bit")
 	}
+	if d := v.BnB4bitComputeDtype; d != "auto" && v.LoadIn4bit && (d == "bfloat16") != v.BF16.Or(false) {
+		v.fault("bnb_4bit_compute_dtype", "%s is not the type that the run computes with; the 4-bit base multiplies in the type of the activations: set bf16 %v", d, d == "bfloat16")
+	}
 	if t := v.LoraTargetModules; t.Pattern != "" && !t.IsAllLinear() {
 		if _, err := regexp.Compile(t.Pattern); err != nil {
 			v.fault("lora_target_modules", "cannot read the regular expression: %v", err)

@@ -52,6 +52,8 @@ type Weight struct {
 	residual    bool   // an adapter takes a part of it away when it starts
 	own         bool   // it is no part of the model without the adapter
 	fresh       bool   // the checkpoint may lack it, and does: it is drawn
+	quantised   bool   // held in NF4: see Options.Quantise
+	flipped     bool   // the checkpoint has it transposed; Shape is how it is held here
 	baseLayer   string // name in the adapter's files of a frozen table that they hold as well
 }
 
@@ -68,10 +70,17 @@ type Options struct {
 	Ignore func(name string) bool
 	// Adapter freezes the model but for an adapter and what it trains along. Nil: none.
 	Adapter *Adapter
+	// Quantise holds the frozen weights of linear layers in four bits. Nil: in the checkpoint's type.
+	Quantise *Quantise
 	// Private gives frozen weights memory of their own, float32 and not mapped, so that they may be written.
 	Private bool
 	// BF16 makes the model compute with matrices in bfloat16: frozen ones are held so, trained ones get a rounded copy.
 	BF16 bool
+}
+
+// Quantise says how frozen linear layers are held in NF4.
+type Quantise struct {
+	Nested bool // quantise the scales too (double quantisation)
 }
 
 // Builder gives out layers under a dotted path.

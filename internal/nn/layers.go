@@ -42,7 +42,14 @@ func (b *Builder) linear(name string, layout autograd.Layout, shape []int, out i
 			a.adapted[module] = true
 		}
 	}
-	d := &Dense{W: &at.Param("weight", Init{Std: std}, shape...).Param, Layout: layout}
+	w := at.Param("weight", Init{Std: std}, shape...)
+	if b.opts.Quantise != nil && w.Frozen {
+		w.quantised = true
+		if layout == autograd.InOut { // blocks run over [out,in], as bitsandbytes has them
+			w.flipped, layout, w.Shape = true, autograd.OutIn, []int{shape[1], shape[0]}
+		}
+	}
+	d := &Dense{W: &w.Param, Layout: layout}
 	if bias {
 		d.B = &at.Param("bias", Init{}, out).Param
 	}

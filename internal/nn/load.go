@@ -53,8 +53,10 @@ type Store struct {
 	// Extra names the tensors of the source that are not part of the model.
 	Extra   []string
 	buffers []tensor.Buffer
-	b       tensor.Backend
-	fill    []func(seed uint64) error // gives what was allocated its contents
+	// scaleMap is the table of double quantisation, absent if nothing uses it.
+	scaleMap tensor.Tensor
+	b        tensor.Backend
+	fill     []func(seed uint64) error // gives what was allocated its contents
 }
 
 // TrainableLen returns the length of Values.
@@ -232,6 +234,9 @@ func (s *Store) place(w *Weight, src Source, o Options) error {
 		if w.Value = w.Master; matrix && !s.Compute.IsZero() {
 			w.Value = s.Compute.Slice(off, off+n).View(w.Shape...)
 		}
+	}
+	if w.quantised {
+		return s.placeQuantised(w, src, o.Quantise.Nested)
 	}
 	name, dt := locate(w, src)
 	keep := !o.Private && (dt == tensor.F32 && !(toBF16 && matrix) || dt == tensor.BF16 && matrix) && !w.Transposed && (w.own || dt == w.DType)

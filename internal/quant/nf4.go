@@ -2,10 +2,7 @@
 // "QLoRA"), 8-bit blockwise with dynamic maps (Dettmers et al., 2022), and NF4's double quantisation of the scales.
 package quant
 
-import (
-	"fmt"
-	"math"
-)
+import "math"
 
 // BlockSize is the number of consecutive elements that share a scale in NF4. Blocks run over the flattened tensor, row after row,
 // whatever the rows' length; the last one may be short.
@@ -39,9 +36,6 @@ func PackedBytes(n int) int { return (n + 1) / 2 }
 // EncodeNF4 quantises x: packed [(n+1)/2] gets the codes, the even element in the high half of a byte, and absmax [⌈n/64⌉] the
 // largest magnitude of each block. A block of zeros has scale 0 and the code of 0.
 func EncodeNF4(packed []byte, absmax, x []float32) {
-	if len(packed) < PackedBytes(len(x)) || len(absmax) < Blocks(len(x), BlockSize) {
-		panic(fmt.Sprintf("quant: %d bytes and %d scales for %d elements", len(packed), len(absmax), len(x)))
-	}
 	if len(x)%2 == 1 {
 		packed[len(x)/2] = zeroCode // in the half that no element takes
 	}

@@ -225,3 +225,11 @@ func closeReader(r *checkpoint.Reader) error {
 	}
 	return r.Close()
 }
+
+// quantiseOf says how a run holds its frozen linear layers; nil is as they are.
+func quantiseOf(cfg *config.Config) *nn.Quantise {
+	if !cfg.LoadIn4bit {
+		return nil
+	}
+	return &nn.Quantise{Nested: cfg.UseBnBNestedQuant}
+}

@@ -28,6 +28,8 @@ type EngineSpec struct {
 	NeftuneAlpha float64 // scale of the noise on embeddings; 0 for none
 	// Reference is a frozen model that the objective compares with, or nil.
 	Reference *ReferenceSpec
+	// Quantise holds the frozen weights of linear layers in four bits.
+	Quantise *nn.Quantise
 	// BF16 computes forward and backward in bfloat16; parameters, their gradients and the optimiser stay float32.
 	BF16 bool
 	// Train and Eval bound the micro-batches; a zero Eval means that nothing is evaluated.
@@ -103,7 +105,7 @@ func (e *Engine) configure(t *autograd.Tape) {
 
 // assemble makes everything but the tape; load allocates the weights, with their contents or without.
 func assemble(b tensor.Backend, spec EngineSpec, load func(*nn.Builder) (*nn.Store, error)) (*Engine, error) {
-	builder := nn.NewBuilder(nn.Options{Source: spec.Source, Frozen: spec.Freeze.matcher(), Ignore: model.Ignored, Adapter: spec.Adapter, BF16: spec.BF16})
+	builder := nn.NewBuilder(nn.Options{Source: spec.Source, Frozen: spec.Freeze.matcher(), Ignore: model.Ignored, Adapter: spec.Adapter, BF16: spec.BF16, Quantise: spec.Quantise})
 	m, err := model.New(spec.ConfigJSON, builder, spec.Model)
 	if err != nil {
 		return nil, err

@@ -19,6 +19,7 @@ type ReferenceSpec struct {
 	ConfigJSON []byte
 	Source     nn.Source
 	Adapter    *nn.Adapter // with its weights, or nil
+	Quantise   *nn.Quantise
 	// Moving gives the model memory of its own, in float32, so that it can follow the policy (TR-DPO: Gorbatovski et al., 2024).
 	Moving bool
 	dirs   []string // where it comes from
@@ -27,7 +28,7 @@ type ReferenceSpec struct {
 // load makes the frozen model.
 func (s *ReferenceSpec) load(b tensor.Backend, bf16 bool, positions int, load func(*nn.Builder) (*nn.Store, error)) (model.Model, *nn.Store, error) {
 	builder := nn.NewBuilder(nn.Options{
-		Source: s.Source, Frozen: func(string) bool { return true }, Ignore: model.Ignored, Adapter: s.Adapter, BF16: bf16 && !s.Moving, Private: s.Moving,
+		Source: s.Source, Frozen: func(string) bool { return true }, Ignore: model.Ignored, Adapter: s.Adapter, Quantise: s.Quantise, BF16: bf16 && !s.Moving, Private: s.Moving,
 	})
 	m, err := model.New(s.ConfigJSON, builder, model.Options{Positions: positions, Dropout: model.NoDropout()})
 	if err != nil {
@@ -115,7 +116,7 @@ func referenceFor(cfg *config.Config, modelDir, refDir string) (*ReferenceSpec, 
 			_ = f.Close() // they were only read
 		}
 	}
-	s := &ReferenceSpec{ConfigJSON: raw, Source: Source{reader}, Moving: cfg.SyncRefModel, dirs: []string{dir}}
+	s := &ReferenceSpec{ConfigJSON: raw, Source: Source{reader}, Moving: cfg.SyncRefModel, Quantise: quantiseOf(cfg), dirs: []string{dir}}
 	if refDir == "" && cfg.AdapterNameOrPath != "" {
 		a, r, err := Adapter(cfg.AdapterNameOrPath)
 		if err != nil {
