@@ -240,12 +240,9 @@ func SpecFor(res *config.Resolved, modelDir, resumeFrom string) (EngineSpec, *ch
 		Seed:      uint64(cfg.Seed),
 		Recompute: cfg.GradientCheckpointing.Or(false),
 		BF16:      cfg.BF16.Or(false),
-<<<<<<< HEAD
 
 		NeftuneAlpha: cfg.NeftuneNoiseAlpha,
-=======
-		Quantise:  quantiseOf(cfg),
->>>>>>> 6deb831 (nn: frozen linear layers in NF4 (load_in_4bit, use_bnb_nested_quant), quantised while they are loaded)
+		Quantise:     quantiseOf(cfg),
 		Optim: OptimOptions{
 			Name: cfg.Optim, Beta1: cfg.AdamBeta1, Beta2: cfg.AdamBeta2, Eps: cfg.AdamEpsilon, Momentum: cfg.Momentum,
 			Nesterov: cfg.Nesterov, WeightDecay: cfg.WeightDecay, MaxGradNorm: cfg.MaxGradNorm, LRScale: lrScale,
