@@ -78,7 +78,7 @@ func newGPT2(b *nn.Builder, c *config, opts Options) Model {
 	switch {
 	case opts.Score:
 		root.Skip("weight")
-		m.head = scoreHead(b, hidden, std)
+		m.head, m.info.TiedHead = scoreHead(b, hidden, std), false
 	case m.info.TiedHead:
 		root.Skip("weight")
 	default:

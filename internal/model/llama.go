@@ -95,7 +95,7 @@ func newLlama(b *nn.Builder, c *config, opts Options) Model {
 	switch {
 	case opts.Score:
 		root.Skip("weight")
-		m.head = scoreHead(b, m.info.HiddenSize, std)
+		m.head, m.info.TiedHead = scoreHead(b, m.info.HiddenSize, std), false
 	case m.info.TiedHead:
 		root.Skip("weight")
 	default:
