@@ -3,8 +3,10 @@ package main
 import (
 	"encoding/json"
 	"fmt"
+	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -88,6 +90,87 @@ func TestReward(t *testing.T) {
 		}
 		if got := shapes(t, filepath.Join(out, "model.safetensors")); !strings.HasSuffix(got, " score.weight[1 48]") || strings.Contains(got, "lm_head") {
 			t.Errorf("the model holds %s", got)
+		}
+	}
+}
+
+// Training goes on from a reward model, full or an adapter, with the scores that it gave, and a merged adapter is one.
+func TestRewardGoesOn(t *testing.T) {
+	t.Setenv("MLTRAIN_CACHE", t.TempDir())
+	model, data := testModel(t), preferSums(t, 40)
+	evaluations := func(out string) []float64 {
+		return append(metrics(t, out, "eval_loss"), metrics(t, out, "eval_mean_reward")...)
+	}
+	dir := t.TempDir()
+	at := func(name string) string { return filepath.Join(dir, name) }
+	set := []string{"test_size=0.25", "eval_steps=100", "eval_on_start=true", "per_device_eval_batch_size=10"}
+	onlyLast := func(v []float64) []float64 { return []float64{v[1], v[3]} }
+	onlyFirst := func(v []float64) []float64 { return []float64{v[0], v[2]} }
+	must(t, rewardArgs(model, data, at("full"), 20, set...)...)
+	must(t, rewardArgs(at("full"), data, at("more"), 1, set...)...)
+	if was, is := onlyLast(evaluations(at("full"))), onlyFirst(evaluations(at("more"))); fmt.Sprint(was) != fmt.Sprint(is) {
+		t.Errorf("loss and mean reward %v, trained on %v", was, is)
+	}
+	peft := append(set, "use_peft=true", "learning_rate=0.003", "lora_r=4")
+	must(t, rewardArgs(model, data, at("lora"), 20, peft...)...)
+	must(t, rewardArgs(model, data, at("more-lora"), 1, append(peft, "adapter_name_or_path="+at("lora"))...)...)
+	want := onlyLast(evaluations(at("lora")))
+	if is := onlyFirst(evaluations(at("more-lora"))); fmt.Sprint(want) != fmt.Sprint(is) {
+		t.Errorf("loss and mean reward %v, the adapter trained on %v", want, is)
+	}
+	must(t, "merge", "--model", model, "--adapter", at("lora"), "--output", at("merged"))
+	if c := configOf(t, at("merged")); fmt.Sprint(c.Architectures) != "[LlamaForSequenceClassification]" || c.PadTokenID == nil {
+		t.Errorf("config.json of the merged model: %+v", c)
+	}
+	must(t, rewardArgs(at("merged"), data, at("more-merged"), 1, set...)...)
+	for i, is := range onlyFirst(evaluations(at("more-merged"))) {
+		if !(math.Abs(is-want[i]) <= 1e-5) {
+			t.Errorf("loss and mean reward %v, merged %v", want[i], is)
+		}
+	}
+	// Nothing else takes a reward model for a language model.
+	for _, args := range [][]string{
+		{"generate", "--model", at("full"), "--prompt", "1"}, {"generate", "--model", model, "--adapter", at("lora"), "--prompt", "1"},
+		{"eval", "--model", at("full"), "--task", "perplexity", "--data", data}, dpoArgs(at("full"), data, at("dpo"), 1),
+		dpoArgs(model, data, at("dpo"), 1, "use_peft=true", "adapter_name_or_path="+at("lora")),
+	} {
+		if code, _, stderr := mltrain(t, args...); code != 1 || !strings.Contains(stderr, "a reward model scores text") {
+			t.Errorf("%v: exit code %d, %q", args, code, stderr)
+		}
+	}
+}
+
+func TestRewardBadInput(t *testing.T) {
+	t.Setenv("MLTRAIN_CACHE", t.TempDir())
+	model, data := testModel(t), preferSums(t, 8)
+	for _, c := range [][2]string{
+		{`{"prompt": "1 + 1 = ", "chosen": "2"}`, "prompt, chosen, rejected"},
+		{`{"prompt": "1 + 1 = ", "completion": "2"}`, "preference training needs"},
+		{`{"prompt": "1", "chosen": "2", "rejected": "3", "margin": "much"}`, `key "margin" must be a number`},
+		{`{"prompt": "1", "chosen": "2", "rejected": "3", "margin": [1]}`, `key "margin" must be a number`},
+		{`{"prompt": "1", "chosen": "2", "rejected": "3", "margin": 1e99}`, `key "margin" must be a number`},
+	} {
+		row, want := c[0], c[1]
+		bad := filepath.Join(t.TempDir(), "bad.jsonl")
+		write(t, bad, row+"\n")
+		if code, _, stderr := mltrain(t, rewardArgs(model, bad, filepath.Join(t.TempDir(), "run"), 2)...); code != 1 || !strings.Contains(stderr, want) || !strings.Contains(stderr, "bad.jsonl:1") {
+			t.Errorf("%s: exit code %d, %q", row, code, stderr)
+		}
+	}
+	if code, _, stderr := mltrain(t, rewardArgs(model, data, filepath.Join(t.TempDir(), "run"), 2, "truncation_mode=keep_end")...); code != 1 || !strings.Contains(stderr, "judges whole answers") {
+		t.Errorf("truncation_mode: exit code %d, %q", code, stderr)
+	}
+	mixed := filepath.Join(t.TempDir(), "mixed.jsonl")
+	write(t, mixed, string(read(t, data))+`{"prompt": "1", "chosen": "2", "rejected": "2"}
+{"prompt": "1", "chosen": "", "rejected": "2"}
+{"prompt": "1", "chosen": "2", "rejected": "`+strings.Repeat("1", 50)+`"}
+`)
+	args := rewardArgs(model, mixed, filepath.Join(t.TempDir(), "run"), 2)
+	args = slices.DeleteFunc(args, func(s string) bool { return s == "--quiet" })
+	code, _, stderr := mltrain(t, args...)
+	for _, want := range []string{"chosen_equals_rejected", "empty_completion", "longer_than_max_length", "AutoModelForSequenceClassification"} {
+		if code != 0 || !strings.Contains(stderr, want) {
+			t.Errorf("exit code %d: the report lacks %q:\n%s", code, want, stderr)
 		}
 	}
 }

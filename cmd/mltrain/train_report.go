@@ -22,7 +22,7 @@ type trainReport struct {
 	log      *slog.Logger
 	progress *ui.Progress
 	last     ui.StepInfo
-	use      string         // flags that name what the run made
+	next     string         // how to use what the run made
 	timer    *profile.Timer // nil unless the log is at the level debug
 }
 
@@ -50,12 +50,22 @@ func (t *trainReport) ledger(what string, l *data.Ledger) {
 	}
 }
 
+// nextStep tells how to use what a run makes.
+func nextStep(s train.Summary) string {
+	switch {
+	case s.Objective == "reward" && s.Adapter:
+		return "mltrain merge --model " + s.Model + " --adapter " + s.Output + " --output …"
+	case s.Objective == "reward":
+		return fmt.Sprintf("in Python, transformers.AutoModelForSequenceClassification.from_pretrained(%q)", s.Output)
+	case s.Adapter:
+		return "mltrain generate --model " + s.Model + " --adapter " + s.Output + " --prompt \"…\""
+	}
+	return "mltrain generate --model " + s.Output + " --prompt \"…\""
+}
+
 // Begin shows the run on one screen.
 func (t *trainReport) Begin(s train.Summary) {
-	t.use = "--model " + s.Output
-	if s.Adapter {
-		t.use = "--model " + s.Model + " --adapter " + s.Output
-	}
+	t.next = nextStep(s)
 	if !t.app.Quiet {
 		var b strings.Builder
 		row := func(name, format string, args ...any) {
@@ -135,7 +145,7 @@ func (t *trainReport) End(r *train.Result) {
 	if r.PeakRSS > 0 {
 		fmt.Fprintf(t.app.Err, "; the whole process %s", plan.FormatBytes(r.PeakRSS))
 	}
-	fmt.Fprintf(t.app.Err, "\nnext:   mltrain generate %s --prompt \"…\"\n", t.use)
+	fmt.Fprintf(t.app.Err, "\nnext:   %s\n", t.next)
 }
 
 func (t *trainReport) close() {

@@ -59,11 +59,7 @@ func Open(ctx context.Context, sources []Source, opt Options, tok Tokenizer) (*D
 	if st.rows() > math.MaxInt32 {
 		return nil, ledger, errors.Join(fmt.Errorf("data: %d rows are more than %d", st.rows(), math.MaxInt32), st.close())
 	}
-	if id, ok := tok.PAD(); ok {
-		d.padID = id
-	} else if id, ok := tok.EOS(); ok {
-		d.padID = id
-	}
+	d.padID = PadID(tok)
 	if d.index, err = mix(sources, bounds, opt); err != nil {
 		return nil, ledger, errors.Join(err, st.close())
 	}
@@ -168,8 +164,20 @@ func (d *Dataset) Longest() int {
 // Ref says where row i came from.
 func (d *Dataset) Ref(i int) Ref { return d.store.ref(d.at(i)) }
 
-// PadID is the id that fills up padded rows: PAD, else EOS, else 0. It never decides what is padding.
+// PadID is the id that fills up padded rows. It decides what is padding only where a reward model reads its score
+// (Batch.TargetLast).
 func (d *Dataset) PadID() int32 { return d.padID }
+
+// PadID is the id that fills up padded rows of a tokenizer: PAD, else EOS, else 0.
+func PadID(tok Tokenizer) int32 {
+	if id, ok := tok.PAD(); ok {
+		return id
+	}
+	if id, ok := tok.EOS(); ok {
+		return id
+	}
+	return 0
+}
 
 // MaxLength is the limit the rows were cut to.
 func (d *Dataset) MaxLength() int { return d.maxLength }

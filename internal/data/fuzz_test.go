@@ -94,6 +94,7 @@ func FuzzCache(f *testing.F) {
 		defer s.close()
 		for i := range s.rows() {
 			s.ref(i)
+			s.margin(i)
 			if _, err := s.read(i, nil); err != nil {
 				t.Fatal(err)
 			}
@@ -111,12 +112,13 @@ func cacheSeed(f *testing.F) []byte {
 	s := &store{arity: 1}
 	s.begin("a.jsonl")
 	s.add(1, 1, []sequence{whole([]int32{1, 2})})
+	s.setMargin(0.5)
 	for _, id := range []int32{1, 2} {
 		if err := w.token(packToken(id, weightOne)); err != nil {
 			f.Fatal(err)
 		}
 	}
-	file, err := w.commit(s, cacheMeta{Key: "key", Arity: 1, Rows: 1, Tokens: 2, Files: s.files, First: s.first, Bounds: []int{0, 1}, Ledger: &Ledger{}})
+	file, err := w.commit(s, cacheMeta{Key: "key", Arity: 1, Rows: 1, Margins: 1, Tokens: 2, Files: s.files, First: s.first, Bounds: []int{0, 1}, Ledger: &Ledger{}})
 	if err != nil {
 		f.Fatal(err)
 	}

@@ -35,6 +35,12 @@ func scoreClass(c *config) string {
 	return ""
 }
 
+// Scores tells whether config.json describes a model that scores sequences.
+func Scores(configJSON []byte) bool {
+	c, err := parseConfig(configJSON)
+	return err == nil && scoreClass(c) != ""
+}
+
 // scoreClasses maps model_type to the name before scoreSuffix.
 func scoreClasses() map[string]string {
 	return map[string]string{

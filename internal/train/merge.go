@@ -10,6 +10,7 @@ import (
 
 	"github.com/mltrain/mltrain/internal/autograd"
 	"github.com/mltrain/mltrain/internal/checkpoint"
+	"github.com/mltrain/mltrain/internal/data"
 	"github.com/mltrain/mltrain/internal/model"
 	"github.com/mltrain/mltrain/internal/nn"
 	"github.com/mltrain/mltrain/internal/tensor"
@@ -29,6 +30,8 @@ type Merged struct {
 // loaded is a frozen model on a backend, with an adapter or without.
 type loaded struct {
 	b      tensor.Backend
+	config []byte // config.json
+	score  bool   // it is a reward model
 	m      model.Model
 	store  *nn.Store
 	reader *checkpoint.Reader
@@ -44,7 +47,8 @@ func loadFrozen(b tensor.Backend, dir string, adapter *nn.Adapter, positions int
 		return nil, err
 	}
 	builder := nn.NewBuilder(nn.Options{Source: Source{r}, Frozen: func(string) bool { return true }, Ignore: model.Ignored, Adapter: adapter})
-	m, err := model.New(raw, builder, model.Options{Positions: positions, Dropout: model.NoDropout()})
+	score := adapter != nil && adapter.Task == nn.TaskScore || model.Scores(raw)
+	m, err := model.New(raw, builder, model.Options{Positions: positions, Dropout: model.NoDropout(), Score: score})
 	if err != nil {
 		return nil, errors.Join(err, r.Close())
 	}
@@ -55,7 +59,7 @@ func loadFrozen(b tensor.Backend, dir string, adapter *nn.Adapter, positions int
 	if err != nil {
 		return nil, errors.Join(err, r.Close())
 	}
-	return &loaded{b, m, s, r}, nil
+	return &loaded{b, raw, score, m, s, r}, nil
 }
 
 func (l *loaded) close() error {
@@ -63,7 +67,7 @@ func (l *loaded) close() error {
 	return l.reader.Close()
 }
 
-// logits returns the logits [T,V] of one sequence.
+// logits returns the logits [T,V] of one sequence; of a reward model the scores [T,1] of its beginnings.
 func (l *loaded) logits(ids []int32) ([]float64, error) {
 	f, err := nn.NewFeeder(l.b, len(ids), 1, 0)
 	if err != nil {
@@ -136,7 +140,17 @@ func Merge(b tensor.Backend, modelDir, adapterDir, output string, probe []int32)
 		}
 		tensors = append(tensors, t)
 	}
-	if err := checkpoint.SaveModel(output, modelDir, tensors, nil, 0); err != nil {
+	var overrides map[string]any
+	if l.score {
+		tok, _, err := data.LoadTokenizer(modelDir)
+		if err != nil {
+			return nil, err
+		}
+		if overrides, err = model.RewardConfig(l.config, data.PadID(tok)); err != nil {
+			return nil, err
+		}
+	}
+	if err := checkpoint.SaveModel(output, modelDir, tensors, overrides, 0); err != nil {
 		return nil, err
 	}
 	merged, err := loadFrozen(b, output, nil, len(probe))
