@@ -212,6 +212,9 @@ func become(step string) error {
 	if err := unix.Capset(&header, &none[0]); err != nil {
 		return fmt.Errorf("give up capabilities: %w", err)
 	}
+	if err := filterCalls(); err != nil {
+		return err
+	}
 	seconds := uint64((s.Limits.CPU + 999_999_999) / 1_000_000_000)
 	for _, l := range []struct {
 		what       string
@@ -221,6 +224,7 @@ func become(step string) error {
 		{"core files", unix.RLIMIT_CORE, 0, 0},
 		{"processor time", unix.RLIMIT_CPU, seconds, seconds + 1},
 		{"file size", unix.RLIMIT_FSIZE, uint64(s.Limits.FileBytes), uint64(s.Limits.FileBytes)},
+		{"message queues", unix.RLIMIT_MSGQUEUE, 0, 0},
 		{"open files", unix.RLIMIT_NOFILE, uint64(s.Limits.OpenFiles), uint64(s.Limits.OpenFiles)},
 	} {
 		var now unix.Rlimit

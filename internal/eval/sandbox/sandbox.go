@@ -6,10 +6,10 @@
 // memory, of limited size, with the interpreter's directories in it, read-only;
 // there is no /proc, no network (not even a loopback), and no other process to
 // be seen. It has no capabilities and cannot gain any, a clean environment, and
-// limits on processor time, memory, file sizes, open files and processes. A
-// wall-clock limit ends it with everything that it started, and what it prints
-// is cut off at a limit. What remains is the kernel itself: all system calls
-// are allowed, so a fault in the kernel can be used to break out.
+// limits on processor time, memory, file sizes, open files and processes. System
+// calls that it has no business with are refused (amd64 and arm64). A wall-clock
+// limit ends it with everything that it started, and what it prints is cut off at
+// a limit. What remains to be trusted is the kernel.
 //
 // Where the kernel forbids namespaces the sandbox is incomplete: the limits
 // hold, but files can be read and the network used. It then refuses to run as root.

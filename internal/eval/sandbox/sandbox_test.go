@@ -134,6 +134,10 @@ func TestMemoryHogIsHeld(t *testing.T) {
 	if v := run(t, r, "x = bytearray(2 << 30)", Limits{Memory: 256 << 20}); v.Status != OutOfMem {
 		t.Errorf("one process: %+v", v)
 	}
+	shared := "import mmap, os, time\nfor _ in range(8):\n    if os.fork() == 0:\n        m = mmap.mmap(-1, 100 << 20)\n        m.write(b'x' * (100 << 20))\n        time.sleep(20)\ntime.sleep(20)"
+	if v := run(t, r, shared, Limits{Memory: 256 << 20}); v.Status != OutOfMem {
+		t.Errorf("shared memory: %+v", v)
+	}
 	// Each of them stays below the limit of a process.
 	many := "import os, time\nfor _ in range(8):\n    if os.fork() == 0:\n        x = b'x' * (100 << 20)\n        time.sleep(20)\ntime.sleep(20)"
 	if v := run(t, r, many, Limits{Memory: 256 << 20}); v.Status != OutOfMem {
@@ -237,6 +241,30 @@ except OSError:
 	}
 	if !strings.Contains(v.Stdout, "'usr'") {
 		t.Errorf("the program saw nothing at all:\n%s", v.Stdout)
+	}
+}
+
+// What would get around the limits, or reach for the kernel's tender parts, is refused.
+func TestSystemCallsAreFiltered(t *testing.T) {
+	r := complete(t)
+	program := `import ctypes, os, subprocess, threading
+libc = ctypes.CDLL(None, use_errno=True)
+def refused(name, result):
+    assert result == -1 and ctypes.get_errno() == 1, (name, result, ctypes.get_errno())
+refused("unshare", libc.unshare(0x10000000))
+refused("memfd_create", libc.memfd_create(b"x", 0))
+refused("shmget", libc.shmget(0, 1 << 20, 0o600))
+refused("mount", libc.mount(b"x", b"/tmp", b"tmpfs", 0, b""))
+refused("ptrace", libc.ptrace(0, 0, 0, 0))
+seen = []
+t = threading.Thread(target=lambda: seen.append(1))
+t.start()
+t.join()
+assert seen == [1]
+assert subprocess.run(["/bin/echo", "hi"], capture_output=True).stdout == b"hi\n"
+`
+	if v := run(t, r, program, Limits{}); v.Status != Passed {
+		t.Errorf("%+v\n%s", v, v.Stderr)
 	}
 }
 
