@@ -78,9 +78,10 @@ class Peers:
         root = os.path.join(self.tmp, "ragged")
         if not os.path.exists(root):
             import torch
-            from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+            from transformers import AutoConfig, AutoModelForCausalLM, GPT2TokenizerFast
 
-            tok = AutoTokenizer.from_pretrained(self.args.tokenizer)
+            files = {k: os.path.join(self.args.tokenizer, k.replace("_file", ".") + ("json" if k == "vocab_file" else "txt")) for k in ("vocab_file", "merges_file")}
+            tok = GPT2TokenizerFast(**files)
             tok.eos_token = tok.pad_token = "<|endoftext|>"
             tok.save_pretrained(root)
             shape = json.load(open(os.path.join(SHAPES, SMOL + ".json")))
