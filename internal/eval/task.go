@@ -125,9 +125,6 @@ func (t *Task) checkKeys() error {
 	if t.DocToChoice != nil && t.ChoicesFrom != "" {
 		fault("doc_to_choice and choices_from are both given")
 	}
-	if t.ShouldDecont {
-		fault("should_decontaminate is not available here")
-	}
 	if s := t.FewshotConfig.Sampler; s != "default" && s != "first_n" {
 		fault("fewshot_config: sampler %q: there are default and first_n", s)
 	}

@@ -42,8 +42,10 @@ type taskConfig struct {
 	GenPrefix        string         `yaml:"gen_prefix"`
 	UnsafeCode       bool           `yaml:"unsafe_code"`
 	Metadata         map[string]any `yaml:"metadata"`
-	ShouldDecont     bool           `yaml:"should_decontaminate"`
-	DecontQuery      any            `yaml:"doc_to_decontamination_query"`
+
+	// Without a list of texts to look for, which there is none of here, these change nothing in the harness either.
+	ShouldDecontaminate bool `yaml:"should_decontaminate"`
+	DecontQuery         any  `yaml:"doc_to_decontamination_query"`
 }
 
 type fewshotConfig struct {
@@ -104,6 +106,11 @@ func (l *stringList) UnmarshalYAML(n *yaml.Node) error {
 		}
 		*l = stringList{s}
 		return nil
+	}
+	for _, c := range n.Content {
+		if c.Kind == yaml.MappingNode {
+			return fmt.Errorf("line %d: an entry with keys of its own is not read here; give that task or group a file, with include for what it shares", c.Line)
+		}
 	}
 	return n.Decode((*[]string)(l))
 }
