@@ -59,7 +59,7 @@ func (o *TaskFlags) register(cmd *cobra.Command) {
 	f.BoolVar(&o.OneTurn, "one-turn", false, "with --apply-chat-template: examples and question in one turn of the user")
 	f.StringVar(&o.SystemInstruction, "system-instruction", "", "text before all else, as the system's turn in chats")
 	f.StringVar(&o.GenKwargs, "gen-kwargs", "", "over the tasks' generation_kwargs: max_gen_toks=64,temperature=0.7,…")
-	f.IntVar(&o.BatchSize, "batch-size", 0, "prompts that are continued together; 0 is 32")
+	f.IntVar(&o.BatchSize, "batch-size", 0, "prompts that are continued together; 0 is 32, or fewer where their cache would be large")
 	f.IntVar(&o.BootstrapIters, "bootstrap-iters", 100000, "samples for standard errors that need them; 0: no standard errors")
 	f.StringVar(&o.Output, "output", "", "directory for results.json, and for the answers, so that an interrupted evaluation goes on")
 	f.BoolVar(&o.Overwrite, "overwrite", false, "begin anew in --output")

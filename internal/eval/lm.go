@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/mltrain/mltrain/internal/data"
@@ -25,6 +26,9 @@ type LM struct {
 	eos       string
 	stops     []int32 // tokens that end a generation
 	template  data.Template
+
+	lastContext    string // of encodePair, whose choices mostly share one
+	lastContextIDs []int32
 }
 
 // NewLM joins a model and its tokenizer. stops are the tokens that end a text by the model's files.
@@ -88,14 +92,14 @@ func (m *LM) encodePair(context, continuation string) (infer.Query, error) {
 		if err != nil {
 			return infer.Query{}, err
 		}
-		own, err := m.encode(trimmed)
+		own, err := m.encodeContext(trimmed)
 		if err == nil && len(own) == 0 {
 			err = fmt.Errorf("the context %.40q has no tokens", trimmed)
 		}
 		if err != nil {
 			return infer.Query{}, err
 		}
-		ids, n = append(own, whole[min(len(own), len(whole)):]...), len(own)
+		ids, n = append(slices.Clone(own), whole[min(len(own), len(whole)):]...), len(own)
 	}
 	if len(ids) == n {
 		return infer.Query{}, fmt.Errorf("the continuation %.40q has no tokens of its own", continuation)
@@ -107,6 +111,19 @@ func (m *LM) encodePair(context, continuation string) (infer.Query, error) {
 		ids, n = ids[drop:], n-drop
 	}
 	return infer.Query{IDs: ids, From: n}, nil
+}
+
+// encodeContext is encode, which remembers the last context.
+func (m *LM) encodeContext(text string) ([]int32, error) {
+	if m.lastContextIDs != nil && m.lastContext == text {
+		return m.lastContextIDs, nil
+	}
+	ids, err := m.encode(text)
+	if err != nil {
+		return nil, err
+	}
+	m.lastContext, m.lastContextIDs = text, ids
+	return ids, nil
 }
 
 // windows cuts a text that may be longer than the model's input into queries that together predict each token once. The

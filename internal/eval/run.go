@@ -20,7 +20,7 @@ type Options struct {
 	ApplyChatTemplate bool
 	Multiturn         bool           // with a chat template, examples are turns of their own
 	GenKwargs         map[string]any // over those of the tasks
-	BatchSize         int            // prompts that are continued together; 0: 32
+	BatchSize         int            // prompts that are continued together; 0: 32, or fewer where their cache would be large
 	BootstrapIters    int            // samples for standard errors that need them; 0: no standard errors
 	Data              DataFiles      // in place of the files that the tasks name
 
@@ -399,10 +399,6 @@ func (e *evaluation) scoreChunk(ctx context.Context, rs []*request) error {
 
 // generate answers requests for texts in batches: those with equal arguments, the longest prompts first.
 func (e *evaluation) generate(ctx context.Context, rs []*request) error {
-	size := e.o.BatchSize
-	if size <= 0 {
-		size = defaultBatchSize
-	}
 	groups := map[string][]*request{}
 	var keys []string
 	for _, r := range rs {
@@ -424,6 +420,10 @@ func (e *evaluation) generate(ctx context.Context, rs []*request) error {
 		slices.SortStableFunc(group, func(a, b *request) int {
 			return cmp.Or(len(b.prompt)-len(a.prompt), slices.Compare(a.prompt, b.prompt))
 		})
+		size := e.o.BatchSize
+		if size <= 0 {
+			size = min(defaultBatchSize, e.lm.engine.Sequences(len(group[0].prompt)+group[0].gen.MaxGenToks))
+		}
 		for batch := range slices.Chunk(group, size) {
 			if answered(batch) {
 				continue

@@ -232,6 +232,12 @@ func (s *sharedScorer) compute(batch []*trieNode, pieces []piece) error {
 	return nil
 }
 
+// Sequences is how many sequences of so many tokens the cache of scoring has room for, and a batch for generation should
+// have at most; at least one.
+func (e *Engine) Sequences(tokens int) int {
+	return max(1, int(cacheBytes/(e.cacheRowBytes()*int64(max(1, tokens)))))
+}
+
 // cacheRowBytes is the memory of a token's keys and values in all layers.
 func (e *Engine) cacheRowBytes() int64 {
 	info := e.m.Info()
