@@ -39,6 +39,10 @@ func aggregations() map[string]aggregation {
 			s, err := metric.BLEU{}.Corpus(h, r)
 			return s.Score, err
 		})},
+		"ter": {sampled: true, slow: true, of: corpus(func(h []string, r [][]string) (float64, error) {
+			s, err := metric.TER{}.Corpus(h, r)
+			return s.Score, err
+		})},
 		"chrf":     {of: chrf(0), sampled: true, slow: true},
 		"chrf++":   {of: chrf(2), sampled: true, slow: true},
 		"pearson":  {of: pairs(metric.Pearson)},

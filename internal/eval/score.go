@@ -65,6 +65,7 @@ func metricTable() map[string]metricInfo {
 		"byte_perplexity": {[]string{loglikelihoodRolling}, "weighted_perplexity", false},
 		"bits_per_byte":   {[]string{loglikelihoodRolling}, "bits_per_byte", false},
 		"bleu":            {[]string{generateUntil}, "bleu", true},
+		"ter":             {[]string{generateUntil}, "ter", false},
 		"chrf":            {[]string{generateUntil}, "chrf", true},
 		"chrf++":          {[]string{generateUntil}, "chrf++", true},
 		"rouge1":          {[]string{generateUntil}, "mean", true}, // these and the following are not the harness's
@@ -439,7 +440,7 @@ func (t *Task) scoreText(d doc, a answer, passed map[string]bool) (map[string]an
 			var ok bool
 			ok, err = m.match.matches(text, references)
 			v = truth(ok)
-		case "bleu", "chrf", "chrf++":
+		case "bleu", "ter", "chrf", "chrf++":
 			v = texts{references, text}
 		case "rouge1", "rouge2", "rougeL", "rougeLsum":
 			if rouge == nil {
