@@ -70,14 +70,12 @@ def setup(folder, args):
 
 
 def ours(args, task, env):
-    out = pathlib.Path("out.json")
     start = time.perf_counter()
     r = subprocess.run([args.mltrain, "eval", "--model", "model", "--task", f"{task}.yaml", "--bootstrap-iters", "0", "--json", "--quiet"],
                        capture_output=True, text=True, env=env)
     took = time.perf_counter() - start
     if r.returncode:
         sys.exit(r.stderr)
-    out.write_text(r.stdout)
     return took, json.loads(r.stdout)["results"][f"bench_{task}"]
 
 
@@ -94,6 +92,7 @@ def main():
     p.add_argument("--csv")
     args = p.parse_args()
     args.mltrain = os.path.abspath(args.mltrain)
+    args.csv = args.csv and os.path.abspath(args.csv)
     os.environ.update(OMP_NUM_THREADS=str(args.threads), HF_HUB_OFFLINE="1", HF_DATASETS_OFFLINE="1", TOKENIZERS_PARALLELISM="false")
     env = {**os.environ, "GOMAXPROCS": str(args.threads)}
 

@@ -187,6 +187,7 @@ func runTasks(ctx context.Context, app *App, o *EvalOptions, names []string, lm 
 	eo := eval.Options{
 		Limit: o.Limit, Seed: o.Seed, SystemInstruction: o.SystemInstruction, ApplyChatTemplate: o.ApplyChatTemplate, Multiturn: !o.OneTurn,
 		GenKwargs: kwargs, BatchSize: o.BatchSize, BootstrapIters: o.BootstrapIters, Data: files, Closest: config.Closest,
+		Warn: func(m string) { app.Log.Warn(m) },
 	}
 	if o.AllowCodeExecution {
 		eo.Execute = func(ctx context.Context, programs []string, done func(int, bool) error) error {

@@ -264,6 +264,28 @@ func TestEncodePair(t *testing.T) {
 	}
 }
 
+// What is cut or cannot be right is said.
+func TestWarnings(t *testing.T) {
+	lm := openLM(t, filepath.Join(evalData, "model"), 1)
+	var said []string
+	o := Options{Seed: 1234, Limit: 8, Warn: func(m string) { said = append(said, m) }}
+	shots := 9
+	o.NumFewshot = &shots
+	if _, err := Evaluate(t.Context(), lm, selection(t, "pets_self"), o, nil); err != nil {
+		t.Fatal(err)
+	}
+	all := strings.Join(said, "\n")
+	for _, want := range []string{"prompts are longer than the 160 tokens", "rows is none of their choices"} {
+		if !strings.Contains(all, want) {
+			t.Errorf("%q lacks %q", all, want)
+		}
+	}
+	said = nil
+	if _, err := Evaluate(t.Context(), lm, selection(t, "pets"), Options{Limit: 3, Warn: o.Warn}, nil); err != nil || said != nil {
+		t.Errorf("%q, %v", said, err)
+	}
+}
+
 func TestCompare(t *testing.T) {
 	a, b := Paired{}, Paired{}
 	for i := range 20 {

@@ -27,6 +27,7 @@ type LM struct {
 	stops     []int32 // tokens that end a generation
 	template  data.Template
 
+	cut            int    // inputs that lost their beginning, being too long
 	lastContext    string // of encodePair, whose choices mostly share one
 	lastContextIDs []int32
 }
@@ -109,6 +110,7 @@ func (m *LM) encodePair(context, continuation string) (infer.Query, error) {
 	}
 	if drop := len(ids) - (m.maxLength + 1); drop > 0 {
 		ids, n = ids[drop:], n-drop
+		m.cut++
 	}
 	return infer.Query{IDs: ids, From: n}, nil
 }
@@ -290,7 +292,11 @@ func (m *LM) encodePrompt(text string, g genArgs) ([]int32, error) {
 		}
 		ids = []int32{start}
 	}
-	return ids[max(0, len(ids)-room):], nil
+	if len(ids) > room {
+		ids = ids[len(ids)-room:]
+		m.cut++
+	}
+	return ids, nil
 }
 
 // generate continues prompts until a stop text, EOS or the most tokens, and gives the new texts without the stop text.

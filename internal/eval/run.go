@@ -42,21 +42,19 @@ const (
 
 // request is something asked of the model, by one or several rows.
 type request struct {
-	kind           string
-	context        string // the whole text for loglikelihood_rolling
-	continuation   string
-	gen            genArgs
-	repeat         int
-	where          string // for messages
-	key            string
-	queries        []infer.Query
-	prompt         []int32
-	response       response
-	answered       bool
-	waiting        int // queries without a result
-	sum            float64
-	allGreedy      bool
-	tokensToReport int
+	kind         string
+	context      string // the whole text for loglikelihood_rolling
+	continuation string
+	gen          genArgs
+	repeat       int
+	key          string
+	queries      []infer.Query
+	prompt       []int32
+	response     response
+	answered     bool
+	waiting      int // queries without a result
+	sum          float64
+	allGreedy    bool
 }
 
 // evaluation is a run of several tasks.
@@ -69,6 +67,7 @@ type evaluation struct {
 	requests []*request      // each once
 	byKey    map[string]*request
 	done     int
+	noChoice int             // rows whose target is none of their choices
 	passed   map[string]bool // programs that ran to their end
 }
 
@@ -94,6 +93,7 @@ func Evaluate(ctx context.Context, lm *LM, s *Selection, o Options, journal *Jou
 		return nil, errors.New("a chat template is to be applied, but the model has none")
 	}
 	e := &evaluation{lm: lm, o: o, journal: journal, byKey: map[string]*request{}, passed: map[string]bool{}}
+	cut := lm.cut
 	var faults []error
 	for _, t := range s.configs {
 		if len(o.GenKwargs) > 0 {
@@ -122,6 +122,12 @@ func Evaluate(ctx context.Context, lm *LM, s *Selection, o Options, journal *Jou
 	}
 	if len(faults) > 0 {
 		return nil, errors.Join(faults...)
+	}
+	if n := lm.cut - cut; n > 0 {
+		o.Warn(fmt.Sprintf("%d of %d prompts are longer than the %d tokens that the model takes and were cut at the beginning", n, len(e.requests), lm.maxLength))
+	}
+	if e.noChoice > 0 {
+		o.Warn(fmt.Sprintf("the target of %d rows is none of their choices: they count as wrong", e.noChoice))
 	}
 	if err := e.answer(ctx); err != nil {
 		return nil, err
@@ -188,6 +194,13 @@ func (e *evaluation) askRow(t *Task, d doc, rng *pyRandom, po promptOptions) ([]
 		if asked, err = t.askChoices(d, contexts, po.chat != nil); err != nil {
 			return nil, err
 		}
+		gold, err := t.rowGold(d)
+		if err != nil {
+			return nil, err
+		}
+		if slices.Contains(gold, -1) {
+			e.noChoice++
+		}
 	default:
 		if _, err := t.references(d); err != nil { // rather now than after hours of generating
 			return nil, err
@@ -237,9 +250,6 @@ func (t *Task) askChoices(d doc, contexts []string, chat bool) ([]request, error
 			out = append(out, request{kind: loglikelihood, context: c, continuation: delimiter + text})
 		}
 	} else {
-		if _, err := t.gold(d, choices); err != nil {
-			return nil, err
-		}
 		for _, c := range choices {
 			out = append(out, request{kind: loglikelihood, context: contexts[0], continuation: delimiter + c})
 		}

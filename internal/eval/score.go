@@ -337,6 +337,15 @@ func (t *Task) gold(d doc, choices []string) ([]int, error) {
 	return out, nil
 }
 
+// rowGold is gold for a row's own choices.
+func (t *Task) rowGold(d doc) ([]int, error) {
+	choices, err := t.choice.choices(d)
+	if err != nil {
+		return nil, err
+	}
+	return t.gold(d, choices)
+}
+
 func (t *Task) scoreChoice(d doc, answers []answer) (map[string]any, error) {
 	choices, err := t.choice.choices(d)
 	if err != nil {
