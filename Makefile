@@ -10,7 +10,7 @@ TOOL     := $(GO) tool -modfile=tools/go.mod
 # The packages with kernels of their own in assembly, and those that compute with them.
 KERNELS  := ./internal/cpu/... ./internal/nn/... ./internal/autograd/...
 # The packages in which goroutines share data.
-RACE     := ./cmd/... ./internal/checkpoint/... ./internal/config/... ./internal/cpu/... ./internal/data/... \
+RACE     := ./cmd/... ./internal/checkpoint/... ./internal/config/... ./internal/cpu/... ./internal/data/... ./internal/eval/judge/... \
             ./internal/template/... ./internal/tokenizer/... ./internal/ui/...
 
 # How long `make fuzz` spends on each target, and what `make bench` runs.

@@ -220,6 +220,9 @@ func (r *Report) setScores(labels metric.Labels, truth []int, matrix [][]float64
 		if math.IsNaN(auc) {
 			r.note("roc_auc is not defined: all rows are of one class")
 		}
+		if math.IsNaN(ap) {
+			r.note("average_precision is not defined: no row is of the class %s", labels.Names[positive])
+		}
 	} else {
 		for _, m := range []struct {
 			name string
