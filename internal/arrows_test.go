@@ -26,7 +26,7 @@ func arrows() map[string][]string {
 		"cmd/mltrain": {"internal/..."},
 
 		// The engine.
-		"internal/train":    {"internal/model", "internal/plan", "internal/data", "internal/checkpoint", "internal/config"},
+		"internal/train":    {"internal/model", "internal/plan", "internal/data", "internal/checkpoint", "internal/config", "internal/tensorboard"},
 		"internal/eval":     {"internal/infer", "internal/data"},
 		"internal/infer":    {"internal/model"},
 		"internal/model":    {"internal/nn"},
@@ -39,13 +39,14 @@ func arrows() map[string][]string {
 		"internal/quant":    {},
 
 		// Files, text and settings.
-		"internal/data":       {"internal/tokenizer", "internal/template"},
-		"internal/checkpoint": {"internal/quant", "internal/tensor"},
-		"internal/tokenizer":  {},
-		"internal/template":   {},
-		"internal/config":     {},
-		"internal/hub":        {},
-		"internal/ui":         {},
+		"internal/data":        {"internal/tokenizer", "internal/template"},
+		"internal/checkpoint":  {"internal/quant", "internal/tensor"},
+		"internal/tokenizer":   {},
+		"internal/template":    {},
+		"internal/config":      {},
+		"internal/hub":         {},
+		"internal/ui":          {},
+		"internal/tensorboard": {},
 
 		// Backends, which only cmd/mltrain and tests import.
 		"internal/cpu":         {"internal/quant", "internal/tensor"},

@@ -81,6 +81,12 @@ func trainCommand(ctx context.Context, app *App, flags *TrainFlags, r *config.Re
 			return err
 		}
 	}
+	if job.Facts, err = d.Facts(); err != nil {
+		return err
+	}
+	if job.Answer, err = newSampler(cfg, job.ModelDir, d); err != nil {
+		return err
+	}
 	job.Backend = report.measure(job.Backend)
 	res, err := train.Run(ctx, job)
 	report.close()

@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -72,8 +73,15 @@ func (t *trainReport) Begin(s train.Summary) {
 			fmt.Fprintf(&b, "%-12s "+format+"\n", append([]any{name}, args...)...)
 		}
 		row("model", "%s (%s)", s.Model, s.ModelType)
-		row("parameters", "%d, of which %d are trained", s.Parameters, s.Trainable)
-		row("batch", "%d rows × %d accumulated, up to %d tokens a row", s.MicroBatch, s.Accumulation, s.MaxLength)
+		row("parameters", "%s, of which %s are trained", count(int64(s.Parameters)), count(int64(s.Trainable)))
+		if f := s.Facts; f.TrainRows > 0 {
+			row("data", "%s rows of %s tokens, of which %s are trained; %s rows to evaluate on", count(f.TrainRows), count(f.Tokens), count(f.Trained), count(f.EvalRows))
+		}
+		tokens := ""
+		if s.TokensPerStep > 0 {
+			tokens = fmt.Sprintf("; about %s tokens a step", count(int64(s.TokensPerStep)))
+		}
+		row("batch", "%d rows × %d accumulated, up to %d tokens a row%s", s.MicroBatch, s.Accumulation, s.MaxLength, tokens)
 		row("steps", "%d (%d an epoch, %.2f epochs)", s.TotalSteps, s.StepsPerEpoch, s.Epochs)
 		row("device", "%s", s.Device)
 		row("memory", "%s planned", plan.FormatBytes(plan.Total(s.Planned)))
@@ -81,6 +89,15 @@ func (t *trainReport) Begin(s train.Summary) {
 		fmt.Fprint(t.app.Err, b.String())
 	}
 	t.progress, t.log = t.app.NewProgress(s.TotalSteps)
+}
+
+// count writes a number with commas between the thousands.
+func count(n int64) string {
+	s := strconv.FormatInt(n, 10)
+	for i := len(s) - 3; i > 0 && s[i-1] != '-'; i -= 3 {
+		s = s[:i] + "," + s[i:]
+	}
+	return s
 }
 
 // Step moves the bar.
@@ -120,6 +137,13 @@ func (t *trainReport) EvalProgress(int, int) {}
 // Saved tells of a checkpoint.
 func (t *trainReport) Saved(path string) { t.log.Info("saved " + path) }
 
+// Samples shows what the model makes of sample_prompts.
+func (t *trainReport) Samples(samples []train.Sample) {
+	for _, s := range samples {
+		t.log.Info(fmt.Sprintf("sample at step %d: %s → %s", s.Step, strings.TrimSpace(s.Prompt), strings.TrimSpace(s.Text)))
+	}
+}
+
 // Note tells something good to know.
 func (t *trainReport) Note(message string) { t.log.Info(message) }
 
@@ -145,7 +169,24 @@ func (t *trainReport) End(r *train.Result) {
 	if r.PeakRSS > 0 {
 		fmt.Fprintf(t.app.Err, "; the whole process %s", plan.FormatBytes(r.PeakRSS))
 	}
-	fmt.Fprintf(t.app.Err, "\nnext:   %s\n", t.next)
+	fmt.Fprintf(t.app.Err, "\nfiles:  %s: %s\nnext:   %s\n", r.Output, fileList(r.Files), t.next)
+}
+
+// fileList names files shortly: of checkpoints only how many there are.
+func fileList(files []string) string {
+	var names []string
+	checkpoints := 0
+	for _, f := range files {
+		if strings.HasPrefix(f, "checkpoint-") {
+			checkpoints++
+		} else {
+			names = append(names, f)
+		}
+	}
+	if checkpoints > 0 {
+		names = append(names, fmt.Sprintf("%d × checkpoint-…/", checkpoints))
+	}
+	return strings.Join(names, ", ")
 }
 
 func (t *trainReport) close() {

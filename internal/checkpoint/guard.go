@@ -110,8 +110,17 @@ func ClearRun(dir string, inUse ...string) error {
 			return err
 		}
 	}
-	for _, name := range []string{"run.yaml", "metrics.jsonl", trainerStateFile} {
+	for _, name := range []string{"run.yaml", "metrics.jsonl", "samples.jsonl", "facts.json", trainerStateFile} {
 		if err := os.Remove(filepath.Join(dir, name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("clear the output directory: %w", hint(err))
+		}
+	}
+	events, err := filepath.Glob(filepath.Join(dir, "runs", "events.out.tfevents.*.mltrain"))
+	if err != nil {
+		return fmt.Errorf("clear the output directory: %w", err)
+	}
+	for _, path := range events {
+		if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return fmt.Errorf("clear the output directory: %w", hint(err))
 		}
 	}

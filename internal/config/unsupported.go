@@ -28,9 +28,6 @@ func notBuilt() []pending {
 		// Data.
 		{keys: []string{"streaming", "model_revision"}},
 		{keys: []string{"on_bad_row"}, values: []string{"skip"}},
-		// Reports.
-		{keys: []string{"report_to"}, values: []string{"tensorboard"}},
-		{keys: []string{"sample_prompts", "sample_steps", "log_gradient_histograms", "log_gradient_noise_scale"}},
 	}
 }
 

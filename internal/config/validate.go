@@ -111,6 +111,12 @@ func (v *validator) schedule() {
 	if slices.Contains(v.ReportTo, "none") && len(v.ReportTo) > 1 {
 		v.fault("report_to", "none stands beside other values; keep one")
 	}
+	if v.LogGradientHistograms && !slices.Contains(v.ReportTo, "tensorboard") {
+		v.fault("log_gradient_histograms", "they are written for TensorBoard: set report_to tensorboard")
+	}
+	if v.LogGradientNoiseScale && v.GradientAccumulationSteps < 2 {
+		v.fault("log_gradient_noise_scale", "compares gradients of a step's micro-batches with the whole step's: set gradient_accumulation_steps to 2 or more")
+	}
 	if len(v.SamplePrompts) == 0 && !v.SampleSteps.IsAuto() {
 		v.fault("sample_steps", "given without sample_prompts")
 	}

@@ -63,8 +63,19 @@ func (e *Engine) Model() model.Model { return e.m }
 
 // Close frees the weights and the cache.
 func (e *Engine) Close() {
-	e.cache.free(e.b)
+	e.Release()
 	e.store.Close()
+}
+
+// Release frees all but the weights: what an engine has of its own when it wraps a model of somebody else's. The engine must not
+// be used afterwards.
+func (e *Engine) Release() {
+	e.cache.free(e.b)
+	e.tape.Close()
+	if !e.ids.IsZero() {
+		e.b.Free(e.ids.Buf)
+		e.ids = tensor.Tensor{}
+	}
 }
 
 // ErrToken is matched by errors about token ids outside the vocabulary.

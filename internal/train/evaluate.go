@@ -54,9 +54,10 @@ func (r *run) evaluate() error {
 	}
 	r.history = append(r.history, e)
 	r.report.Log(e)
-	if err := r.metrics.write(e); err != nil {
+	if err := r.publish(e); err != nil {
 		return err
 	}
+	r.pause(time.Since(began))
 	if r.step > 0 {
 		return r.remember(m)
 	}

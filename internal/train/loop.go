@@ -31,6 +31,10 @@ type Job struct {
 	Eval        Batches // nil: no evaluation
 	Objective   Objective
 	Report      Reporter
+	// Answer continues sample_prompts; nil leaves them without an answer.
+	Answer Answerer
+	// Facts are about the data.
+	Facts Facts
 	// Fingerprint identifies the training data and its order, so that a run is not resumed on other data.
 	Fingerprint string
 }
@@ -64,6 +68,10 @@ type run struct {
 	closeReference func()
 	schedule       Schedule
 	metrics        *metricsLog
+	samples        *metricsLog // nil without sample_prompts
+	watchers       watchers
+	noise          noiseScale
+	count          float64 // what the last step divided its summed gradient by
 	batch          data.Batch
 
 	total, evalEvery, loggingSteps int
@@ -117,6 +125,9 @@ func Run(ctx context.Context, job Job) (*Result, error) {
 	r.report.Begin(r.summary(planned))
 	if r.e.spec.Adapter != nil {
 		r.report.Note(TrainableReport(r.e.Store))
+	}
+	if err := r.watch(); err != nil {
+		return nil, err
 	}
 	return r.train(planned)
 }
@@ -323,6 +334,7 @@ func (r *run) settings() map[string]string {
 var notResult = []string{
 	"output_dir", "resume_from_checkpoint", "overwrite_output_dir", "logging_steps", "save_steps", "save_strategy", "save_total_limit",
 	"report_to", "device", "dataset_num_proc", "eval_steps", "eval_strategy", "sample_prompts", "sample_steps", "sample_max_new_tokens",
+	"log_gradient_histograms", "log_gradient_noise_scale", "early_stopping_patience", "early_stopping_threshold",
 }
 
 // warnChanged tells which settings differ from those that the checkpoint was made with.
@@ -357,15 +369,24 @@ func (r *run) openOutput() error {
 		return err
 	}
 	var err error
-	r.metrics, err = openMetrics(cfg.OutputDir, r.startStep)
+	if r.metrics, err = openLines(cfg.OutputDir, MetricsFile, r.startStep); err != nil || len(cfg.SamplePrompts) == 0 {
+		return err
+	}
+	r.samples, err = openLines(cfg.OutputDir, SamplesFile, r.startStep)
 	return err
 }
 
 func (r *run) close() {
-	if r.metrics != nil {
-		if err := r.metrics.close(); err != nil {
-			r.report.Warn(fmt.Sprintf("%s: %v", MetricsFile, err))
+	for _, log := range []*metricsLog{r.metrics, r.samples} {
+		if log == nil {
+			continue
 		}
+		if err := log.close(); err != nil {
+			r.report.Warn(fmt.Sprintf("%s: %v", log.name, err))
+		}
+	}
+	if err := r.watchers.close(); err != nil {
+		r.report.Warn(err.Error())
 	}
 	if r.closeReference != nil {
 		r.closeReference()
@@ -384,6 +405,7 @@ func (r *run) summary(planned map[tensor.Use]int64) Summary {
 		Device: r.Backend.Name(), Output: cfg.OutputDir, Parameters: r.e.Store.Len(), Trainable: r.e.Store.TrainableCount(),
 		StepsPerEpoch: r.stepsOf(0), TotalSteps: r.total, StartStep: r.startStep, Epochs: r.totalEpochs(),
 		MicroBatch: cfg.PerDeviceTrainBatchSize, Accumulation: cfg.GradientAccumulationSteps, MaxLength: cfg.MaxLength, Planned: planned, Adapter: r.e.spec.Adapter != nil,
+		TokensPerStep: r.tokensPerStep(), Facts: r.Facts,
 	}
 	if r.Eval != nil {
 		s.EvalMicroBatches = r.Eval.MicroBatches(0)
@@ -421,6 +443,7 @@ func (r *run) train(planned map[tensor.Use]int64) (*Result, error) {
 	res := &Result{
 		Steps: r.step, StoppedEarly: r.step < r.total, Output: cfg.OutputDir, Final: r.lastEvalMetrics, Seconds: took, Tokens: r.tokens,
 		TokensPerS: float64(r.tokens-startTokens) / took, Allocated: r.Backend.Allocated(), Planned: planned, LogHistory: r.history,
+		Findings: r.watchers.findings, Files: r.files(),
 		Peak: tensor.PeakOf(r.Backend), PlannedPeak: r.e.Forecast.Peak,
 	}
 	if n := r.step - r.startStep; n > 0 {
@@ -471,6 +494,11 @@ func (r *run) optimiserStep() error {
 		}
 		r.micro++
 		count += r.Objective.Count(&r.batch)
+		if i == from {
+			if err := r.noteFirst(count); err != nil {
+				return err
+			}
+		}
 		tokens += len(r.batch.Tokens) - r.batch.Padding
 		r.trained += int64(r.batch.Trained)
 	}
@@ -483,6 +511,7 @@ func (r *run) optimiserStep() error {
 	if err != nil {
 		return fmt.Errorf("step %d: %w", r.step+1, err)
 	}
+	r.count = count
 	sums, err := r.e.sums()
 	if err != nil {
 		return err
@@ -493,6 +522,9 @@ func (r *run) optimiserStep() error {
 	}
 	r.step++
 	r.inEpoch = to
+	if r.cfg.Config.LogGradientNoiseScale {
+		r.noise.whole(norm*norm, count)
+	}
 	if cfg := &r.cfg.Config; r.e.spec.Reference != nil && r.e.spec.Reference.Moving && r.step%cfg.RefModelSyncSteps == 0 {
 		if err := r.e.moveReference(cfg.RefModelMixupAlpha); err != nil {
 			return fmt.Errorf("sync_ref_model: %w", err)
@@ -563,12 +595,17 @@ func (r *run) saveDue() bool {
 // afterStep logs, evaluates and saves where that is due.
 func (r *run) afterStep() error {
 	if r.lastLogged == r.step {
-		if err := r.metrics.write(r.history[len(r.history)-1]); err != nil {
+		if err := r.publish(r.history[len(r.history)-1]); err != nil {
 			return err
 		}
 	}
 	if r.evalDue() {
 		if err := r.evaluate(); err != nil {
+			return err
+		}
+	}
+	if r.sampleDue() {
+		if err := r.sample(); err != nil {
 			return err
 		}
 	}
@@ -587,6 +624,9 @@ func (r *run) logWindow(lr float64) {
 	}
 	for k, v := range r.window.Means {
 		e[k] = v / float64(r.window.Steps)
+	}
+	if v, ok := r.noise.value(); ok {
+		e["gradient_noise_scale"] = v
 	}
 	r.window = window{}
 	r.logTime, r.logTokens, r.lastLogged = now, r.tokens, r.step

@@ -17,12 +17,15 @@ import (
 // MetricsFile is the run's log of metrics, one JSON object a line.
 const MetricsFile = "metrics.jsonl"
 
-// metricsLog appends to metrics.jsonl.
-type metricsLog struct{ f *os.File }
+// metricsLog appends to metrics.jsonl or a log like it.
+type metricsLog struct {
+	name string
+	f    *os.File
+}
 
-// openMetrics opens the log of a run that goes on after step, dropping the lines of later steps, which will come again.
-func openMetrics(dir string, step int) (*metricsLog, error) {
-	path := filepath.Join(dir, MetricsFile)
+// openLines opens a log with a step in each line, such as metrics.jsonl, of a run that goes on after step, dropping the lines of later steps, which will come again.
+func openLines(dir, name string, step int) (*metricsLog, error) {
+	path := filepath.Join(dir, name)
 	kept, err := linesUpTo(path, step)
 	if err != nil {
 		return nil, err
@@ -38,7 +41,7 @@ func openMetrics(dir string, step int) (*metricsLog, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &metricsLog{f}, nil
+	return &metricsLog{name, f}, nil
 }
 
 // linesUpTo returns the whole lines of the file whose step is at most step.
@@ -72,7 +75,7 @@ func (m *metricsLog) write(e checkpoint.LogEntry) error {
 		return err
 	}
 	if _, err := m.f.Write(append(line, '\n')); err != nil {
-		return fmt.Errorf("%s: %w", MetricsFile, err)
+		return fmt.Errorf("%s: %w", m.name, err)
 	}
 	return nil
 }

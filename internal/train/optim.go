@@ -124,6 +124,19 @@ func (o *Optimizer) settle() error {
 	return nil
 }
 
+// SquaredNorm returns the squared norm of the summed gradient, as it stands.
+func (o *Optimizer) SquaredNorm() (float64, error) {
+	if err := o.settle(); err != nil {
+		return 0, err
+	}
+	if err := o.b.SumSq(o.sums, o.store.Grads, false); err != nil {
+		return 0, err
+	}
+	var raw [4]byte
+	err := o.b.Download(raw[:], o.sums)
+	return readF32(raw[:]), err
+}
+
 // Step divides the accumulated gradient by count, clips it, and updates the parameters; step counts from 1. It returns the
 // norm of the gradient before clipping. If that is not finite, nothing is changed.
 func (o *Optimizer) Step(step int, lr, count float64) (gradNorm float64, err error) {

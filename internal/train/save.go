@@ -172,19 +172,20 @@ type window struct {
 
 // runState is the part of the training state that only the loop knows.
 type runState struct {
-	Window    window  `json:"window"`
-	BestStep  int64   `json:"best_step"`
-	BestValue float64 `json:"best_value"`
-	HasBest   bool    `json:"has_best"`
-	NoBetter  int     `json:"evaluations_without_improvement"`
-	Data      string  `json:"data"` // fingerprint of the training data and its order
+	Window    window     `json:"window"`
+	BestStep  int64      `json:"best_step"`
+	BestValue float64    `json:"best_value"`
+	HasBest   bool       `json:"has_best"`
+	Noise     noiseScale `json:"gradient_noise"`
+	NoBetter  int        `json:"evaluations_without_improvement"`
+	Data      string     `json:"data"` // fingerprint of the training data and its order
 }
 
 const runStateKey = "loop"
 
 // save writes checkpoint-<step> and removes those over the limit.
 func (r *run) save() error {
-	extra, err := json.Marshal(runState{r.window, r.best.step, r.best.value, r.best.ok, r.patience.count, r.dataFingerprint()})
+	extra, err := json.Marshal(runState{r.window, r.best.step, r.best.value, r.best.ok, r.noise, r.patience.count, r.dataFingerprint()})
 	if err != nil {
 		return err
 	}
@@ -277,7 +278,7 @@ func (r *run) resume(dir string) error {
 	r.history = old.LogHistory
 	r.step, r.micro, r.tokens, r.trained = int(st.GlobalStep), int(st.MicroStep), st.TokensSeen, st.TrainedTokensSeen
 	r.window, r.best = rs.Window, best{rs.BestStep, rs.BestValue, rs.HasBest}
-	r.patience.count = rs.NoBetter
+	r.patience.count, r.noise = rs.NoBetter, rs.Noise
 	r.lastSaved = r.step
 	r.startStep = r.step
 	return nil
