@@ -18,13 +18,24 @@ FUZZTIME ?= 30s
 BENCH    ?= .
 COUNT    ?= 1
 
-.PHONY: build test test-noasm test-race lint fmt fuzz bench clean
+.PHONY: build test test-cuda test-noasm test-race lint fmt fuzz bench clean
 
-build: ## build bin/mltrain
-	$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/mltrain ./cmd/mltrain
+# With a C compiler on Linux the program has the CUDA driver: see internal/gpu/cuda. No SDK is needed.
+CC       ?= cc
+CUDA     := $(if $(filter linux/amd64 linux/arm64,$(shell $(GO) env GOOS)/$(shell $(GO) env GOARCH)),$(shell command -v $(CC) >/dev/null 2>&1 && echo cuda))
+CUDA_ABI := $(CURDIR)/internal/gpu/cuda/abi
+CUDA_ENV := CGO_ENABLED=1 CGO_CFLAGS="-O2 -I$(CUDA_ABI)" CGO_LDFLAGS="-L$(CUDA_ABI)"
+
+build: ## build bin/mltrain; with the CUDA driver where there is a C compiler
+	$(if $(CUDA),$(CUDA_ENV),CGO_ENABLED=0) $(GO) build -trimpath $(if $(CUDA),-tags cuda) -ldflags '$(LDFLAGS)' -o bin/mltrain ./cmd/mltrain
 
 test: ## every test
 	$(GO) test ./...
+
+test-cuda: ## build, vet and test what the tag cuda adds, on a stand-in for libcuda
+	$(CUDA_ENV) $(GO) vet -tags cuda ./...
+	$(CUDA_ENV) $(GO) test -tags cuda ./internal/gpu/cuda/...
+	$(CUDA_ENV) $(GO) test -tags cuda -run 'CUDA|NoGPU' ./cmd/mltrain
 
 test-noasm: ## the kernels in portable Go instead of assembly
 	$(GO) test -tags noasm $(KERNELS)

@@ -13,8 +13,11 @@ const emulatorMemory = 64 << 30
 // NewEmulator returns a backend that runs the GPU's kernels in the PTX interpreter: exact and strict, and thousands of
 // times slower than a GPU.
 func NewEmulator() (tensor.Backend, error) {
-	return New(&emulator{mem: ptxvm.NewMemory(emulatorMemory)})
+	return New(EmulatorDriver())
 }
+
+// EmulatorDriver returns the driver of NewEmulator.
+func EmulatorDriver() Driver { return &emulator{mem: ptxvm.NewMemory(emulatorMemory)} }
 
 // emulator is the driver over package ptxvm. Every call is complete when it returns.
 type emulator struct{ mem *ptxvm.Memory }

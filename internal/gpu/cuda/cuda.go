@@ -30,9 +30,8 @@ type Device struct {
 
 // Driver describes what is installed.
 type Driver struct {
-	Built    bool     `json:"built_in"`          // this program can use one
-	Version  string   `json:"version,omitempty"` // the CUDA version that the driver serves: "12.4"
-	CUBLASLt bool     `json:"cublaslt"`          // found: serves bfloat16 matrix products
-	Devices  []Device `json:"devices"`
-	Problem  string   `json:"problem,omitempty"` // why there is none
+	Built   bool     `json:"built_in"`          // this program can use one
+	Version string   `json:"version,omitempty"` // the CUDA version that the driver serves: "12.4"
+	Devices []Device `json:"devices"`
+	Problem string   `json:"problem,omitempty"` // why there is none
 }

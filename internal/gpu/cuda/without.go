@@ -1,4 +1,4 @@
-//go:build !cuda
+//go:build !(cuda && linux && (amd64 || arm64))
 
 package cuda
 

@@ -1,0 +1,177 @@
+//go:build cuda && linux && (amd64 || arm64)
+
+package main
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/spf13/cobra"
+
+	"github.com/mltrain/mltrain/internal/gpu"
+	"github.com/mltrain/mltrain/internal/gpu/cuda/fakecuda"
+	"github.com/mltrain/mltrain/internal/train"
+)
+
+// recorder writes down what a driver is asked for, as the stand-in for libcuda does.
+type recorder struct {
+	gpu.Driver
+	log *[]string
+}
+
+func (r recorder) note(format string, args ...any) { *r.log = append(*r.log, fmt.Sprintf(format, args...)) }
+
+func (r recorder) Alloc(n int64) (gpu.Ptr, error) {
+	r.note("alloc %d", n)
+	return r.Driver.Alloc(n)
+}
+
+func (r recorder) Upload(dst gpu.Ptr, src []byte) error {
+	r.note("upload %d", len(src))
+	return r.Driver.Upload(dst, src)
+}
+
+func (r recorder) Download(dst []byte, src gpu.Ptr) error {
+	r.note("download %d", len(dst))
+	return r.Driver.Download(dst, src)
+}
+
+func (r recorder) Copy(dst, src gpu.Ptr, n int64) error {
+	r.note("copy %d", n)
+	return r.Driver.Copy(dst, src, n)
+}
+
+func (r recorder) Set(dst gpu.Ptr, value byte, n int64) error {
+	r.note("set %d %d", n, value)
+	return r.Driver.Set(dst, value, n)
+}
+
+func (r recorder) Load(ptx string) (gpu.Module, error) {
+	r.note("module %d", len(ptx))
+	m, err := r.Driver.Load(ptx)
+	return recordedModule{r, m}, err
+}
+
+type recordedModule struct {
+	r recorder
+	m gpu.Module
+}
+
+func (m recordedModule) Function(name string) (gpu.Function, error) {
+	f, err := m.m.Function(name)
+	return recordedFunction{m.r, name, f}, err
+}
+
+type recordedFunction struct {
+	r    recorder
+	name string
+	f    gpu.Function
+}
+
+func (f recordedFunction) Launch(grid, block [3]int, shared int, params []byte) error {
+	f.r.note("launch %s %d,%d,%d %d,%d,%d %d %d", f.name, max(1, grid[0]), max(1, grid[1]), max(1, grid[2]), max(1, block[0]), max(1, block[1]), max(1, block[2]), shared, len(params))
+	return f.f.Launch(grid, block, shared, params)
+}
+
+// A whole training step through the driver library: what it is asked for, and in which order, is what the interpreter
+// was, whose results other tests check.
+func TestCUDAStepIsTheEmulators(t *testing.T) {
+	lib := t.TempDir()
+	if err := fakecuda.Build(lib); err != nil {
+		t.Skip(err)
+	}
+	t.Setenv("MLTRAIN_CACHE", t.TempDir())
+	model, data, logFile := testModel(t), sums(t, 6), filepath.Join(t.TempDir(), "log")
+	args := func(device, out string) []string {
+		return []string{"sft", "--model", model, "--data", data, "--output", out, "--max-steps", "1", "--device", device,
+			"--set", "max_length=24", "--set", "per_device_train_batch_size=2", "--set", "gradient_checkpointing=true"}
+	}
+	onFake := child(t, 1, args("cuda", filepath.Join(t.TempDir(), "out"))...)
+	onFake.Env = append(onFake.Env, "LD_LIBRARY_PATH="+lib, fakecuda.EnvLog+"="+logFile)
+	stderr, err := onFake.CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v\n%s", err, stderr)
+	}
+	if !strings.Contains(string(stderr), "Fake GPU 0") {
+		t.Errorf("the report does not name the device:\n%s", stderr)
+	}
+
+	var want []string
+	backend, err := gpu.New(recorder{gpu.EmulatorDriver(), &want})
+	if err != nil {
+		t.Fatal(err)
+	}
+	app := newApp(strings.NewReader(""), os.Stderr, os.Stderr)
+	app.Quiet = true
+	flags, cmd := &TrainFlags{}, &cobra.Command{}
+	flags.Register(cmd)
+	if err := cmd.ParseFlags(args("emulator", filepath.Join(t.TempDir(), "out"))[1:]); err != nil {
+		t.Fatal(err)
+	}
+	r, err := flags.Load("sft")
+	if err != nil {
+		t.Fatal(err)
+	}
+	job, d, err := prepare(t.Context(), app, newTrainReport(app), r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Close()
+	job.Backend = backend
+	if _, err := train.Run(t.Context(), job); err != nil {
+		t.Fatal(err)
+	}
+
+	work := func(lines []string) (ordered []string, modules int) {
+		for _, l := range lines {
+			switch kind, _, _ := strings.Cut(l, " "); kind {
+			case "module": // loaded in any order
+				modules++
+			case "free", "":
+			default:
+				ordered = append(ordered, l)
+			}
+		}
+		return ordered, modules
+	}
+	got, modules := work(strings.Split(string(read(t, logFile)), "\n"))
+	expected, wantModules := work(want)
+	if modules != wantModules || modules == 0 {
+		t.Errorf("%d modules loaded, want %d", modules, wantModules)
+	}
+	launches := 0
+	for _, l := range got {
+		if strings.HasPrefix(l, "launch ") {
+			launches++
+		}
+	}
+	if !slices.Equal(got, expected) || launches < 100 {
+		i := 0
+		for i < len(got) && i < len(expected) && got[i] == expected[i] {
+			i++
+		}
+		t.Errorf("%d calls with %d launches, want %d calls; they part at %d: %q, want %q", len(got), launches, len(expected), i, got[i:min(len(got), i+3)], expected[i:min(len(expected), i+3)])
+	}
+	t.Logf("%d launches", launches)
+}
+
+// Where there is no GPU a run says so in one line and computes on the CPU; a run that asks for one is refused.
+func TestNoGPUFallsBack(t *testing.T) {
+	if _, err := os.Stat("/proc/driver/nvidia"); err == nil {
+		t.Skip("this machine has a driver")
+	}
+	t.Setenv("MLTRAIN_CACHE", t.TempDir())
+	args := []string{"sft", "--model", testModel(t), "--data", sums(t, 6), "--output", filepath.Join(t.TempDir(), "out"), "--max-steps", "1"}
+	code, _, stderr := mltrain(t, args...)
+	if code != 0 || strings.Count(stderr, "computing on the CPU") != 1 || !strings.Contains(stderr, "libcuda.so.1") {
+		t.Errorf("exit code %d\n%s", code, stderr)
+	}
+	code, _, stderr = mltrain(t, append(args, "--device", "cuda", "--set", "overwrite_output_dir=true")...)
+	if code != 1 || !strings.Contains(stderr, "device cuda: no usable GPU") {
+		t.Errorf("exit code %d\n%s", code, stderr)
+	}
+}

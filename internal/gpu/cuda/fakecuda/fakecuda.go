@@ -1,0 +1,39 @@
+// Package fakecuda builds a stand-in for NVIDIA's driver library, for tests of the code that calls it. Its memory is real and
+// its queue is as late as a driver's may be: nothing is copied before somebody waits. Kernels do nothing. What is called is
+// written to a log.
+package fakecuda
+
+import (
+	_ "embed"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+)
+
+//go:embed testdata/libcuda.c
+var source []byte
+
+// The environment of a process that uses the library: where it logs, how many GPUs it has (1), their compute capability
+// (80) and memory in bytes (1 GiB).
+const (
+	EnvLog     = "FAKE_CUDA_LOG"
+	EnvDevices = "FAKE_CUDA_DEVICES"
+	EnvCompute = "FAKE_CUDA_COMPUTE"
+	EnvMemory  = "FAKE_CUDA_MEMORY"
+)
+
+// Build compiles libcuda.so.1 into a folder, which belongs into LD_LIBRARY_PATH.
+func Build(dir string) error {
+	cc := os.Getenv("CC")
+	if cc == "" {
+		cc = "cc"
+	}
+	cmd := exec.Command(cc, "-shared", "-fPIC", "-O1", "-Wall", "-Werror", "-x", "c", "-", "-o", filepath.Join(dir, "libcuda.so.1"))
+	cmd.Stdin = strings.NewReader(string(source))
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("fakecuda: %w\n%s", err, out)
+	}
+	return nil
+}
