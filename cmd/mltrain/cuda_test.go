@@ -23,7 +23,9 @@ type recorder struct {
 	log *[]string
 }
 
-func (r recorder) note(format string, args ...any) { *r.log = append(*r.log, fmt.Sprintf(format, args...)) }
+func (r recorder) note(format string, args ...any) {
+	*r.log = append(*r.log, fmt.Sprintf(format, args...))
+}
 
 func (r recorder) Alloc(n int64) (gpu.Ptr, error) {
 	r.note("alloc %d", n)
