@@ -68,7 +68,7 @@ func TestEvalPredictionsRefuses(t *testing.T) {
 	}{
 		{[]string{"--predictions", path}, exitFailed, "p.jsonl:2: the key prediction is missing"},
 		{[]string{"--predictions", path, "--model", "x"}, exitUsage, "leave out --model"},
-		{[]string{"--predictions", path, "--type", "clasification"}, exitUsage, "did you mean classification?"},
+		{[]string{"--predictions", path, "--type", "sequences"}, exitUsage, "did you mean sequence?"},
 		{[]string{"--predictions", path, "--k", "0"}, exitUsage, "--k"},
 		{[]string{"--predictions", path, "--bins", "0"}, exitUsage, "--bins"},
 		{[]string{"--predictions", path + "x"}, exitFailed, "p.jsonlx"},

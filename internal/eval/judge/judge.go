@@ -62,7 +62,7 @@ type question struct {
 
 // Run judges all rows. When the endpoint goes down or ctx ends, what was judged stays in the
 // output file, and the next run goes on from there.
-func Run(ctx context.Context, c *Client, rows []Row, pairs bool, o Options) (*Summary, error) {
+func Run(ctx context.Context, c *Client, rows []Row, pairs bool, o Options) (sum *Summary, err error) {
 	if o.Rubric == "" {
 		o.Rubric = DefaultRubric
 	}
@@ -79,7 +79,7 @@ func Run(ctx context.Context, c *Client, rows []Row, pairs bool, o Options) (*Su
 	if err != nil {
 		return nil, err
 	}
-	defer s.close() // every judgement was synced when it was added
+	defer func() { err = errors.Join(err, s.close()) }()
 	var questions []question
 	for i, r := range rows {
 		if pairs {
@@ -98,7 +98,7 @@ func Run(ctx context.Context, c *Client, rows []Row, pairs bool, o Options) (*Su
 		}
 		return nil, fmt.Errorf("%w\n%d of %d judgements are kept in %s; the same command goes on from there", err, kept, len(questions), o.Output)
 	}
-	sum := &Summary{Model: c.Model, Rows: len(rows), Resumed: resumed}
+	sum = &Summary{Model: c.Model, Rows: len(rows), Resumed: resumed}
 	if pairs {
 		sum.comparePairs(made)
 	} else {

@@ -230,7 +230,7 @@ func (r *Runner) start(ctx context.Context, s spec) (p *process, err error) {
 		return p, fmt.Errorf("start: %w", err)
 	}
 	go func() { // Init may die before it has read all; then the write fails, and its report is missing
-		json.NewEncoder(specWrite).Encode(s)
+		_ = json.NewEncoder(specWrite).Encode(s)
 		specWrite.Close()
 	}()
 	return p, nil
@@ -293,8 +293,11 @@ func (r *Runner) mounts() ([]mount, error) {
 
 // wait waits for the end and judges it.
 func (p *process) wait(ctx context.Context, limits Limits, marker string) (Verdict, error) {
-	done := make(chan error, 1)
-	go func() { done <- p.cmd.Wait() }()
+	done := make(chan struct{})
+	go func() {
+		_ = p.cmd.Wait() // how it ended stands in the report
+		close(done)
+	}()
 	wall := time.NewTimer(limits.Wall)
 	defer wall.Stop()
 	look := time.NewTicker(25 * time.Millisecond)
