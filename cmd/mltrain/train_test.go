@@ -148,6 +148,7 @@ func TestKilledRunsResumeExactly(t *testing.T) {
 	}
 	t.Run("float32", func(t *testing.T) { killAndResume(t, rounds, "bf16=false") })
 	t.Run("bfloat16", func(t *testing.T) { killAndResume(t, (rounds+1)/2, "bf16=true") })
+	t.Run("8-bit states", func(t *testing.T) { killAndResume(t, (rounds+1)/2, "optim=adamw_8bit") })
 }
 
 func killAndResume(t *testing.T, rounds int, set string) {
@@ -459,7 +460,7 @@ func TestTrainingOptions(t *testing.T) {
 		{"lr_scheduler_type=cosine", "warmup_steps=3"}, {"lr_scheduler_type=constant_with_warmup", "warmup_ratio=0.2"},
 		{"lr_scheduler_type=cosine_with_min_lr", "lr_scheduler_kwargs={min_lr_rate: 0.1}"}, {"lr_scheduler_type=wsd"}, {"lr_scheduler_type=one_cycle"},
 		{"train_sampling_strategy=group_by_length"}, {"train_sampling_strategy=sequential"},
-		{"packing=true", "packing_strategy=wrapped"}, {"label_smoothing_factor=0.1"}, {"weight_decay=0.1"}, {"bf16=true"}, {"bf16=true", "gradient_checkpointing=true"},
+		{"packing=true", "packing_strategy=wrapped"}, {"label_smoothing_factor=0.1"}, {"weight_decay=0.1"}, {"bf16=true"}, {"bf16=true", "gradient_checkpointing=true"}, {"optim=adamw_8bit"},
 	} {
 		out := filepath.Join(t.TempDir(), "run")
 		args := []string{"sft", "--model", model, "--data", data, "--output", out, "--max-steps", "18", "--quiet"}

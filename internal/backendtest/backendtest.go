@@ -45,6 +45,7 @@ func Cases() []Case {
 	l.attention()
 	l.crossEntropy()
 	l.dequant()
+	l.blocks8()
 	l.optimisers()
 	return l.cases
 }

@@ -21,8 +21,6 @@ type pending struct {
 // removes its line here; nothing else refuses it.
 func notBuilt() []pending {
 	return []pending{
-		// Optimisers and schedules.
-		{keys: []string{"optim"}, values: []string{"adamw_8bit"}},
 		// Number formats.
 		{keys: []string{"dtype"}},
 		// Data.

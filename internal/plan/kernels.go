@@ -73,6 +73,12 @@ func (c *Counter) Rope(tensor.RopeSpec, tensor.Tensor, tensor.Tensor, tensor.Ten
 	return nil
 }
 
+// Decode8 does nothing.
+func (c *Counter) Decode8(tensor.Tensor, tensor.Blocks8) error { return nil }
+
+// Encode8 does nothing.
+func (c *Counter) Encode8(tensor.Blocks8, tensor.Tensor) error { return nil }
+
 // Dequant does nothing.
 func (c *Counter) Dequant(tensor.Tensor, tensor.Quant4, int) error { return nil }
 

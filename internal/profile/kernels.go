@@ -86,6 +86,16 @@ func (t *Timer) Rope(s tensor.RopeSpec, y, x, table, pos tensor.Tensor) error {
 	return t.run("rope", 0, func() error { return t.Backend.Rope(s, y, x, table, pos) })
 }
 
+// Decode8 measures the kernel.
+func (t *Timer) Decode8(x tensor.Tensor, q tensor.Blocks8) error {
+	return t.run("decode8", 0, func() error { return t.Backend.Decode8(x, q) })
+}
+
+// Encode8 measures the kernel.
+func (t *Timer) Encode8(q tensor.Blocks8, x tensor.Tensor) error {
+	return t.run("encode8", 0, func() error { return t.Backend.Encode8(q, x) })
+}
+
 // Dequant measures the kernel.
 func (t *Timer) Dequant(w tensor.Tensor, q tensor.Quant4, row int) error {
 	return t.run("dequant", 0, func() error { return t.Backend.Dequant(w, q, row) })

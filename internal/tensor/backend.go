@@ -247,6 +247,15 @@ type Quant4 struct {
 	Offset     float32
 }
 
+// Blocks8 is a vector in 8 bits: an index into a map of 256 ascending values an element, and a scale for each 256 consecutive
+// elements.
+type Blocks8 struct {
+	Codes  Tensor // U8 [n]
+	Absmax Tensor // F32 [⌈n/256⌉]
+	Map    Tensor // F32 [256]: quant.DynamicMap(Signed)
+	Signed bool
+}
+
 // Kernels are the operations of a backend. Outputs come first and are allocated by the caller; acc means "+=", otherwise
 // an output is overwritten without being read. Inputs and outputs must not overlap unless a kernel says they may. All
 // reductions have an order that depends on shapes only. Errors name the kernel and the shapes.
@@ -310,6 +319,11 @@ type Kernels interface {
 	// ClipScale turns the squared norm of the unscaled gradient into what Optim needs: norm = √sumsq[0]·inv; out[0] =
 	// inv·min(1, maxNorm/(norm+1e−6)), or inv if maxNorm ≤ 0; out[1] = norm. A norm that is not finite makes out[0] NaN.
 	ClipScale(out, sumsq Tensor, inv, maxNorm float32) error
+	// Decode8 computes x = map[code]·absmax, x F32 [n].
+	Decode8(x Tensor, q Blocks8) error
+	// Encode8 sets absmax to the largest magnitude of each block and codes to the values of the map nearest to x/absmax, of two
+	// equally near the lower.
+	Encode8(q Blocks8, x Tensor) error
 	// Optim updates the segments of the flat vectors master (F32; the parameters) and its states from gradient g
 	// multiplied by scale[0], and writes w, the rounded copy that the model computes with, unless absent. A scale that
 	// is not finite changes nothing.

@@ -11,7 +11,7 @@ import (
 
 // OptimOptions configure an Optimizer.
 type OptimOptions struct {
-	Name         string // sgd, adam, adamw, lion
+	Name         string // sgd, adam, adamw, adamw_8bit, lion
 	Beta1, Beta2 float64
 	Eps          float64
 	Momentum     float64
@@ -31,27 +31,29 @@ type Optimizer struct {
 	segs   []tensor.Segment
 	scales []float64 // of the learning rate, by segment
 	s1, s2 tensor.Tensor
+	eight  *states8 // in place of s1 and s2, or nil
 	// sums: [0] squared norm of the gradient; scale: [0] what gradients are multiplied by, [1] the norm.
 	sums, scale tensor.Tensor
 }
 
 // NewOptimizer allocates the states for the trainable parameters of s.
 func NewOptimizer(b tensor.Backend, s *nn.Store, o OptimOptions) (*Optimizer, error) {
-	kinds := map[string]tensor.OptKind{"sgd": tensor.SGD, "adam": tensor.Adam, "adamw": tensor.AdamW, "lion": tensor.Lion}
+	kinds := map[string]tensor.OptKind{"sgd": tensor.SGD, "adam": tensor.Adam, "adamw": tensor.AdamW, "adamw_8bit": tensor.AdamW, "lion": tensor.Lion}
 	kind, ok := kinds[o.Name]
 	if !ok {
-		return nil, fmt.Errorf("optim %q is not supported; supported are adam, adamw, lion, sgd", o.Name)
+		return nil, fmt.Errorf("optim %q is not supported; supported are adam, adamw, adamw_8bit, lion, sgd", o.Name)
 	}
 	opt := &Optimizer{opts: o, store: s, b: b, spec: tensor.OptSpec{
 		Kind: kind, Beta1: float32(o.Beta1), Beta2: float32(o.Beta2), Eps: float32(o.Eps), Momentum: float32(o.Momentum), Nesterov: o.Nesterov,
 	}}
 	n := s.TrainableLen()
+	eightBit := o.Name == "adamw_8bit"
 	states := map[tensor.OptKind]int{tensor.Adam: 2, tensor.AdamW: 2, tensor.Lion: 1}[kind]
 	if kind == tensor.SGD && o.Momentum != 0 {
 		states = 1
 	}
 	for i, st := range []*tensor.Tensor{&opt.s1, &opt.s2} {
-		if i >= states {
+		if i >= states || eightBit {
 			break
 		}
 		buf, err := b.Alloc(int64(n)*4, tensor.UseOptimizer)
@@ -68,11 +70,29 @@ func NewOptimizer(b tensor.Backend, s *nn.Store, o OptimOptions) (*Optimizer, er
 	for _, w := range s.Trainable {
 		opt.addSegment(w)
 	}
+	if eightBit {
+		if opt.eight, err = newStates8(b, s, opt.segmentOf); err != nil {
+			return nil, err
+		}
+	}
 	return opt, nil
+}
+
+// segmentOf returns the segment that the element off of the flat vector belongs to.
+func (o *Optimizer) segmentOf(off int) int {
+	for i, s := range o.segs {
+		if off >= s.Off && off < s.Off+s.Len {
+			return i
+		}
+	}
+	return -1
 }
 
 // Close frees the states.
 func (o *Optimizer) Close() {
+	if o.eight != nil {
+		o.eight.close()
+	}
 	for _, t := range []tensor.Tensor{o.s1, o.s2, o.sums} {
 		if !t.IsZero() {
 			o.b.Free(t.Buf)
@@ -153,12 +173,32 @@ func (o *Optimizer) Step(step int, lr, count float64) (gradNorm float64, err err
 		o.segs[i].LR = float32(lr * o.scales[i])
 	}
 	o.spec.Step = step
+	if o.eight != nil {
+		return o.step8()
+	}
 	if err := o.b.Optim(o.spec, o.segs, o.store.Compute, o.store.Values, o.s1, o.s2, o.store.Grads, o.scale); err != nil {
 		return 0, err
 	}
 	if err := o.store.PutTokens(); err != nil {
 		return 0, err
 	}
+	return o.norm()
+}
+
+// step8 is the update with states in 8 bits.
+func (o *Optimizer) step8() (float64, error) {
+	norm, err := o.norm()
+	if err != nil || math.IsNaN(norm) {
+		return norm, err
+	}
+	if err := o.eight.step(o.spec, o.segs, o.store.Compute, o.store.Values, o.store.Grads, o.scale); err != nil {
+		return 0, err
+	}
+	return norm, o.store.PutTokens()
+}
+
+// norm returns the norm of the gradient before clipping, NaN if that is not finite.
+func (o *Optimizer) norm() (float64, error) {
 	var raw [8]byte
 	if err := o.b.Download(raw[:], o.scale); err != nil {
 		return 0, err
@@ -176,6 +216,9 @@ func readF32(b []byte) float64 {
 
 // States returns the optimiser's state vectors by name.
 func (o *Optimizer) States() map[string]tensor.Tensor {
+	if o.eight != nil {
+		return o.eight.tensors()
+	}
 	m := map[string]tensor.Tensor{}
 	for name, t := range map[string]tensor.Tensor{"s1": o.s1, "s2": o.s2} {
 		if !t.IsZero() {
