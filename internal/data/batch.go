@@ -22,7 +22,7 @@ type Batch struct {
 	Indices   []int32   // [S] the dataset's row of each document's answer
 	Prompt    []bool    // [T] targets that belong to a prompt (see TargetPrompts); empty for none
 	Desirable []bool    // [S] labels of unpaired answers
-	Margins   []float64 // [S/2] of the pairs of a reward model's batch
+	Margins   []float64 // of the pairs of a reward model's batch
 	Reference []float64 // [S] log-likelihoods by the reference model, if they were computed before
 	// Shared lays pairs out with their prompt once (see Loader.FillShared), or is nil.
 	Shared *SharedPrompts
@@ -56,21 +56,46 @@ func (b *Batch) TargetPrompts(n int) {
 	}
 }
 
-// TargetLast leaves each sequence one target, at the last token other than pad, or at the first token if all are pad: where
-// transformers' classes …ForSequenceClassification read a sequence's score.
+// TargetLast leaves each answer one target, at the last token other than pad of its prompt and itself, or at the first token if
+// all are pad: where transformers' classes …ForSequenceClassification read a sequence's score.
 func (b *Batch) TargetLast(pad int32) {
+	b.Weights = b.Weights[:0]
+	if b.Shared != nil {
+		b.targetLastShared(pad)
+		return
+	}
 	for i := range b.Targets {
 		b.Targets[i] = IgnoreIndex
 	}
 	for s := range b.Lens {
-		at := b.Cu[s+1] - 1
-		for at >= b.Cu[s] && b.Tokens[at] == pad {
-			at--
-		}
-		at = max(at, b.Cu[s])
+		at := max(b.Cu[s], b.lastOther(pad, s))
 		b.Targets[at] = b.Tokens[at]
 	}
-	b.Trained, b.Weights = b.Sequences(), b.Weights[:0]
+	b.Trained = b.Sequences()
+}
+
+func (b *Batch) targetLastShared(pad int32) {
+	s, n := b.Shared, b.Pairs()
+	s.LossRows, s.LossTargets, s.LossAnswers = s.LossRows[:0], s.LossTargets[:0], s.LossAnswers[:0]
+	for answer := range 2 * n {
+		prompt := 3 * (answer % n)
+		at := b.lastOther(pad, prompt+1+answer/n)
+		if at < 0 {
+			at = max(b.Cu[prompt], b.lastOther(pad, prompt))
+		}
+		s.LossRows, s.LossTargets, s.LossAnswers = append(s.LossRows, at), append(s.LossTargets, b.Tokens[at]), append(s.LossAnswers, int32(answer))
+	}
+	b.Trained = 2 * n
+}
+
+// lastOther finds the last token of sequence s that is not pad, −1 if there is none.
+func (b *Batch) lastOther(pad int32, s int) int32 {
+	for at := b.Cu[s+1] - 1; at >= b.Cu[s]; at-- {
+		if b.Tokens[at] != pad {
+			return at
+		}
+	}
+	return -1
 }
 
 // Sequences is the number of sequences S.

@@ -37,6 +37,12 @@ func TestTargetLast(t *testing.T) {
 	b := Batch{Tokens: []int32{5, 6, 0, 7, 8, 9, 0, 0, 0}, Cu: []int32{0, 3, 6, 9}, Lens: []int32{2, 3, 3}, Targets: make([]int32, 9), Weights: make([]float32, 9)}
 	b.TargetLast(0)
 	const none = IgnoreIndex
+	// The second answer to a shared prompt is nothing but padding: the prompt's end is scored; so is the first token of all padding.
+	s := Batch{Tokens: []int32{5, 6, 7, 0, 0, 0, 8, 0}, Cu: []int32{0, 2, 4, 5, 6, 7, 8}, Lens: []int32{2, 2, 1, 1, 1, 1}, Shared: &SharedPrompts{}}
+	s.TargetLast(0)
+	if want := []int32{2, 6, 1, 5}; !slices.Equal(s.Shared.LossRows, want) || !slices.Equal(s.Shared.LossAnswers, []int32{0, 1, 2, 3}) || s.Trained != 4 {
+		t.Errorf("scored are %v, want %v", s.Shared.LossRows, want)
+	}
 	if want := []int32{none, 6, none, none, none, 9, 0, none, none}; !slices.Equal(b.Targets, want) || len(b.Weights) != 0 || b.Trained != 3 {
 		t.Errorf("targets %v, want %v", b.Targets, want)
 	}

@@ -36,7 +36,7 @@ func (d *Data) TrainBatches() Batches {
 	case d.preferences != nil:
 		return d.preferences
 	case d.reward:
-		return rewardRows{d.Train}
+		return newRewardRows(d.Train)
 	}
 	return d.Train
 }
@@ -49,7 +49,7 @@ func (d *Data) EvalBatches() Batches {
 	case d.evalPreferences != nil:
 		return d.evalPreferences
 	case d.reward:
-		return rewardRows{d.Eval}
+		return newRewardRows(d.Eval)
 	}
 	return d.Eval
 }

@@ -57,11 +57,11 @@ const (
 func (*Reward) Sums() int { return rewSums }
 
 // Count returns the number of pairs.
-func (*Reward) Count(b *data.Batch) float64 { return float64(b.Sequences()) / 2 }
+func (*Reward) Count(b *data.Batch) float64 { return float64(b.Pairs()) }
 
-// Loss computes the loss of a micro-batch whose sequences have one target each, at the token that is scored.
+// Loss computes the loss of a micro-batch whose answers have one target each, at the token that is scored.
 func (o *Reward) Loss(t *autograd.Tape, m model.Model, b *Micro) tensor.Tensor {
-	y := t.Scores(t.Rows(m.Forward(t, b.Batch), b.LossRows.Slice(0, b.Seqs)), m.Head().W)
+	y := t.Scores(t.Rows(m.Forward(t, b.Batch), b.LossRows.Slice(0, 2*b.Host.Pairs())), m.Head().W)
 	rewards := downloadRows(t, y.Value)
 	sums, derivatives := o.pairs(rewards, b.Host.Margins)
 	if t.Training() {
@@ -126,16 +126,33 @@ func (j *Job) rewardConfig(configJSON []byte) (map[string]any, error) {
 }
 
 // rewardRows gives the micro-batches of a reward run.
-type rewardRows struct{ *data.Loader }
+type rewardRows struct {
+	*data.Loader
+	shared bool // pairs are laid out with their prompt once
+}
 
-// Fill makes b micro-batch i: chosen answers, then rejected ones, the scored token of each its only target.
+func newRewardRows(l *data.Loader) rewardRows { return rewardRows{l, l.CanShare()} }
+
+// Limits bounds the micro-batches.
+func (r rewardRows) Limits() data.Limits {
+	if r.shared {
+		return r.SharedLimits()
+	}
+	return r.Loader.Limits()
+}
+
+// Fill makes b micro-batch i, the scored token of each answer its only target.
 func (r rewardRows) Fill(b *data.Batch, epoch, i int) error {
-	if err := r.FillPairs(b, epoch, i); err != nil {
+	fill := r.FillPairs
+	if r.shared {
+		fill = r.FillShared
+	}
+	if err := fill(b, epoch, i); err != nil {
 		return err
 	}
 	b.TargetLast(r.Dataset().PadID())
 	b.Margins = b.Margins[:0]
-	for _, row := range b.Indices[:b.Sequences()/2] {
+	for _, row := range b.Indices[:b.Pairs()] {
 		b.Margins = append(b.Margins, r.Dataset().Margin(int(row)))
 	}
 	return nil

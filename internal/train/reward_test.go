@@ -35,7 +35,7 @@ func (s withScore) Bytes(name string) ([]byte, error) {
 	return s.Source.Bytes(name)
 }
 
-// Loss, metrics, gradients and ten steps of training are those of TRL's RewardTrainer.
+// Loss, metrics, gradients and ten steps of training are those of TRL's RewardTrainer, with prompts computed twice or once.
 func TestRewardEqualsTRL(t *testing.T) {
 	for _, base := range []string{"llama", "qwen2"} {
 		g := readPrefGolden(t, base)
@@ -50,9 +50,8 @@ func TestRewardEqualsTRL(t *testing.T) {
 				continue
 			}
 			ran++
-			t.Run(base+"/"+c.Name, func(t *testing.T) {
+			check := func(t *testing.T, b *data.Batch) {
 				src, raw := open(t, filepath.Join("../..", g.Base))
-				b := g.pairs(c)
 				b.TargetLast(0)
 				if c.Options["margin"] == true {
 					b.Margins = g.Margins
@@ -61,6 +60,9 @@ func TestRewardEqualsTRL(t *testing.T) {
 					ConfigJSON: raw, Source: withScore{src, Source{full}}, Model: model.Options{Positions: b.MaxLen, Dropout: model.NoDropout(), Score: true},
 					Objective: &Reward{Center: c.number("center_rewards_coefficient", 0)}, Optim: OptimOptions{Name: "adamw", Beta1: 0.9, Beta2: 0.999, Eps: 1e-8},
 					Train: data.Limits{Tokens: len(b.Tokens), Sequences: b.Sequences(), SeqLen: b.MaxLen},
+				}
+				if s := b.Shared; s != nil {
+					spec.Train.Keys, spec.Train.MaxK, spec.Model.Positions = len(s.KeyRows), s.MaxK, s.MaxK
 				}
 				if a := c.AdamW; a != nil {
 					spec.Optim = OptimOptions{Name: "adamw", Beta1: a.Betas[0], Beta2: a.Betas[1], Eps: a.Eps, WeightDecay: a.WeightDecay, MaxGradNorm: a.MaxGradNorm}
@@ -96,7 +98,9 @@ func TestRewardEqualsTRL(t *testing.T) {
 						t.Fatal(err)
 					}
 				}
-			})
+			}
+			t.Run(base+"/"+c.Name, func(t *testing.T) { check(t, g.pairs(c)) })
+			t.Run(base+"/"+c.Name+"/shared", func(t *testing.T) { check(t, g.sharedPairs()) })
 		}
 		if ran != 3 {
 			t.Errorf("%s: %d cases ran, want 3", base, ran)
