@@ -65,7 +65,7 @@ func shapes(t *testing.T, path string) string {
 func TestReward(t *testing.T) {
 	t.Setenv("MLTRAIN_CACHE", t.TempDir())
 	model, data := testModel(t), preferSums(t, 80)
-	for _, set := range [][]string{nil, {"use_peft=true", "learning_rate=0.003"}, {"bf16=true"}, {"padding_free=true", "center_rewards_coefficient=0.01"}} {
+	for _, set := range [][]string{nil, {"use_peft=true", "learning_rate=0.003"}, {"use_peft=true", "learning_rate=0.003", "load_in_4bit=true"}, {"bf16=true"}, {"padding_free=true", "center_rewards_coefficient=0.01"}} {
 		out := filepath.Join(t.TempDir(), "run")
 		must(t, rewardArgs(model, data, out, 60, append(set, "test_size=0.25", "eval_steps=60")...)...)
 		if acc, margin := metrics(t, out, "eval_accuracy"), metrics(t, out, "eval_margin"); !(acc[0] > 0.6) || !(margin[0] > 0) {
@@ -159,6 +159,9 @@ func TestRewardBadInput(t *testing.T) {
 	}
 	if code, _, stderr := mltrain(t, rewardArgs(model, data, filepath.Join(t.TempDir(), "run"), 2, "truncation_mode=keep_end")...); code != 1 || !strings.Contains(stderr, "judges whole answers") {
 		t.Errorf("truncation_mode: exit code %d, %q", code, stderr)
+	}
+	if code, _, stderr := mltrain(t, rewardArgs("../../testdata/models/gemma3", data, filepath.Join(t.TempDir(), "run"), 2)...); code != 1 || !strings.Contains(stderr, "multimodal Gemma 3") {
+		t.Errorf("multimodal: exit code %d, %q", code, stderr)
 	}
 	mixed := filepath.Join(t.TempDir(), "mixed.jsonl")
 	write(t, mixed, string(read(t, data))+`{"prompt": "1", "chosen": "2", "rejected": "2"}
