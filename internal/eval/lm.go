@@ -299,8 +299,9 @@ func (m *LM) encodePrompt(text string, g genArgs) ([]int32, error) {
 	return ids, nil
 }
 
-// generate continues prompts until a stop text, EOS or the most tokens, and gives the new texts without the stop text.
-func (m *LM) generate(ctx context.Context, prompts []generation, g genArgs, seed uint64, onToken func()) ([]string, error) {
+// generate continues prompts until a stop text, EOS or the most tokens, and gives the new texts without the stop text. After
+// each token, onToken is told how many of them have ended.
+func (m *LM) generate(ctx context.Context, prompts []generation, g genArgs, seed uint64, onToken func(ended int)) ([]string, error) {
 	until := append([]string(nil), g.Until...)
 	if m.eos != "" {
 		until = append(until, m.eos)
@@ -315,17 +316,20 @@ func (m *LM) generate(ctx context.Context, prompts []generation, g genArgs, seed
 		ids[i], streams[i] = p.prompt, p.stream
 	}
 	written := make([][]int32, len(prompts))
+	ended := 0
 	out, err := m.engine.Generate(ctx, ids, infer.Options{
 		MaxNewTokens: g.MaxGenToks, Stop: m.stops, Streams: streams,
 		Sampling: infer.Sampling{Temperature: g.Temperature, TopP: g.TopP, TopK: g.TopK, Seed: seed},
 		OnToken: func(seq int, id int32) bool {
-			if onToken != nil {
-				onToken()
-			}
 			written[seq] = append(written[seq], id)
 			// A token is at least a byte of text, but for those that begin a character.
 			tail := written[seq][max(0, len(written[seq])-longest-4):]
-			return !containsAny(m.tok.Decode(tail, false), until)
+			stop := containsAny(m.tok.Decode(tail, false), until)
+			if stop || len(written[seq]) == g.MaxGenToks || slices.Contains(m.stops, id) {
+				ended++
+			}
+			onToken(ended)
+			return !stop
 		},
 	})
 	if err != nil {

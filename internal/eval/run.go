@@ -451,7 +451,7 @@ func (e *evaluation) generateBatch(ctx context.Context, batch []*request, stream
 	for i, r := range batch {
 		prompts[i] = generation{r.prompt, streams[r]}
 	}
-	out, err := e.lm.generate(ctx, prompts, batch[0].gen, e.o.Seed, func() { e.o.Progress(e.done, len(e.requests)) })
+	out, err := e.lm.generate(ctx, prompts, batch[0].gen, e.o.Seed, func(ended int) { e.o.Progress(min(e.done+ended, len(e.requests)), len(e.requests)) })
 	if err != nil {
 		return err
 	}

@@ -36,6 +36,7 @@ func newCounter(w io.Writer, isTTY bool, what string, now func() time.Time) *Cou
 	c := &Counter{w: w, what: what, now: now, first: -1}
 	if isTTY {
 		c.bar = progressbar.NewOptions(-1, progressbar.OptionSetWriter(w), progressbar.OptionShowCount(), progressbar.OptionSetWidth(24),
+			progressbar.OptionSetDescription(what),
 			progressbar.OptionSetElapsedTime(false), progressbar.OptionSetPredictTime(false), progressbar.OptionShowDescriptionAtLineEnd())
 	}
 	return c
