@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"unicode/utf8"
 )
 
 // RewriteJSON returns the JSON object in text with the values of some of its top-level keys replaced. Everything else stays
@@ -15,6 +16,11 @@ import (
 // A Hugging Face config spells one setting in two ways, torch_dtype and, from transformers 5, dtype: an override of either
 // replaces whichever the file has.
 func RewriteJSON(text []byte, overrides map[string]any) ([]byte, error) {
+	for key := range overrides {
+		if !utf8.ValidString(key) {
+			return nil, fmt.Errorf("key %q: not valid UTF-8", key)
+		}
+	}
 	members, err := objectMembers(text)
 	if err != nil {
 		return nil, err

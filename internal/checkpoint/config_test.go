@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"math"
 	"testing"
+	"unicode/utf8"
 
 	"github.com/google/go-cmp/cmp"
 )
@@ -74,6 +75,12 @@ func FuzzRewriteJSON(f *testing.F) {
 			t.Fatalf("without overrides %q became %q", text, same)
 		}
 		got, err := RewriteJSON(text, map[string]any{key: value})
+		if !utf8.ValidString(key) {
+			if err == nil {
+				t.Fatalf("a key that is not UTF-8 is written: %q", got)
+			}
+			return
+		}
 		if err != nil {
 			t.Fatal(err)
 		}
