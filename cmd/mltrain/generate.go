@@ -177,7 +177,11 @@ func openEngine(log *slog.Logger, modelDir, adapterDir, device string, positions
 		}
 		adapter, closeFiles = a, func() error { return errors.Join(reader.Close(), files.Close()) }
 	}
-	e, err := infer.NewAdapted(backend, configJSON, train.Source{Reader: reader}, adapter, positions)
+	source, err := train.ModelSource(reader, configJSON)
+	if err != nil {
+		return nil, nil, errors.Join(err, closeFiles())
+	}
+	e, err := infer.NewAdapted(backend, configJSON, source, adapter, positions)
 	if err != nil {
 		return nil, nil, errors.Join(err, closeFiles())
 	}

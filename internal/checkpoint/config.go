@@ -9,6 +9,11 @@ import (
 	"unicode/utf8"
 )
 
+// Removed, as the value of an override, takes the key out.
+const Removed = removed("removed")
+
+type removed string
+
 // RewriteJSON returns the JSON object in text with the values of some of its top-level keys replaced. Everything else stays
 // as it is, byte for byte: unknown keys, their order, the spelling of numbers (1e-05), indentation. Keys that are not there
 // yet are added at the end, sorted. It fails on text that is no JSON object or that has a key twice.
@@ -40,6 +45,9 @@ func RewriteJSON(text []byte, overrides map[string]any) ([]byte, error) {
 		values[key] = v
 	}
 	indent := memberIndent(text, members)
+	if text, members, err = removeMembers(text, members, values); err != nil {
+		return nil, err
+	}
 	var out bytes.Buffer
 	at := 0
 	for _, m := range members {
@@ -79,6 +87,30 @@ func RewriteJSON(text []byte, overrides map[string]any) ([]byte, error) {
 	}
 	out.Write(text[end:])
 	return out.Bytes(), nil
+}
+
+// removeMembers takes those out whose new value is Removed, and takes them off values.
+func removeMembers(text []byte, members []member, values map[string]any) ([]byte, []member, error) {
+	for i := len(members) - 1; i >= 0; i-- {
+		if values[members[i].Key] != any(Removed) {
+			continue
+		}
+		// From the end of the member before to its own end, comma included; the first goes with the comma behind it.
+		from, to := bytes.IndexByte(text, '{')+1, members[i].End
+		switch {
+		case i > 0:
+			from = members[i-1].End
+		case len(members) > 1:
+			to += bytes.IndexByte(text[to:], ',') + 1
+		}
+		text = slices.Concat(text[:from], text[to:])
+		var err error
+		if members, err = objectMembers(text); err != nil {
+			return nil, nil, err
+		}
+	}
+	maps.DeleteFunc(values, func(_ string, v any) bool { return v == any(Removed) })
+	return text, members, nil
 }
 
 // memberIndent is the white space before the first key: a newline and spaces in an indented file, nothing in a dense one.

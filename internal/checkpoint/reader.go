@@ -200,6 +200,14 @@ func (r *Reader) Bytes(name string) ([]byte, error) {
 	return b, nil
 }
 
+// Release says that a tensor's data will not be read again soon: it need not stay in memory. Slices that Bytes gave stay valid.
+func (r *Reader) Release(name string) {
+	if t, ok := r.tensors[name]; ok && !r.closed {
+		head := int64(len(t.file.m) - len(t.file.data))
+		release(t.file.m, head+t.begin, head+t.end)
+	}
+}
+
 // Close unmaps the files; every slice that Bytes gave becomes invalid. Closing twice is harmless.
 func (r *Reader) Close() error {
 	var errs []error

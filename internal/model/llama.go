@@ -125,7 +125,6 @@ func llamaVariant(c *config, typ string) variant {
 	bias := c.bool("attention_bias", false)
 	v.qkvBias, v.outBias, v.mlpBias = bias, bias, c.bool("mlp_bias", false)
 	c.refuse("use_bidirectional_attention", false)
-	c.refuse("quantization_config")
 	switch typ {
 	case "qwen2":
 		v.qkvBias, v.outBias = true, false

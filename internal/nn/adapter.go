@@ -297,6 +297,9 @@ func (b *Builder) adaptLinear(module string, d *Dense, in, out int) Linear {
 	l := b.lowRank(module, in, out, false)
 	if b.adapter.IsPiSSA() {
 		w := b.byName[module+".weight"]
+		if w.quantised {
+			b.Fault("%s: pissa takes the weight apart in full precision, and it is held in 4 bits; start from the original model, without load_in_4bit", b.peftName(module))
+		}
 		w.residual = true
 		b.adapter.principals = append(b.adapter.principals, principal{module, w, d.Layout, l})
 	}

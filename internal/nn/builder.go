@@ -13,6 +13,7 @@ import (
 	"strings"
 
 	"github.com/mltrain/mltrain/internal/autograd"
+	"github.com/mltrain/mltrain/internal/quant"
 	"github.com/mltrain/mltrain/internal/tensor"
 )
 
@@ -26,6 +27,15 @@ type Source interface {
 	// Bytes returns the elements, little endian; they stay valid as long as the source.
 	Bytes(name string) ([]byte, error)
 }
+
+// PackedSource is a Source that has weights in NF4. Lookup and Bytes give them decoded, in the type that they had.
+type PackedSource interface {
+	Source
+	Packed(name string) (*quant.Packed, bool)
+}
+
+// Releaser is a Source that is told when a tensor has been read and will not be read again soon.
+type Releaser interface{ Release(name string) }
 
 // Init says how a weight is drawn when there is no checkpoint.
 type Init struct {
@@ -49,12 +59,13 @@ type Weight struct {
 	// transposed.
 	AdapterName string
 	Transposed  bool
-	residual    bool   // an adapter takes a part of it away when it starts
-	own         bool   // it is no part of the model without the adapter
-	fresh       bool   // the checkpoint may lack it, and does: it is drawn
-	quantised   bool   // held in NF4: see Options.Quantise
-	flipped     bool   // the checkpoint has it transposed; Shape is how it is held here
-	baseLayer   string // name in the adapter's files of a frozen table that they hold as well
+	residual    bool          // an adapter takes a part of it away when it starts
+	own         bool          // it is no part of the model without the adapter
+	fresh       bool          // the checkpoint may lack it, and does: it is drawn
+	quantised   bool          // held in NF4: see Options.Quantise
+	packed      *quant.Packed // the checkpoint has it in NF4
+	flipped     bool          // the checkpoint has it transposed; Shape is how it is held here
+	baseLayer   string        // name in the adapter's files of a frozen table that they hold as well
 }
 
 // InModel tells whether the weight is part of the model itself, and not of an adapter only.
@@ -70,6 +81,8 @@ type Options struct {
 	Ignore func(name string) bool
 	// Adapter freezes the model but for an adapter and what it trains along. Nil: none.
 	Adapter *Adapter
+	// Decode holds weights that the checkpoint has in four bits decoded.
+	Decode bool
 	// Quantise holds the frozen weights of linear layers in four bits. Nil: in the checkpoint's type.
 	Quantise *Quantise
 	// Private gives frozen weights memory of their own, float32 and not mapped, so that they may be written.

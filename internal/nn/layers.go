@@ -42,13 +42,7 @@ func (b *Builder) linear(name string, layout autograd.Layout, shape []int, out i
 			a.adapted[module] = true
 		}
 	}
-	w := at.Param("weight", Init{Std: std}, shape...)
-	if b.opts.Quantise != nil && w.Frozen {
-		w.quantised = true
-		if layout == autograd.InOut { // blocks run over [out,in], as bitsandbytes has them
-			w.flipped, layout, w.Shape = true, autograd.OutIn, []int{shape[1], shape[0]}
-		}
-	}
+	w, layout := b.linearWeight(at, layout, shape, std)
 	d := &Dense{W: &w.Param, Layout: layout}
 	if bias {
 		d.B = &at.Param("bias", Init{}, out).Param
@@ -57,6 +51,40 @@ func (b *Builder) linear(name string, layout autograd.Layout, shape []int, out i
 		return b.adaptLinear(module, d, shape[0]+shape[1]-out, out)
 	}
 	return d
+}
+
+// linearWeight asks for a linear layer's weight in the form that it is held in, and returns the layout that it then has.
+func (b *Builder) linearWeight(at *Builder, layout autograd.Layout, shape []int, std float32) (*Weight, autograd.Layout) {
+	turned := []int{shape[1], shape[0]}
+	src, ok := b.opts.Source.(PackedSource)
+	if !ok {
+		w := at.Param("weight", Init{Std: std}, shape...)
+		if w.quantised = b.opts.Quantise != nil && w.Frozen; w.quantised && layout == autograd.InOut {
+			// Blocks run over [out,in], as bitsandbytes has them.
+			w.flipped, layout, w.Shape = true, autograd.OutIn, turned
+		}
+		return w, layout
+	}
+	packed, ok := src.Packed(b.stored(at.path + "weight"))
+	switch {
+	case !ok: // what a quantised checkpoint leaves as it is, stays so
+		return at.Param("weight", Init{Std: std}, shape...), layout
+	case layout == autograd.InOut && b.opts.Decode:
+		w := at.Param("weight", Init{Std: std}, turned...)
+		w.flipped, w.Shape = true, shape
+		return w, layout
+	case layout == autograd.InOut:
+		shape, layout = turned, autograd.OutIn
+	}
+	w := at.Param("weight", Init{Std: std}, shape...)
+	if b.opts.Decode {
+		return w, layout
+	}
+	if !w.Frozen {
+		b.Fault("%s: the checkpoint has it in 4 bits, which cannot be trained; train an adapter, or freeze it", w.Stored)
+	}
+	w.quantised, w.packed = true, packed
+	return w, layout
 }
 
 // Norm is RMSNorm or LayerNorm.

@@ -236,10 +236,10 @@ func (s *Store) place(w *Weight, src Source, o Options) error {
 		}
 	}
 	if w.quantised {
-		return s.placeQuantised(w, src, o.Quantise.Nested)
+		return s.placeQuantised(w, src, w.packed != nil && w.packed.Nested != nil || w.packed == nil && o.Quantise.Nested)
 	}
 	name, dt := locate(w, src)
-	keep := !o.Private && (dt == tensor.F32 && !(toBF16 && matrix) || dt == tensor.BF16 && matrix) && !w.Transposed && (w.own || dt == w.DType)
+	keep := !o.Private && (dt == tensor.F32 && !(toBF16 && matrix) || dt == tensor.BF16 && matrix) && !w.Transposed && !w.flipped && (w.own || dt == w.DType)
 	if w.Frozen && keep && src != nil && !w.residual {
 		if im, ok := s.b.(tensor.Importer); ok {
 			raw, err := src.Bytes(name)
@@ -304,14 +304,22 @@ func (s *Store) upload(w *Weight, src Source, name string, dt tensor.DType) erro
 	if err != nil {
 		return err
 	}
-	if !w.Transposed && dt == w.Master.DType {
+	defer release(src, name)
+	if !w.Transposed && !w.flipped && dt == w.Master.DType {
 		return s.b.Upload(w.Master, raw)
 	}
 	x := widen(raw, dt, elements(w.Shape))
-	if w.Transposed {
+	if w.Transposed || w.flipped {
 		x = transpose(x, w.Shape[1], w.Shape[0])
 	}
 	return s.uploadFloats(w.Master, x)
+}
+
+// release tells src that a tensor has been read, if it wants to know.
+func release(src Source, name string) {
+	if r, ok := src.(Releaser); ok {
+		r.Release(name)
+	}
 }
 
 // locate returns the name and the type that a weight has in src; float32 if src is nil.

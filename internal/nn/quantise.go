@@ -1,6 +1,7 @@
 package nn
 
 import (
+	"errors"
 	"fmt"
 
 	"github.com/mltrain/mltrain/internal/quant"
@@ -68,11 +69,21 @@ func (s *Store) addScaleMap() error {
 // fillQuantised quantises a weight, a part at a time, and uploads it.
 func (s *Store) fillQuantised(w *Weight, src Source, seed uint64) error {
 	n := w.Shape[0] * w.Shape[1]
+	q := w.Quant
+	if p := w.packed; p != nil {
+		defer release(src, w.Stored)
+		if p.Nested != nil {
+			return errors.Join(s.b.Upload(q.Codes, p.Codes), s.uploadNested(q, *p.Nested))
+		}
+		return errors.Join(s.b.Upload(q.Codes, p.Codes), s.b.Upload(q.Absmax, f32Bytes(p.Absmax)))
+	}
 	read, err := w.reader(src, seed)
 	if err != nil {
 		return err
 	}
-	q := w.Quant
+	if src != nil {
+		defer release(src, w.Stored)
+	}
 	absmax := make([]float32, quant.Blocks(n, quant.BlockSize))
 	codes := make([]byte, quant.PackedBytes(min(n, encodeChunk)))
 	for lo := 0; lo < n; lo += encodeChunk {
@@ -86,7 +97,10 @@ func (s *Store) fillQuantised(w *Weight, src Source, seed uint64) error {
 	if q.AbsCodes.IsZero() {
 		return s.b.Upload(q.Absmax, f32Bytes(absmax))
 	}
-	nested := quant.EncodeNested(absmax)
+	return s.uploadNested(q, quant.EncodeNested(absmax))
+}
+
+func (s *Store) uploadNested(q *tensor.Quant4, nested quant.Nested) error {
 	q.Offset = nested.Offset
 	if err := s.b.Upload(q.AbsCodes, nested.Codes); err != nil {
 		return err
@@ -114,4 +128,30 @@ func (w *Weight) reader(src Source, seed uint64) (func(lo, hi int) []float32, er
 	}
 	size := dt.Size()
 	return func(lo, hi int) []float32 { return widen(raw[lo*size:hi*size], dt, hi-lo) }, nil
+}
+
+// Pack quantises the weights that Options.Quantise is for, one after the other, and calls fn with each: in [out,in], whatever the
+// checkpoint's layout, and what it loses.
+func (b *Builder) Pack(fn func(w *Weight, p *quant.Packed, l quant.Loss) error) error {
+	if err := b.Err(); err != nil {
+		return err
+	}
+	for _, w := range b.weights {
+		if !w.quantised {
+			continue
+		}
+		read, err := w.reader(b.opts.Source, 0)
+		if err != nil {
+			return fmt.Errorf("%s: %w", w.Stored, err)
+		}
+		p, loss := quant.Pack(elements(w.Shape), b.opts.Quantise.Nested, read)
+		p.Shape, p.DType = w.Shape, w.DType.String()
+		if err := fn(w, p, loss); err != nil {
+			return err
+		}
+		if b.opts.Source != nil {
+			release(b.opts.Source, w.Stored)
+		}
+	}
+	return nil
 }

@@ -28,6 +28,8 @@ type EngineSpec struct {
 	NeftuneAlpha float64 // scale of the noise on embeddings; 0 for none
 	// Reference is a frozen model that the objective compares with, or nil.
 	Reference *ReferenceSpec
+	// Decode holds weights that the checkpoint has in four bits decoded.
+	Decode bool
 	// Quantise holds the frozen weights of linear layers in four bits.
 	Quantise *nn.Quantise
 	// BF16 computes forward and backward in bfloat16; parameters, their gradients and the optimiser stay float32.
@@ -105,7 +107,7 @@ func (e *Engine) configure(t *autograd.Tape) {
 
 // assemble makes everything but the tape; load allocates the weights, with their contents or without.
 func assemble(b tensor.Backend, spec EngineSpec, load func(*nn.Builder) (*nn.Store, error)) (*Engine, error) {
-	builder := nn.NewBuilder(nn.Options{Source: spec.Source, Frozen: spec.Freeze.matcher(), Ignore: model.Ignored, Adapter: spec.Adapter, BF16: spec.BF16, Quantise: spec.Quantise})
+	builder := nn.NewBuilder(nn.Options{Source: spec.Source, Frozen: spec.Freeze.matcher(), Ignore: model.Ignored, Adapter: spec.Adapter, BF16: spec.BF16, Quantise: spec.Quantise, Decode: spec.Decode})
 	m, err := model.New(spec.ConfigJSON, builder, spec.Model)
 	if err != nil {
 		return nil, err
@@ -248,16 +250,3 @@ func (e *Engine) sums() ([]float64, error) {
 }
 
 func (e *Engine) resetSums() error { return e.Backend.Zero(e.acc) }
-
-// Source adapts a checkpoint to the Builder.
-type Source struct{ *checkpoint.Reader }
-
-// Lookup returns a tensor's type and shape.
-func (s Source) Lookup(name string) (dt tensor.DType, dtypeName string, shape []int, ok bool) {
-	info, ok := s.Info(name)
-	if !ok {
-		return tensor.Invalid, "", nil, false
-	}
-	dt, _ = checkpoint.ParseDType(info.DType)
-	return dt, info.DType, info.Shape, true
-}

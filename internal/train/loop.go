@@ -213,7 +213,12 @@ func SpecFor(res *config.Resolved, modelDir, resumeFrom string) (EngineSpec, *ch
 		if reader, err = checkpoint.Open(weights); err != nil {
 			return EngineSpec{}, nil, err
 		}
-		source = Source{reader}
+		if source, err = ModelSource(reader, configJSON); err != nil {
+			return EngineSpec{}, nil, errors.Join(err, reader.Close())
+		}
+	}
+	if _, packed := source.(nn.PackedSource); packed && !cfg.UsePeft {
+		return EngineSpec{}, nil, errors.Join(reader.Close(), fmt.Errorf("model %s holds its weights in 4 bits, and those cannot be trained themselves: set use_peft true to train an adapter, or start from the original model", cfg.ModelNameOrPath))
 	}
 	adapter, adapterFiles, err := adapterOf(cfg, resumeFrom)
 	if err != nil {

@@ -21,6 +21,7 @@ type Merged struct {
 	Output       string  `json:"output_dir"`
 	Merged       int     `json:"merged_layers"`
 	Precision    string  `json:"base_precision"`
+	Dequantised  bool    `json:"dequantized_base"` // the base's weights went through NF4
 	Tokens       int     `json:"tokens"`
 	MaxLogitDiff float64 `json:"max_logit_difference"`
 	MaxLogit     float64 `json:"max_logit"`
@@ -35,9 +36,20 @@ type loaded struct {
 	m      model.Model
 	store  *nn.Store
 	reader *checkpoint.Reader
+	packed bool // its weights were in NF4
 }
 
-func loadFrozen(b tensor.Backend, dir string, adapter *nn.Adapter, positions int) (*loaded, error) {
+// form says how the linear layers of a frozen model are held.
+type form uint8
+
+const (
+	asStored    form = iota // in four bits where the checkpoint has them so
+	decodedForm             // that decoded
+	nf4                     // through NF4, and decoded
+	nf4Nested               // through NF4 with double quantisation, and decoded
+)
+
+func loadFrozen(b tensor.Backend, dir string, adapter *nn.Adapter, positions int, f form) (*loaded, error) {
 	raw, err := os.ReadFile(filepath.Join(dir, checkpoint.ConfigFile))
 	if err != nil {
 		return nil, err
@@ -46,7 +58,16 @@ func loadFrozen(b tensor.Backend, dir string, adapter *nn.Adapter, positions int
 	if err != nil {
 		return nil, err
 	}
-	builder := nn.NewBuilder(nn.Options{Source: Source{r}, Frozen: func(string) bool { return true }, Ignore: model.Ignored, Adapter: adapter})
+	source, err := ModelSource(r, raw)
+	if err != nil {
+		return nil, errors.Join(err, r.Close())
+	}
+	if _, packed := source.(nn.PackedSource); !packed && f >= nf4 {
+		if source, err = inNF4(r, raw, f == nf4Nested); err != nil {
+			return nil, errors.Join(err, r.Close())
+		}
+	}
+	builder := nn.NewBuilder(nn.Options{Source: source, Decode: f != asStored, Frozen: func(string) bool { return true }, Ignore: model.Ignored, Adapter: adapter})
 	score := adapter != nil && adapter.Task == nn.TaskScore || model.Scores(raw)
 	m, err := model.New(raw, builder, model.Options{Positions: positions, Dropout: model.NoDropout(), Score: score})
 	if err != nil {
@@ -59,7 +80,8 @@ func loadFrozen(b tensor.Backend, dir string, adapter *nn.Adapter, positions int
 	if err != nil {
 		return nil, errors.Join(err, r.Close())
 	}
-	return &loaded{b, raw, score, m, s, r}, nil
+	_, packed := source.(nn.PackedSource)
+	return &loaded{b, raw, score, m, s, r, packed}, nil
 }
 
 func (l *loaded) close() error {
@@ -103,8 +125,22 @@ func (l *loaded) logits(ids []int32) ([]float64, error) {
 }
 
 // Merge puts an adapter into its model's weights, computing in float32 and rounding to the model's own types, and writes a full
-// checkpoint. The result is loaded again and compared with model and adapter on the sequence probe.
-func Merge(b tensor.Backend, modelDir, adapterDir, output string, probe []int32) (res *Merged, err error) {
+// checkpoint. A model in 4 bits is decoded first. The result is loaded again and compared with model and adapter on the sequence probe.
+func Merge(b tensor.Backend, modelDir, adapterDir, output string, probe []int32) (*Merged, error) {
+	return merge(b, modelDir, adapterDir, output, probe, decodedForm)
+}
+
+// MergeNF4 is Merge into what load_in_4bit made of the model, with double quantisation or without: the very weights that the adapter
+// was trained on.
+func MergeNF4(b tensor.Backend, modelDir, adapterDir, output string, probe []int32, nested bool) (*Merged, error) {
+	f := nf4
+	if nested {
+		f = nf4Nested
+	}
+	return merge(b, modelDir, adapterDir, output, probe, f)
+}
+
+func merge(b tensor.Backend, modelDir, adapterDir, output string, probe []int32, f form) (res *Merged, err error) {
 	if err := checkpoint.GuardOutput(output, false, false); err != nil {
 		return nil, err
 	}
@@ -113,7 +149,7 @@ func Merge(b tensor.Backend, modelDir, adapterDir, output string, probe []int32)
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, files.Close()) }()
-	l, err := loadFrozen(b, modelDir, adapter, len(probe))
+	l, err := loadFrozen(b, modelDir, adapter, len(probe), f)
 	if err != nil {
 		return nil, err
 	}
@@ -122,7 +158,7 @@ func Merge(b tensor.Backend, modelDir, adapterDir, output string, probe []int32)
 	if err != nil {
 		return nil, err
 	}
-	res = &Merged{Output: output, Merged: len(l.store.Adapted), Tokens: len(probe)}
+	res = &Merged{Output: output, Merged: len(l.store.Adapted), Tokens: len(probe), Dequantised: l.packed}
 	var tensors []checkpoint.Tensor
 	for _, t := range modelTensors(&Engine{Backend: b, Store: l.store}, l.reader) {
 		w := weightOf(l.store, t.Name)
@@ -140,7 +176,7 @@ func Merge(b tensor.Backend, modelDir, adapterDir, output string, probe []int32)
 		}
 		tensors = append(tensors, t)
 	}
-	var overrides map[string]any
+	overrides := map[string]any{}
 	if l.score {
 		tok, _, err := data.LoadTokenizer(modelDir)
 		if err != nil {
@@ -150,10 +186,11 @@ func Merge(b tensor.Backend, modelDir, adapterDir, output string, probe []int32)
 			return nil, err
 		}
 	}
+	overrides["quantization_config"] = checkpoint.Removed
 	if err := checkpoint.SaveModel(output, modelDir, tensors, overrides, 0); err != nil {
 		return nil, err
 	}
-	merged, err := loadFrozen(b, output, nil, len(probe))
+	merged, err := loadFrozen(b, output, nil, len(probe), asStored)
 	if err != nil {
 		return nil, fmt.Errorf("the merged model: %w", err)
 	}

@@ -37,7 +37,7 @@ func TestTiedEmbeddingsAreRefused(t *testing.T) {
 	} {
 		a := &nn.Adapter{R: 4, Alpha: 8, Bias: "none", Init: "true", Target: nn.Target{AllLinear: true}}
 		change(a)
-		_, err := loadFrozen(cpu.New(), filepath.Join(modelsDir, "llama-tied"), a, len(g.InputIDs[0]))
+		_, err := loadFrozen(cpu.New(), filepath.Join(modelsDir, "llama-tied"), a, len(g.InputIDs[0]), asStored)
 		if err == nil || !strings.Contains(err.Error(), "tie_word_embeddings") {
 			t.Errorf("got %v", err)
 		}
@@ -54,7 +54,7 @@ func TestFaultyTargetsAreNamed(t *testing.T) {
 		"the head":        {nn.Adapter{R: 4, Target: nn.Target{Names: []string{"lm_head"}}}, "modules_to_save"},
 	} {
 		c.a.Bias = "none"
-		_, err := loadFrozen(cpu.New(), filepath.Join(modelsDir, "llama"), &c.a, 8)
+		_, err := loadFrozen(cpu.New(), filepath.Join(modelsDir, "llama"), &c.a, 8, asStored)
 		if err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: got %v", name, err)
 		}

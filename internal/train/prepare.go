@@ -76,7 +76,7 @@ func Describe(modelDir, command string) (model.Info, error) {
 		return model.Info{}, err
 	}
 	m, err := model.New(raw, nn.NewBuilder(nn.Options{}), model.Options{Score: command == rewardCommand})
-	if err != nil {
+	if err = errors.Join(err, checkpoint.CheckQuantisation(raw)); err != nil {
 		return model.Info{}, fmt.Errorf("model %s: %w", modelDir, err)
 	}
 	return m.Info(), nil

@@ -116,7 +116,11 @@ func referenceFor(cfg *config.Config, modelDir, refDir string) (*ReferenceSpec, 
 			_ = f.Close() // they were only read
 		}
 	}
-	s := &ReferenceSpec{ConfigJSON: raw, Source: Source{reader}, Moving: cfg.SyncRefModel, Quantise: quantiseOf(cfg), dirs: []string{dir}}
+	source, err := ModelSource(reader, raw)
+	if err != nil {
+		return nil, nil, errors.Join(err, reader.Close())
+	}
+	s := &ReferenceSpec{ConfigJSON: raw, Source: source, Moving: cfg.SyncRefModel, Quantise: quantiseOf(cfg), dirs: []string{dir}}
 	if refDir == "" && cfg.AdapterNameOrPath != "" {
 		a, r, err := Adapter(cfg.AdapterNameOrPath)
 		if err != nil {
