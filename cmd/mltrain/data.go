@@ -109,7 +109,7 @@ func (o *DataFlags) load(ctx context.Context, app *App) (*dataInput, error) {
 	if err != nil {
 		return nil, err
 	}
-	in.options.Objective = objectiveOf(o.Command, layout)
+	in.options.Objective, in.options.Reward = objectiveOf(o.Command, layout), o.Command == "reward"
 	if in.options.Objective != data.Supervised {
 		in.options.Overflow = data.Truncate
 	}
@@ -188,6 +188,8 @@ func objectiveOf(command string, layout data.Layout) data.Objective {
 	switch {
 	case command != "" && command != "dpo" && command != "reward":
 		return data.Supervised
+	case command == "reward":
+		return data.Preference
 	case layout == data.LayoutKTO:
 		return data.Unpaired
 	case layout == data.LayoutPreference || command != "":

@@ -168,6 +168,10 @@ func TestRewardBadInput(t *testing.T) {
 {"prompt": "1", "chosen": "", "rejected": "2"}
 {"prompt": "1", "chosen": "2", "rejected": "`+strings.Repeat("1", 50)+`"}
 `)
+	code, stdout, _ := mltrain(t, "data", "check", "--command", "reward", "--model", model, "--data", mixed, "--set", "max_length=40")
+	if want := "mixed.jsonl:11"; code != exitFailed || !strings.Contains(stdout, "FAULT longer_than_max_length") || !strings.Contains(stdout, want) || strings.Contains(stdout, "over_max_length") {
+		t.Errorf("data check: exit code %d, %q lacks %q", code, stdout, want)
+	}
 	args := rewardArgs(model, mixed, filepath.Join(t.TempDir(), "run"), 2)
 	args = slices.DeleteFunc(args, func(s string) bool { return s == "--quiet" })
 	code, _, stderr := mltrain(t, args...)

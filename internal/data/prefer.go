@@ -44,7 +44,7 @@ func (e *encoder) pair(r *Row) (encoded, error) {
 		return encoded{}, err
 	}
 	if n := max(len(chosen.ids), len(rejected.ids)); n > e.opt.MaxLength {
-		return encoded{drop: DropTooLong, full: n}, nil
+		return encoded{drop: DropTooLong, full: n, sum: hashOf(chosen, rejected)}, nil
 	}
 	out := e.fitAnswers(min(a, b), 0, chosen, rejected)
 	out.margin = margin

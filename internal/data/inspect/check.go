@@ -43,6 +43,7 @@ var kinds = []Finding{
 		Do: "set the tokenizer's eos_token to what ends a turn, or choose a chat_template that writes it"},
 	{Check: "double_bos", What: "the row begins with BOS twice", Do: "remove BOS from the text; the tokenizer adds it"},
 	{Check: "over_max_length", What: "the row is longer than max_length and is cut", Do: "raise max_length, shorten the row, or pack with bfd_split"},
+	{Check: "longer_than_max_length", What: "the row is longer than max_length and is left out", Do: "raise max_length, or shorten the row; a reward model judges whole answers"},
 	{Check: "prompt_fills_max_length", What: "cutting to max_length leaves no answer", Do: "raise max_length, or set truncation_mode: keep_end; training drops the row"},
 	{Check: "duplicate", What: "the row repeats an earlier one", Do: "remove it, or set drop_duplicates"},
 	{Check: "unknown_role", What: "a role that models don't know", Do: "use system, user, assistant or tool"},
@@ -162,6 +163,10 @@ func (c *checker) row(in data.Inspected) {
 	if check, ok := map[data.DropReason]string{data.DropEmpty: "empty", data.DropTooShort: "empty", data.DropEmptyCompletion: "empty_answer",
 		data.DropAllMasked: "mask_all_zero", data.DropPromptFills: "prompt_fills_max_length", data.DropIdentical: "chosen_equals_rejected"}[in.Drop]; ok {
 		c.add(check, "", in)
+		return
+	}
+	if in.Drop == data.DropTooLong {
+		c.add("longer_than_max_length", fmt.Sprintf("%d tokens, max_length %d", in.Full, c.opt.MaxLength), in)
 		return
 	}
 	if in.Truncated {
