@@ -34,6 +34,7 @@ func arrows() map[string][]string {
 		"internal/plan":     {"internal/tensor"},
 		"internal/profile":  {"internal/tensor"},
 		"internal/bench":    {"internal/train", "internal/infer", "internal/profile"},
+		"internal/verify":   {"internal/train"},
 		"internal/autograd": {"internal/tensor"},
 		"internal/tensor":   {},
 		"internal/quant":    {},

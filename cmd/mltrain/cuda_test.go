@@ -177,3 +177,30 @@ func TestNoGPUFallsBack(t *testing.T) {
 		t.Errorf("exit code %d\n%s", code, stderr)
 	}
 }
+
+func TestDevicesListsCUDA(t *testing.T) {
+	lib := t.TempDir()
+	if err := fakecuda.Build(lib); err != nil {
+		t.Skip(err)
+	}
+	list := func(compute string) string {
+		cmd := child(t, 1, "devices")
+		cmd.Env = append(cmd.Env, "LD_LIBRARY_PATH="+lib, fakecuda.EnvDevices+"=2", fakecuda.EnvCompute+"="+compute)
+		out, err := cmd.CombinedOutput()
+		if err != nil {
+			t.Fatalf("%v\n%s", err, out)
+		}
+		return string(out)
+	}
+	for compute, wants := range map[string][]string{
+		"90": {"CUDA 12.4", "cuda:0", "cuda:1", "Fake GPU 1, compute capability 9.0, 1.0 GiB", "auto      cuda (Fake GPU 0 is usable"},
+		"75": {"not usable: compute capability 7.5: the kernels need 8.0", "auto      cpu"},
+	} {
+		text := list(compute)
+		for _, want := range wants {
+			if !strings.Contains(text, want) {
+				t.Errorf("%s: no %q in\n%s", compute, want, text)
+			}
+		}
+	}
+}

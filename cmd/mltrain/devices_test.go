@@ -1,0 +1,39 @@
+package main
+
+import (
+	"encoding/json"
+	"strings"
+	"testing"
+)
+
+func TestDevices(t *testing.T) {
+	var r DevicesResult
+	if err := json.Unmarshal([]byte(must(t, "devices", "--json")), &r); err != nil {
+		t.Fatal(err)
+	}
+	if !strings.HasPrefix(r.CPU.Name, "cpu") || r.CPU.Threads < 1 || r.Why == "" || r.CUDA.Problem == "" && len(r.CUDA.Devices) == 0 {
+		t.Errorf("got %+v", r)
+	}
+	text := must(t, "devices")
+	for _, want := range []string{"cpu ", "emulator ", "auto ", r.CPU.Name, r.Why} {
+		if !strings.Contains(text, want) {
+			t.Errorf("no %q in\n%s", want, text)
+		}
+	}
+}
+
+func TestVerifyCommand(t *testing.T) {
+	var r VerifyResult
+	if err := json.Unmarshal([]byte(must(t, "verify", "--device", "cpu", "--json")), &r); err != nil {
+		t.Fatal(err)
+	}
+	if !r.OK || len(r.Checks) < 6 || !strings.HasPrefix(r.Device, "cpu") {
+		t.Errorf("got %+v", r)
+	}
+	if text := must(t, "verify", "--device", "cpu"); !strings.Contains(text, "finite differences") || !strings.Contains(text, "checks hold") {
+		t.Errorf("got\n%s", text)
+	}
+	if code, _, stderr := mltrain(t, "verify", "--device", "tpu"); code != 2 || !strings.Contains(stderr, `no device "tpu"`) {
+		t.Errorf("exit code %d: %s", code, stderr)
+	}
+}
