@@ -56,8 +56,8 @@ const (
 	KeyTrainTokens = "trained_tokens"     // of them, those with a label
 )
 
-// number reads a number under whatever type the log has it.
-func (e Entry) number(key string) (float64, bool) {
+// Number reads a number under whatever type the log has it.
+func (e Entry) Number(key string) (float64, bool) {
 	switch v := e[key].(type) {
 	case float64:
 		return v, true
@@ -72,6 +72,6 @@ func (e Entry) number(key string) (float64, bool) {
 }
 
 func (e Entry) or0(key string) float64 {
-	v, _ := e.number(key)
+	v, _ := e.Number(key)
 	return v
 }

@@ -21,7 +21,7 @@ func (m *Monitor) plateau() *Finding {
 		return nil
 	}
 	var why, try []string
-	if v, ok := m.facts.number(KeyVocab); ok && v > 1 && m.last().isTokened && now > 0.6*math.Log(v) {
+	if v, ok := m.facts.Number(KeyVocab); ok && v > 1 && m.last().isTokened && now > 0.6*math.Log(v) {
 		why = append(why, fmt.Sprintf("guessing among the vocabulary's %.0f tokens has a loss of %.4g", v, math.Log(v)))
 		try = append(try, "mltrain data preview, to see whether the labels belong to their tokens: they may be shifted, or the tokenizer another model's")
 	}
@@ -152,7 +152,7 @@ func (m *Monitor) memorised() *Finding {
 // tooGood finds an evaluation that leaves nothing to predict.
 func (m *Monitor) tooGood(e Entry) *Finding {
 	loss := e.or0("eval_loss")
-	if _, ok := e.number("eval_mean_token_accuracy"); !ok || loss >= byHeart/2 {
+	if _, ok := e.Number("eval_mean_token_accuracy"); !ok || loss >= byHeart/2 {
 		return nil
 	}
 	f := &Finding{

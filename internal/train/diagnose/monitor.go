@@ -34,23 +34,23 @@ const window, enough = 20, 8
 // Add reads an entry and returns what it brings to light. Each kind is found once.
 func (m *Monitor) Add(e Entry) []Finding {
 	var found []*Finding
-	if _, ok := e.number(KeyMaxSteps); ok {
+	if _, ok := e.Number(KeyMaxSteps); ok {
 		m.facts = e
 		found = append(found, m.masked(), m.leak())
 	}
 	if v, ok := e["loss"]; ok && v == nil {
 		found = append(found, m.notFinite(e))
 	}
-	if loss, ok := e.number("loss"); ok {
+	if loss, ok := e.Number("loss"); ok {
 		p := point{step: int(e.or0("step")), epoch: e.or0("epoch"), loss: loss, tokens: e.or0("num_tokens"), speed: e.or0("tokens_per_second")}
-		p.norm, p.hasNorm = e.number("grad_norm")
-		p.lr, p.hasLR = e.number("learning_rate")
-		_, p.isTokened = e.number("mean_token_accuracy")
+		p.norm, p.hasNorm = e.Number("grad_norm")
+		p.lr, p.hasLR = e.Number("learning_rate")
+		_, p.isTokened = e.Number("mean_token_accuracy")
 		found = append(found, m.spike(p), m.explosion(p))
 		m.points = append(m.points, p)
 		found = append(found, m.diverged(), m.plateau(), m.memorised(), m.scheduleEnded(), m.throughput())
 	}
-	if loss, ok := e.number("eval_loss"); ok {
+	if loss, ok := e.Number("eval_loss"); ok {
 		ev := evaluation{step: int(e.or0("step")), loss: loss, train: math.NaN()}
 		if n := len(m.points); n > 0 {
 			ev.train = m.points[n-1].loss
