@@ -4,9 +4,11 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"math"
 	"path/filepath"
 
 	"github.com/mltrain/mltrain/internal/checkpoint"
+	"github.com/mltrain/mltrain/internal/tensor"
 	"github.com/mltrain/mltrain/internal/train/diagnose"
 )
 
@@ -44,13 +46,28 @@ func (d *Data) Facts() (Facts, error) {
 func (d *Data) UsesTemplate() bool { return usesTemplate(d.TrainLedger) }
 
 // facts is what the diagnosis has to know of the run as a whole.
-func (r *run) facts() diagnose.Entry {
+func (r *run) facts() (diagnose.Entry, error) {
 	f := diagnose.Entry{diagnose.KeyMaxSteps: r.total, diagnose.KeyVocab: r.e.Model.Info().VocabSize}
 	if d := r.Facts; d.TrainRows > 0 {
 		f[diagnose.KeyTrainRows], f[diagnose.KeyEvalRows], f[diagnose.KeyLeakedRows] = d.TrainRows, d.EvalRows, d.LeakedRows
 		f[diagnose.KeyTokens], f[diagnose.KeyTrainTokens] = d.Tokens, d.Trained
 	}
-	return f
+	sq, err := r.e.squares(r.e.Store.Values)
+	if err != nil {
+		return nil, err
+	}
+	f[diagnose.KeyOptim], f[diagnose.KeyWeightRMS] = r.cfg.Config.Optim, math.Sqrt(sq/float64(r.e.Store.TrainableCount()))
+	return f, nil
+}
+
+// squares returns the sum of squares of a tensor.
+func (e *Engine) squares(x tensor.Tensor) (float64, error) {
+	if err := e.Backend.SumSq(e.Opt.sums, x.View(x.Len()), false); err != nil {
+		return 0, err
+	}
+	var raw [4]byte
+	err := e.Backend.Download(raw[:], e.Opt.sums)
+	return readF32(raw[:]), err
 }
 
 func writeFacts(dir string, f diagnose.Entry) error {

@@ -69,15 +69,8 @@ func (r *run) bad(part func(*nn.Weight) tensor.Tensor) ([]string, error) {
 }
 
 func (r *run) finite(x tensor.Tensor) (bool, error) {
-	if err := r.e.Backend.SumSq(r.e.Opt.sums, x.View(x.Len()), false); err != nil {
-		return false, err
-	}
-	var raw [4]byte
-	if err := r.e.Backend.Download(raw[:], r.e.Opt.sums); err != nil {
-		return false, err
-	}
-	v := readF32(raw[:])
-	return !math.IsNaN(v) && !math.IsInf(v, 0), nil
+	v, err := r.e.squares(x)
+	return !math.IsNaN(v) && !math.IsInf(v, 0), err
 }
 
 // badRows runs the step's micro-batches again, without gradients, and names the rows of those whose loss is not finite.

@@ -30,7 +30,10 @@ func (r *run) watch() error {
 			return err
 		}
 	}
-	facts := r.facts()
+	facts, err := r.facts()
+	if err != nil {
+		return err
+	}
 	if err := writeFacts(cfg.OutputDir, facts); err != nil {
 		return err
 	}

@@ -56,6 +56,7 @@ func TestFindings(t *testing.T) {
 				e["loss"] = 3 + 0.1*float64(i)
 			}
 		}), []Kind{Diverged}, "learning_rate"},
+		{"rate too high", append([]Entry{{"step": 0, KeyMaxSteps: 60.0, KeyWeightRMS: 1e-4, KeyOptim: "adamw"}}, training(60, nil)[1:]...), []Kind{RateTooHigh}, "5e-06"},
 		{"not finite", training(60, set("loss", nil, func(i int) bool { return i == 20 })), []Kind{NotFinite}, "finite"},
 		{"guessing", training(60, set("loss", 6.9, func(i int) bool { return true })), []Kind{Plateau}, "vocabulary's 1000 tokens"},
 		{"no learning rate", training(60, func(i int, e Entry) {

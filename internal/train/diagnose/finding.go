@@ -16,6 +16,7 @@ type Kind string
 const (
 	LossSpike     Kind = "loss_spike"
 	Diverged      Kind = "diverged"
+	RateTooHigh   Kind = "learning_rate_too_high"
 	Explosion     Kind = "gradient_explosion"
 	NotFinite     Kind = "not_finite"
 	Plateau       Kind = "plateau"
@@ -53,7 +54,9 @@ const (
 	KeyEvalRows    = "eval_rows"
 	KeyLeakedRows  = "eval_rows_in_train" // evaluation rows whose tokens are those of a training row
 	KeyTokens      = "train_tokens"       // of all training rows
-	KeyTrainTokens = "trained_tokens"     // of them, those with a label
+	KeyWeightRMS   = "weight_rms"         // root mean square of the trained weights before the first step
+	KeyOptim       = "optim"
+	KeyTrainTokens = "trained_tokens" // of them, those with a label
 )
 
 // Number reads a number under whatever type the log has it.

@@ -72,10 +72,11 @@ func (m *Monitor) leak() *Finding {
 	}
 }
 
-// overfit finds that the evaluation has got worse, twice in a row and by a twentieth, while the training loss fell.
+// overfit finds that the evaluation has got worse, three times in a row and by a twentieth, for a twentieth of the run, while the
+// training loss fell.
 func (m *Monitor) overfit() *Finding {
 	n := len(m.evals)
-	if n < 3 {
+	if n < 4 {
 		return nil
 	}
 	best := 0
@@ -88,7 +89,7 @@ func (m *Monitor) overfit() *Finding {
 	now := m.evals[n-1]
 	// At an evaluation before the first step there is no training loss yet.
 	falls := math.IsNaN(b.train) && len(m.points) > 0 && now.train < m.points[0].loss || now.train < b.train
-	if best > n-3 || m.evals[n-2].loss <= limit || now.loss <= limit || !falls {
+	if best > n-4 || min(m.evals[n-3].loss, m.evals[n-2].loss, now.loss) <= limit || (now.step-b.step)*20 < m.maxSteps() || !falls {
 		return nil
 	}
 	since := m.evals[best+1].step

@@ -48,7 +48,7 @@ func (m *Monitor) Add(e Entry) []Finding {
 		_, p.isTokened = e.Number("mean_token_accuracy")
 		found = append(found, m.spike(p), m.explosion(p))
 		m.points = append(m.points, p)
-		found = append(found, m.diverged(), m.plateau(), m.memorised(), m.scheduleEnded(), m.throughput())
+		found = append(found, m.rateTooHigh(), m.diverged(), m.plateau(), m.memorised(), m.scheduleEnded(), m.throughput())
 	}
 	if loss, ok := e.Number("eval_loss"); ok {
 		ev := evaluation{step: int(e.or0("step")), loss: loss, train: math.NaN()}

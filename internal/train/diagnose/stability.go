@@ -41,6 +41,21 @@ func (m *Monitor) explosion(p point) *Finding {
 	}
 }
 
+// rateTooHigh finds steps as long as what they change. Adam and Lion move each weight by about the learning rate, whatever the
+// gradient; a thousandth of the weights' size is usual.
+func (m *Monitor) rateTooHigh() *Finding {
+	rms, optim := m.facts.or0(KeyWeightRMS), fmt.Sprint(m.facts[KeyOptim])
+	p := m.last()
+	if rms == 0 || optim == "sgd" || p.lr < 0.5*rms {
+		return nil
+	}
+	return &Finding{
+		Kind: RateTooHigh, Step: p.step, What: "the learning rate is too high: a step changes the weights by about as much as they are",
+		Evidence: []string{fmt.Sprintf("%s moves each weight by about the learning rate, %.3g at step %d; the weights began with a root mean square of %.3g", optim, p.lr, p.step, rms)},
+		Try:      []string{fmt.Sprintf("a learning_rate of %.1g or less", 0.05*rms), "a look at the units: 2e-5 is usual for fine-tuning, 2e-4 for adapters, 3e-4 for training from scratch"},
+	}
+}
+
 // diverged finds a loss that is above where it began.
 func (m *Monitor) diverged() *Finding {
 	if len(m.points) < enough {
