@@ -97,7 +97,9 @@ func (r *run) badRows(from, to int) ([]string, error) {
 		loss := r.Objective.Metrics(sums, r.Objective.Count(&r.batch))["loss"]
 		if math.IsNaN(loss) || math.IsInf(loss, 0) {
 			for _, ref := range r.batch.Rows {
-				bad = append(bad, ref.String())
+				if name := ref.String(); !slices.Contains(bad, name) { // a pair is several sequences of one row
+					bad = append(bad, name)
+				}
 			}
 		}
 	}

@@ -50,7 +50,7 @@ func TestRewardEqualsTRL(t *testing.T) {
 				continue
 			}
 			ran++
-			check := func(t *testing.T, b *data.Batch) {
+			check := func(t *testing.T, on tensor.Backend, b *data.Batch) {
 				src, raw := open(t, filepath.Join("../..", g.Base))
 				b.TargetLast(0)
 				if c.Options["margin"] == true {
@@ -67,7 +67,7 @@ func TestRewardEqualsTRL(t *testing.T) {
 				if a := c.AdamW; a != nil {
 					spec.Optim = OptimOptions{Name: "adamw", Beta1: a.Betas[0], Beta2: a.Betas[1], Eps: a.Eps, WeightDecay: a.WeightDecay, MaxGradNorm: a.MaxGradNorm}
 				}
-				e, planned, err := NewEngine(cpu.New(), spec)
+				e, planned, err := NewEngine(on, spec)
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -99,8 +99,11 @@ func TestRewardEqualsTRL(t *testing.T) {
 					}
 				}
 			}
-			t.Run(base+"/"+c.Name, func(t *testing.T) { check(t, g.pairs(c)) })
-			t.Run(base+"/"+c.Name+"/shared", func(t *testing.T) { check(t, g.sharedPairs()) })
+			t.Run(base+"/"+c.Name, func(t *testing.T) { check(t, cpu.New(), g.pairs(c)) })
+			t.Run(base+"/"+c.Name+"/shared", func(t *testing.T) { check(t, cpu.New(), g.sharedPairs()) })
+			if base == "llama" && c.Options["margin"] == true { // one, for the interpreter is slow
+				t.Run(base+"/"+c.Name+"/emulator", func(t *testing.T) { check(t, emulator(t), g.pairs(c)) })
+			}
 		}
 		if ran != 3 {
 			t.Errorf("%s: %d cases ran, want 3", base, ran)
