@@ -45,12 +45,13 @@ type Limits struct {
 // Loader gives a dataset's micro-batches. Which rows micro-batch i of an epoch holds is a pure function of the dataset, the
 // options, the epoch and i: a run resumes from two counters. It is safe for concurrent use.
 type Loader struct {
-	ds     *Dataset
-	opt    LoaderOptions
-	bins   *bins // PackBestFit
-	limits Limits
-	units  int // rows, bins or windows of an epoch
-	tokens int64
+	ds       *Dataset
+	opt      LoaderOptions
+	bins     *bins // PackBestFit
+	limits   Limits
+	canShare bool
+	units    int // rows, bins or windows of an epoch
+	tokens   int64
 
 	mu    sync.Mutex
 	epoch int
@@ -94,7 +95,7 @@ func NewLoader(ds *Dataset, opt LoaderOptions) (*Loader, error) {
 	case PackWrapped:
 		l.units = int((l.tokens + int64(ds.maxLength) - 1) / int64(ds.maxLength))
 	}
-	l.limits = l.bound(lengths)
+	l.limits, l.canShare = l.bound(lengths), l.shareable()
 	if l.MicroBatches(0) == 0 {
 		return nil, fmt.Errorf("%w: %d rows make no full micro-batch of %d; lower the batch size or keep the last", ErrOptions, l.units, opt.BatchSize)
 	}

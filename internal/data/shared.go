@@ -29,7 +29,10 @@ func (b *Batch) Pairs() int {
 
 // CanShare tells whether pairs can share their prompts: not where keep_end cuts the two sides' prompts differently, and not
 // those without a prompt.
-func (l *Loader) CanShare() bool {
+func (l *Loader) CanShare() bool { return l.canShare }
+
+// shareable computes CanShare.
+func (l *Loader) shareable() bool {
 	if l.ds.objective != Preference || l.ds.keepEnd {
 		return false
 	}
