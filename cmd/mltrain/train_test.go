@@ -13,6 +13,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -148,22 +149,33 @@ func TestKilledRunsResumeExactly(t *testing.T) {
 	}
 	t.Run("float32", func(t *testing.T) { killAndResume(t, rounds, "bf16=false") })
 	t.Run("bfloat16", func(t *testing.T) { killAndResume(t, (rounds+1)/2, "bf16=true") })
+	t.Run("qlora", func(t *testing.T) {
+		killAndResume(t, (rounds+1)/2, "use_peft=true", "load_in_4bit=true", "use_bnb_nested_quant=true", "bf16=true", "lora_r=16", "lora_alpha=32",
+			"lora_target_modules=[q_proj, k_proj, v_proj, o_proj]", "lora_dropout=0.05")
+	})
 	t.Run("8-bit states", func(t *testing.T) { killAndResume(t, (rounds+1)/2, "optim=adamw_8bit") })
 }
 
-func killAndResume(t *testing.T, rounds int, set string) {
-	model, data := testModel(t), sums(t, 60)
+func killAndResume(t *testing.T, rounds int, set ...string) {
+	model, data, file := testModel(t), sums(t, 60), "model.safetensors"
+	if slices.Contains(set, "use_peft=true") {
+		file = "adapter_model.safetensors"
+	}
 	args := func(out string) []string {
-		return []string{"sft", "--model", model, "--data", data, "--output", out, "--max-steps", "100", "--resume", "--quiet",
+		a := []string{"sft", "--model", model, "--data", data, "--output", out, "--max-steps", "100", "--resume", "--quiet",
 			"--set", "max_length=40", "--set", "packing=true", "--set", "per_device_train_batch_size=2", "--set", "gradient_accumulation_steps=2",
 			"--set", "attention_dropout=0.1", "--set", "neftune_noise_alpha=5", "--set", "learning_rate=0.003", "--set", "save_steps=4", "--set", "save_total_limit=2",
-			"--set", "eval_steps=8", "--set", "test_size=0.2", "--set", "logging_steps=3", "--set", set}
+			"--set", "eval_steps=8", "--set", "test_size=0.2", "--set", "logging_steps=3"}
+		for _, s := range set {
+			a = append(a, "--set", s)
+		}
+		return a
 	}
 	whole := filepath.Join(t.TempDir(), "whole")
 	if out, err := child(t, 1, args(whole)...).CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
-	want := read(t, filepath.Join(whole, "model.safetensors"))
+	want := read(t, filepath.Join(whole, file))
 	for round := 0; round < rounds; {
 		out := filepath.Join(t.TempDir(), "killed")
 		kills := 0
@@ -192,7 +204,7 @@ func killAndResume(t *testing.T, rounds int, set string) {
 		if kills == 0 {
 			continue // it was done before the kill came: such a round proves nothing
 		}
-		if !bytes.Equal(read(t, filepath.Join(out, "model.safetensors")), want) {
+		if !bytes.Equal(read(t, filepath.Join(out, file)), want) {
 			t.Errorf("round %d: after %d kills the weights differ from the undisturbed run's", round, kills)
 		}
 		t.Logf("round %d: %d kills", round, kills)

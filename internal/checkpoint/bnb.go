@@ -178,7 +178,7 @@ func BnBConfig(nested bool, computeDType string, skip []string) map[string]any {
 	c := map[string]any{
 		"quant_method": bnbFormatName, "load_in_4bit": true, "load_in_8bit": false, "_load_in_4bit": true, "_load_in_8bit": false,
 		"bnb_4bit_quant_type": bnbQuantType, "bnb_4bit_use_double_quant": nested, "bnb_4bit_compute_dtype": computeDType, "bnb_4bit_quant_storage": "uint8",
-		"llm_int8_enable_fp32_cpu_offload": false, "llm_int8_has_fp16_weight": false, "llm_int8_skip_modules": nil, "llm_int8_threshold": 6.0,
+		"llm_int8_enable_fp32_cpu_offload": false, "llm_int8_has_fp16_weight": false, "llm_int8_skip_modules": nil, "llm_int8_threshold": json.RawMessage("6.0"), // transformers refuses a whole number
 	}
 	if len(skip) > 0 {
 		c["llm_int8_skip_modules"] = skip

@@ -35,7 +35,7 @@ func pack(src nn.Source, configJSON []byte, nested bool, fn func(w *nn.Weight, p
 	b := nn.NewBuilder(nn.Options{
 		Source: src, Frozen: func(string) bool { return true }, Ignore: model.Ignored, Quantise: &nn.Quantise{Nested: nested},
 	})
-	if _, err := model.New(configJSON, b, model.Options{Dropout: model.NoDropout()}); err != nil {
+	if _, err := model.New(configJSON, b, model.Options{Dropout: model.NoDropout(), Score: model.Scores(configJSON)}); err != nil {
 		return err
 	}
 	return b.Pack(fn)
