@@ -25,7 +25,6 @@ func notBuilt() []pending {
 		{keys: []string{"dtype"}},
 		// Data.
 		{keys: []string{"streaming", "model_revision"}},
-		{keys: []string{"on_bad_row"}, values: []string{"skip"}},
 	}
 }
 

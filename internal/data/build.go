@@ -266,6 +266,13 @@ func (e *encoder) document(raw rawRow) []rowResult {
 func (b *builder) collect(file int, r *rowResult) error {
 	l, at := b.ledger, Ref{File: b.paths[file], Line: r.rawRow.line, Row: r.rawRow.row}
 	l.Rows++
+	if r.err != nil && b.opt.SkipBadRows {
+		l.Dropped[DropBadRow]++
+		if l.Dropped[DropBadRow] <= maxFaults {
+			l.warn(fmt.Sprintf("skipped: %v", r.err), at)
+		}
+		return nil
+	}
 	if r.err != nil {
 		b.faults = append(b.faults, fmt.Sprintf("%s: %v", at, r.err))
 		if len(b.faults) == maxFaults {

@@ -60,8 +60,8 @@ func cacheKey(sources []Source, paths []string, owner []int, opt Options, tok To
 		template = opt.Template.Fingerprint()
 	}
 	completionOnly := opt.completionOnly()
-	fmt.Fprintf(h, "%d %q %q %d %t %d %d %t %t %q %d %t %t %d\n", cacheVersion, tok.Fingerprint(), template, opt.Objective, opt.Reward, opt.MaxLength,
-		opt.Vocab, opt.AssistantOnlyLoss, completionOnly, opt.TruncationMode, opt.Overflow, opt.NoEOS, opt.DropDuplicates, opt.Limit)
+	fmt.Fprintf(h, "%d %q %q %d %t %d %d %t %t %q %d %t %t %t %d\n", cacheVersion, tok.Fingerprint(), template, opt.Objective, opt.Reward, opt.MaxLength,
+		opt.Vocab, opt.AssistantOnlyLoss, completionOnly, opt.TruncationMode, opt.Overflow, opt.NoEOS, opt.SkipBadRows, opt.DropDuplicates, opt.Limit)
 	for i, p := range paths {
 		s := sources[owner[i]]
 		columns, err := json.Marshal(s.Columns)

@@ -21,6 +21,7 @@ const (
 	DropIdentical       DropReason = "chosen_equals_rejected"
 	DropTooLong         DropReason = "longer_than_max_length" // for a reward model, which judges whole answers
 	DropDuplicate       DropReason = "duplicate"
+	DropBadRow          DropReason = "bad_row" // faulty, under SkipBadRows
 )
 
 // What the ledger warns of, by row.

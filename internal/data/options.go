@@ -48,6 +48,7 @@ type Options struct {
 	// Reward takes the margins of preference rows along, and leaves out rows longer than MaxLength instead of cutting them: the
 	// score of half an answer is not the answer's.
 	Reward         bool
+	SkipBadRows    bool // leave faulty rows out and count them, instead of failing
 	DropDuplicates bool // drop rows whose tokens equal an earlier row's
 	Limit          int  // rows to read of each source; 0: all
 	Seed           uint64

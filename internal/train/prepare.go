@@ -110,7 +110,7 @@ func OpenData(ctx context.Context, res *config.Resolved, modelDir string, info m
 	opt := data.Options{
 		MaxLength: cfg.MaxLength, Vocab: info.VocabSize, Template: tmpl, AssistantOnlyLoss: cfg.AssistantOnlyLoss,
 		TruncationMode: data.TruncationMode(cfg.TruncationMode), Seed: uint64(cfg.DataSeed.Or(cfg.Seed)), Workers: cfg.DatasetNumProc.Or(0),
-		CacheDir: cacheDir, Progress: progress,
+		CacheDir: cacheDir, Progress: progress, SkipBadRows: cfg.OnBadRow == "skip",
 	}
 	if v, ok := cfg.CompletionOnlyLoss.Get(); ok {
 		opt.CompletionOnlyLoss = &v
