@@ -13,8 +13,9 @@ func peakRSS() int64 {
 	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
 		return 0
 	}
-	if runtime.GOOS == "darwin" { // bytes there, KiB elsewhere
-		return int64(u.Maxrss)
+	size := int64(u.Maxrss) //nolint:unconvert // 32 bits wide on some systems
+	if runtime.GOOS != "darwin" {
+		size *= 1024 // KiB, not bytes
 	}
-	return int64(u.Maxrss) * 1024
+	return size
 }
