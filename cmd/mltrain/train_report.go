@@ -169,7 +169,7 @@ func (t *trainReport) End(r *train.Result) {
 	if r.PeakRSS > 0 {
 		fmt.Fprintf(t.app.Err, "; the whole process %s", plan.FormatBytes(r.PeakRSS))
 	}
-	fmt.Fprintf(t.app.Err, "\nfiles:  %s: %s\nnext:   %s\n", r.Output, fileList(r.Files), t.next)
+	fmt.Fprintf(t.app.Err, "\nfiles:  %s: %s\nnext:   %s\n        mltrain runs show %s\n", r.Output, fileList(r.Files), t.next, r.Output)
 }
 
 // fileList names files shortly: of checkpoints only how many there are.

@@ -164,7 +164,8 @@ func killAndResume(t *testing.T, rounds int, set ...string) {
 	args := func(out string) []string {
 		a := []string{"sft", "--model", model, "--data", data, "--output", out, "--max-steps", "100", "--resume", "--quiet",
 			"--set", "max_length=40", "--set", "packing=true", "--set", "per_device_train_batch_size=2", "--set", "gradient_accumulation_steps=2",
-			"--set", "attention_dropout=0.1", "--set", "neftune_noise_alpha=5", "--set", "learning_rate=0.003", "--set", "save_steps=4", "--set", "save_total_limit=2",
+			"--set", "attention_dropout=0.1", "--set", "neftune_noise_alpha=5", "--set", "log_gradient_noise_scale=true", "--set", "report_to=tensorboard", "--set", "sample_prompts=1+1=", "--set", "sample_max_new_tokens=3",
+			"--set", "learning_rate=0.003", "--set", "save_steps=4", "--set", "save_total_limit=2",
 			"--set", "eval_steps=8", "--set", "test_size=0.2", "--set", "logging_steps=3"}
 		for _, s := range set {
 			a = append(a, "--set", s)
@@ -208,7 +209,10 @@ func killAndResume(t *testing.T, rounds int, set ...string) {
 			t.Errorf("round %d: after %d kills the weights differ from the undisturbed run's", round, kills)
 		}
 		t.Logf("round %d: %d kills", round, kills)
-		for _, key := range []string{"loss", "eval_loss"} {
+		if a, b := read(t, filepath.Join(whole, "samples.jsonl")), read(t, filepath.Join(out, "samples.jsonl")); !bytes.Equal(a, b) {
+			t.Errorf("round %d: samples\n%s, undisturbed\n%s", round, b, a)
+		}
+		for _, key := range []string{"loss", "eval_loss", "gradient_noise_scale"} {
 			a, b := metrics(t, whole, key), metrics(t, out, key)
 			if fmt.Sprint(a) != fmt.Sprint(b) {
 				t.Errorf("round %d: %s logged: %v, undisturbed %v", round, key, b, a)
