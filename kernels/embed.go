@@ -1,4 +1,4 @@
-// Package kernels holds mltrain's GPU kernels: CUDA C++ in *.cu and common.cuh, and the PTX that clang makes of it, which
+// Package kernels holds mltrain's GPU kernels: CUDA C++ in *.cu and *.cuh, and the PTX that clang makes of it, which
 // is embedded in the program. build.sh (make ptx) compiles them; a test holds that the two belong together.
 package kernels
 

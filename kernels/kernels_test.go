@@ -26,9 +26,13 @@ func TestHashes(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	common, err := os.ReadFile("common.cuh")
-	if err != nil {
-		t.Fatal(err)
+	var headers []byte
+	for _, name := range []string{"common.cuh", "mma.cuh"} {
+		raw, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		headers = append(headers, raw...)
 	}
 	files := sources(t)
 	if len(files) != len(texts) {
@@ -39,8 +43,8 @@ func TestHashes(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		sum := sha256.Sum256(append(bytes.Clone(common), src...))
-		want := "// source: " + f + "\n// sha256 of common.cuh and source: " + hex.EncodeToString(sum[:]) + "\n"
+		sum := sha256.Sum256(append(bytes.Clone(headers), src...))
+		want := "// source: " + f + "\n// sha256 of common.cuh, mma.cuh and source: " + hex.EncodeToString(sum[:]) + "\n"
 		if !strings.HasPrefix(texts[strings.TrimSuffix(f, ".cu")], want) {
 			t.Errorf("ptx of %s is not of this source: run make ptx", f)
 		}

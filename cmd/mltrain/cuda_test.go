@@ -145,10 +145,13 @@ func TestCUDAStepIsTheEmulators(t *testing.T) {
 	if modules != wantModules || modules == 0 {
 		t.Errorf("%d modules loaded, want %d", modules, wantModules)
 	}
-	launches := 0
+	launches, onTensorCores := 0, 0
 	for _, l := range got {
 		if strings.HasPrefix(l, "launch ") {
 			launches++
+		}
+		if strings.HasPrefix(l, "launch gemm_mma_") {
+			onTensorCores++
 		}
 	}
 	if !slices.Equal(got, expected) || launches < 100 {
@@ -158,7 +161,10 @@ func TestCUDAStepIsTheEmulators(t *testing.T) {
 		}
 		t.Errorf("%d calls with %d launches, want %d calls; they part at %d: %q, want %q", len(got), launches, len(expected), i, got[i:min(len(got), i+3)], expected[i:min(len(expected), i+3)])
 	}
-	t.Logf("%d launches", launches)
+	if onTensorCores == 0 {
+		t.Error("no product ran on tensor cores")
+	}
+	t.Logf("%d launches, %d of them products on tensor cores", launches, onTensorCores)
 }
 
 // Where there is no GPU a run says so in one line and computes on the CPU; a run that asks for one is refused.

@@ -92,6 +92,20 @@ func (l *list) gemm() {
 				}
 			}
 		}
+		if dt[1] == h && dt[2] == h { // rows that begin at multiples of 16 bytes
+			for j, trans := range [][2]bool{{false, false}, {false, true}, {true, false}, {true, true}} {
+				for i, shape := range [][3]int{{130, 264, 72}, {8, 16, 200}, {136, 40, 24}} {
+					s := tensor.GemmSpec{TransA: trans[0], TransB: trans[1], M: shape[0], N: shape[1], K: shape[2], Alpha: 1, Batch: 1 + i}
+					if trans[0] {
+						s.M = (s.M + 7) / 8 * 8
+					}
+					if i == j%3 {
+						s.Alpha, s.Beta = -1.25, 0.75
+					}
+					l.add("Gemm", gemmCase(s, dt, i == 1, i*8), "%v/aligned %v/%v/batch=%d", dt, shape, trans, s.Batch)
+				}
+			}
+		}
 		for _, batch := range []int{2, 5} {
 			s := tensor.GemmSpec{TransB: true, M: 13, N: 17, K: 31, Alpha: 1, Batch: batch}
 			l.add("Gemm", gemmCase(s, dt, true, 2), "%v/batch=%d", dt, batch)

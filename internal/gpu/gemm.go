@@ -6,8 +6,19 @@ import (
 	"github.com/mltrain/mltrain/internal/tensor"
 )
 
-// gemmTile is the number of rows and columns of C that a block computes.
-const gemmTile = 64
+// The numbers of rows and columns of C that a block computes, in plain arithmetic and on tensor cores.
+const (
+	gemmTile = 64
+	mmaTile  = 128
+)
+
+// tensorCores tells whether operands are such that tensor cores can multiply them: bfloat16, with rows that begin at
+// multiples of 16 bytes.
+func tensorCores(s tensor.GemmSpec, a, b tensor.Tensor, ap, bp Ptr) bool {
+	const align = 16
+	return a.DType == tensor.BF16 && b.DType == tensor.BF16 && s.K > 0 && ap%align == 0 && bp%align == 0 &&
+		(s.LDA|s.LDB|s.StrideA|s.StrideB)*tensor.BF16.Size()%align == 0
+}
 
 // Gemm multiplies matrices as GemmSpec says, of float32 and bfloat16 in any mixture; sums are float32 always.
 func (b *Backend) Gemm(s tensor.GemmSpec, c, a, x, bias tensor.Tensor) error {
@@ -25,7 +36,14 @@ func (b *Backend) Gemm(s tensor.GemmSpec, c, a, x, bias tensor.Tensor) error {
 		biasP = k.float("bias", bias, s.N, false)
 	}
 	tc, ta, tb := k.activation("c", c), k.activation("a", a), k.activation("b", x)
-	if s.M > 0 && s.N > 0 {
+	switch {
+	case k.err != nil || s.M == 0 || s.N == 0:
+	case tensorCores(s, a, x, ap, bp):
+		kernel := "gemm_mma_" + tc + "_" + map[bool]string{false: "n", true: "t"}[s.TransA] + map[bool]string{false: "n", true: "t"}[s.TransB]
+		k.launch("gemm_mma", kernel, [3]int{blocks(s.N, mmaTile), blocks(s.M, mmaTile), batch}, [3]int{256},
+			cp, ap, bp, biasP, code(bias), k.i32of(s.M), k.i32of(s.N), k.i32of(s.K), int64(s.LDA), int64(s.LDB), int64(s.LDC),
+			s.Alpha, s.Beta, int64(s.StrideA), int64(s.StrideB), int64(s.StrideC))
+	default:
 		k.launch("gemm", "gemm_"+tc+"_"+ta+"_"+tb, [3]int{blocks(s.N, gemmTile), blocks(s.M, gemmTile), batch}, [3]int{256},
 			cp, ap, bp, biasP, code(bias), flag(s.TransA), flag(s.TransB), k.i32of(s.M), k.i32of(s.N), k.i32of(s.K),
 			int64(s.LDA), int64(s.LDB), int64(s.LDC), s.Alpha, s.Beta, int64(s.StrideA), int64(s.StrideB), int64(s.StrideC))
