@@ -451,3 +451,22 @@ func TestClosest(t *testing.T) {
 		}
 	}
 }
+
+func TestReportKeysThatNeedOthers(t *testing.T) {
+	for text, want := range map[string]string{
+		"log_gradient_histograms: true":                                       "set report_to tensorboard",
+		"log_gradient_noise_scale: true":                                      "set gradient_accumulation_steps",
+		"early_stopping_threshold: 0.1":                                       "without early_stopping_patience",
+		"early_stopping_patience: 2\neval_strategy: \"no\"":                   "needs evaluations",
+		"sample_steps: 5":                                                     "without sample_prompts",
+		"load_best_model_at_end: true\ntest_size: 0.1\nsave_strategy: \"no\"": "needs checkpoints",
+	} {
+		path := filepath.Join(t.TempDir(), "run.yaml")
+		if err := os.WriteFile(path, []byte(text), 0o666); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := Load(LoadOptions{Command: "sft", Path: path}); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%q: %v, want %q", text, err, want)
+		}
+	}
+}

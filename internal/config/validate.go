@@ -208,6 +208,9 @@ func (v *validator) bestModel() {
 	if v.EarlyStoppingPatience > 0 && !evaluates {
 		v.fault("early_stopping_patience", "needs evaluations: set eval_strategy, and eval_dataset or test_size")
 	}
+	if v.EarlyStoppingThreshold > 0 && v.EarlyStoppingPatience == 0 {
+		v.fault("early_stopping_threshold", "has no effect without early_stopping_patience; set it to 1 or more")
+	}
 	if !v.LoadBestModelAtEnd {
 		return
 	}
