@@ -55,6 +55,9 @@ func TestAdapterBadInput(t *testing.T) {
 		{"resumed as dora", lora(run, "--resume", "--set", "lora_r=4", "--set", "use_dora=true"), []string{"lora_magnitude_vector [48]: missing"}},
 		{"targets that match nothing", lora(t.TempDir()+"/x", "--set", "lora_target_modules=query"), []string{"nothing in the model matches query", "q_proj"}},
 		{"rank above a side", lora(t.TempDir()+"/x", "--set", "lora_r=1000"), []string{"rank 1000 is larger than a side"}},
+		{"whole training in 4 bits", []string{"sft", "--model", model, "--data", data, "--output", t.TempDir() + "/x", "--set", "max_length=40", "--set", "load_in_4bit=true"}, []string{"load_in_4bit", "use_peft"}},
+		{"another 4-bit type", lora(t.TempDir()+"/x", "--set", "load_in_4bit=true", "--set", "bnb_4bit_quant_type=fp4"), []string{"bnb_4bit_quant_type", "fp4", "nf4"}},
+		{"pissa in 4 bits", lora(t.TempDir()+"/x", "--set", "init_lora_weights=pissa", "--set", "load_in_4bit=true"), []string{"init_lora_weights", "4 bits"}},
 		{"pissa with dora", lora(t.TempDir()+"/x", "--set", "init_lora_weights=pissa", "--set", "use_dora=true"), []string{"init_lora_weights", "use_dora"}},
 		{"tokens that are not there", lora(t.TempDir()+"/x", "--set", "trainable_token_indices=[5, 5000]"), []string{"trainable_token_indices: 5000", "0 to"}},
 		{"no adapter there", []string{"generate", "--model", model, "--adapter", data[:strings.LastIndexByte(data, '/')], "--prompt", "1"}, []string{"adapter_config.json is missing"}},
@@ -70,5 +73,31 @@ func TestAdapterBadInput(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// A model that mltrain quantised generates, is measured, bears an adapter, and takes it in; it cannot be trained whole.
+func TestQuantizedModelsAreModels(t *testing.T) {
+	t.Setenv("MLTRAIN_CACHE", t.TempDir())
+	model, data, dir := testModel(t), sums(t, 20), t.TempDir()
+	small, adapter, merged := filepath.Join(dir, "nf4"), filepath.Join(dir, "adapter"), filepath.Join(dir, "merged")
+	table := must(t, "quantize", "--model", model, "--output", small, "--double-quant")
+	if !strings.Contains(table, "model.layers.0.mlp.down_proj.weight") || !strings.Contains(table, "14 layers") {
+		t.Errorf("%s", table)
+	}
+	must(t, "generate", "--model", small, "--prompt", "1 + 1 = ", "--max-new-tokens", "2")
+	must(t, "lora", "--model", small, "--data", data, "--output", adapter, "--max-steps", "4", "--quiet", "--set", "max_length=40", "--set", "lora_r=4")
+	must(t, "generate", "--model", small, "--adapter", adapter, "--prompt", "1 + 1 = ", "--max-new-tokens", "2")
+	if out := must(t, "merge", "--model", small, "--adapter", adapter, "--output", merged); !strings.Contains(out, "decoded from NF4") {
+		t.Errorf("%s", out)
+	}
+	must(t, "generate", "--model", merged, "--prompt", "1 + 1 = ", "--max-new-tokens", "2")
+	code, _, stderr := mltrain(t, "sft", "--model", small, "--data", data, "--output", filepath.Join(dir, "x"), "--set", "max_length=40")
+	if code != exitFailed || !strings.Contains(stderr, "cannot be trained themselves") {
+		t.Errorf("exit code %d\n%s", code, stderr)
+	}
+	code, _, stderr = mltrain(t, "quantize", "--model", small, "--output", filepath.Join(dir, "y"))
+	if code != exitFailed || !strings.Contains(stderr, "in 4 bits already") {
+		t.Errorf("exit code %d\n%s", code, stderr)
 	}
 }
