@@ -12,9 +12,6 @@ var (
 	ErrNoDevice = errors.New("no usable GPU")
 )
 
-// The oldest GPUs that run the kernels: compute capability 8.0 (bfloat16, asynchronous copies).
-const minMajor, minMinor = 8, 0
-
 // Device describes a GPU of this machine.
 type Device struct {
 	Index          int    `json:"index"`

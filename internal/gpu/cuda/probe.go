@@ -11,6 +11,9 @@ import (
 	"gorgonia.org/cu"
 )
 
+// The oldest GPUs that run the kernels: compute capability 8.0 (bfloat16, asynchronous copies).
+const minMajor, minMinor = 8, 0
+
 // The number of the attribute for the shared memory that a kernel can ask for, which package cu does not name.
 const maxSharedPerBlockOptin = cu.DeviceAttribute(C.CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN)
 
