@@ -68,38 +68,22 @@ func readPacked(r *Reader, weight, kind string) (*quant.Packed, error) {
 	if err != nil {
 		return nil, err
 	}
-	var s quantState
-	if err := json.Unmarshal(raw, &s); err != nil {
-		return nil, fmt.Errorf("quant_state: %v", err)
-	}
-	if s.QuantType != bnbQuantType {
-		return nil, fmt.Errorf("quant_type %q is not supported; only nf4 is", s.QuantType)
-	}
-	if s.BlockSize != quant.BlockSize {
-		return nil, fmt.Errorf("blocksize %d is not supported; only %d is", s.BlockSize, quant.BlockSize)
-	}
-	n, ok := tensor.NumElements(s.Shape)
-	if !ok || len(s.Shape) != 2 || n != int64(int(n)) {
-		return nil, fmt.Errorf("shape %v; needed are two sides", s.Shape)
-	}
-	if !slices.Contains([]string{"float32", "bfloat16", "float16"}, s.DType) {
-		return nil, fmt.Errorf("dtype %q; needed is float32, bfloat16 or float16", s.DType)
+	s, n, err := parseQuantState(raw)
+	if err != nil {
+		return nil, err
 	}
 	g := getter{r: r, weight: weight}
-	p := &quant.Packed{Shape: s.Shape, DType: s.DType, Codes: g.bytes("", quant.PackedBytes(int(n)))}
+	p := &quant.Packed{Shape: s.Shape, DType: s.DType, Codes: g.bytes("", quant.PackedBytes(n))}
 	for i, v := range g.floats(bnbMap, len(quant.NF4)) {
 		if math.Abs(float64(v-quant.NF4[i])) > 1e-6 {
 			g.fail("%s: value %d is %g; that of nf4 is %g", bnbMap[1:], i, v, quant.NF4[i])
 			break
 		}
 	}
-	blocks := quant.Blocks(int(n), quant.BlockSize)
+	blocks := quant.Blocks(n, quant.BlockSize)
 	if s.NestedOffset == nil {
 		p.Absmax = g.floats(bnbAbsmax, blocks)
 		return p, g.err
-	}
-	if s.NestedBlockSize == nil || *s.NestedBlockSize != quant.NestedBlock || s.NestedDType != "" && s.NestedDType != "float32" {
-		g.fail("nested_blocksize and nested_dtype; supported are %d and float32", quant.NestedBlock)
 	}
 	p.Nested = &quant.Nested{
 		Codes: g.bytes(bnbAbsmax, blocks), Scales: g.floats(bnbNestedAbs, quant.Blocks(blocks, quant.NestedBlock)), Offset: float32(*s.NestedOffset),
@@ -112,6 +96,35 @@ func readPacked(r *Reader, weight, kind string) (*quant.Packed, error) {
 		}
 	}
 	return p, g.err
+}
+
+// parseQuantState reads what bitsandbytes keeps of a weight, and returns its number of elements.
+func parseQuantState(raw []byte) (s quantState, elements int, err error) {
+	if err := json.Unmarshal(raw, &s); err != nil {
+		return s, 0, fmt.Errorf("quant_state: %v", err)
+	}
+	if s.QuantType != bnbQuantType {
+		return s, 0, fmt.Errorf("quant_type %q is not supported; only nf4 is", s.QuantType)
+	}
+	if s.BlockSize != quant.BlockSize {
+		return s, 0, fmt.Errorf("blocksize %d is not supported; only %d is", s.BlockSize, quant.BlockSize)
+	}
+	n, ok := tensor.NumElements(s.Shape)
+	if !ok || len(s.Shape) != 2 || n != int64(int(n)) {
+		return s, 0, fmt.Errorf("shape %v; needed are two sides", s.Shape)
+	}
+	if !slices.Contains([]string{"float32", "bfloat16", "float16"}, s.DType) {
+		return s, 0, fmt.Errorf("dtype %q; needed is float32, bfloat16 or float16", s.DType)
+	}
+	if s.NestedOffset != nil {
+		if s.NestedBlockSize == nil || *s.NestedBlockSize != quant.NestedBlock || s.NestedDType != "" && s.NestedDType != "float32" {
+			return s, 0, fmt.Errorf("nested_blocksize and nested_dtype; supported are %d and float32", quant.NestedBlock)
+		}
+		if !(math.Abs(*s.NestedOffset) <= math.MaxFloat32) {
+			return s, 0, fmt.Errorf("nested_offset %g is no float32", *s.NestedOffset)
+		}
+	}
+	return s, int(n), nil
 }
 
 // getter reads the tensors of a weight and keeps the first error.

@@ -61,3 +61,28 @@ func TestRewriteJSONRemoves(t *testing.T) {
 		t.Errorf("%s (%v)", got, err)
 	}
 }
+
+// Whatever a checkpoint says of a weight is refused, or describes a matrix in NF4 whose parts have sizes.
+func FuzzQuantState(f *testing.F) {
+	for _, text := range []string{
+		"", "{}", "null", `{"quant_type": "nf4", "blocksize": 64, "dtype": "float32", "shape": [48, 57]}`,
+		`{"quant_type": "nf4", "blocksize": 64, "dtype": "bfloat16", "shape": [84, 28], "nested_blocksize": 256, "nested_dtype": "float32", "nested_offset": 0.44}`,
+		`{"quant_type": "fp4", "blocksize": 64, "dtype": "float32", "shape": [48, 57]}`,
+		`{"quant_type": "nf4", "blocksize": 64, "dtype": "float16", "shape": [4294967296, 4294967296]}`,
+		`{"quant_type": "nf4", "blocksize": 64, "dtype": "float16", "shape": [-1, -1], "nested_offset": 1e300}`,
+	} {
+		f.Add([]byte(text))
+	}
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		s, n, err := parseQuantState(raw)
+		if err != nil {
+			return
+		}
+		if len(s.Shape) != 2 || s.Shape[0] < 0 || s.Shape[1] < 0 || n != s.Shape[0]*s.Shape[1] || s.QuantType != "nf4" || s.BlockSize != 64 {
+			t.Errorf("%s: %d elements of %+v", raw, n, s)
+		}
+		if s.NestedOffset != nil && *s.NestedBlockSize != 256 {
+			t.Errorf("%s: %+v", raw, s)
+		}
+	})
+}
