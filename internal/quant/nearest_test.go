@@ -18,8 +18,8 @@ func TestNearestIsNearest(t *testing.T) {
 			for _, c := range table.Code {
 				best = math.Min(best, math.Abs(float64(v)-float64(c)))
 			}
-			// The midpoint is rounded to float32: at it either side may win.
-			if d := math.Abs(float64(v) - float64(table.Code[got])); d > best*(1+1e-6)+1e-12 {
+			// The midpoint is rounded to float32: at it either side may win, by at most a unit in the last place of v.
+			if d := math.Abs(float64(v) - float64(table.Code[got])); d > best+math.Abs(float64(v))*0x1p-23 {
 				t.Fatalf("signed %v: %g becomes %g, %g away; the nearest is %g away", signed, v, table.Code[got], d, best)
 			}
 		}
@@ -28,6 +28,12 @@ func TestNearestIsNearest(t *testing.T) {
 			if table.Code[table.Nearest(c)] != c {
 				t.Errorf("signed %v: code %g becomes %g", signed, c, table.Code[table.Nearest(c)])
 			}
+		}
+		for i, c := range table.Code[1:] {
+			v := float32((float64(table.Code[i]) + float64(c)) / 2)
+			check(t, v)
+			check(t, math.Nextafter32(v, -2))
+			check(t, math.Nextafter32(v, 2))
 		}
 		rapid.Check(t, func(t *rapid.T) {
 			v := rapid.Float32Range(-1, 1).Draw(t, "v")
