@@ -95,10 +95,10 @@ func TestPassAtK(t *testing.T) {
 		pass1, pass3 = pass1+float64(right)/4/2, pass3+(1-wrong)/2
 	}
 	m := res.Results["code"]
-	if d := differ(any(m["pass@1,none"]), any(pass1), 1e-12, "pass@1"); d != nil {
+	if d := differ(m["pass@1,none"], pass1, 1e-12, "pass@1"); d != nil {
 		t.Error(d)
 	}
-	if d := differ(any(m["pass@3,none"]), any(pass3), 1e-12, "pass@3"); d != nil {
+	if d := differ(m["pass@3,none"], pass3, 1e-12, "pass@3"); d != nil {
 		t.Error(d)
 	}
 	again, err := Evaluate(t.Context(), lm, s, o, nil)

@@ -97,7 +97,7 @@ func (p *literalParser) items(closing byte, depth int) (items []template.Value, 
 		if err != nil {
 			return nil, false, err
 		}
-		items, comma = append(items, v), false
+		items = append(items, v)
 		p.space()
 		switch {
 		case p.at == len(p.src):

@@ -31,7 +31,6 @@ type Task struct {
 	text, target, choice, prefix, description *field
 	shotText, shotTarget, shotChoice          *field
 	shotPrefix                                *field
-	sampler                                   string
 	excludeSelf                               bool // a row is not an example for itself
 	multipleInput                             bool // doc_to_text is the index of a choice: choices are contexts
 	multipleTarget                            bool // doc_to_target is a list
