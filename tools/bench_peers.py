@@ -77,18 +77,9 @@ class Peers:
         """A directory with a random model of SmolLM2's shape and GPT-2's tokenizer."""
         root = os.path.join(self.tmp, "ragged")
         if not os.path.exists(root):
-            import torch
-            from transformers import AutoConfig, AutoModelForCausalLM, GPT2TokenizerFast
+            from bench_trl_dpo import make_model
 
-            files = {k: os.path.join(self.args.tokenizer, k.replace("_file", ".") + ("json" if k == "vocab_file" else "txt")) for k in ("vocab_file", "merges_file")}
-            tok = GPT2TokenizerFast(**files)
-            tok.eos_token = tok.pad_token = "<|endoftext|>"
-            tok.save_pretrained(root)
-            shape = json.load(open(os.path.join(SHAPES, SMOL + ".json")))
-            shape.pop("architectures")
-            config = AutoConfig.for_model(**{**shape, "vocab_size": 50304, "eos_token_id": tok.eos_token_id, "bos_token_id": tok.eos_token_id})
-            torch.manual_seed(1)
-            AutoModelForCausalLM.from_config(config).save_pretrained(root)
+            make_model(root, self.args.tokenizer)
         return root
 
     def ours_ragged(self):

@@ -33,11 +33,13 @@ def rows(kind, n, rng):
 
 
 def make_model(root, tokenizer):
+    """Writes a random model of SmolLM2-135M's shape with GPT-2's tokenizer."""
     import torch
-    from transformers import AutoConfig, AutoModelForCausalLM, GPT2TokenizerFast
+    from tokenizers import ByteLevelBPETokenizer
+    from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedTokenizerFast
 
-    tok = GPT2TokenizerFast(vocab_file=os.path.join(tokenizer, "vocab.json"), merges_file=os.path.join(tokenizer, "merges.txt"))
-    tok.eos_token = tok.pad_token = "<|endoftext|>"
+    bpe = ByteLevelBPETokenizer(os.path.join(tokenizer, "vocab.json"), os.path.join(tokenizer, "merges.txt"))
+    tok = PreTrainedTokenizerFast(tokenizer_object=bpe._tokenizer, eos_token="<|endoftext|>", pad_token="<|endoftext|>")
     tok.save_pretrained(root)
     shape = json.load(open(os.path.join(HERE, "..", "internal", "bench", "shapes", "smollm2-135m.json")))
     shape.pop("architectures")
@@ -120,4 +122,5 @@ def main():
             w.writerows([[f"{v:.4g}" if isinstance(v, float) else v for v in r] for r in results])
 
 
-main()
+if __name__ == "__main__":
+    main()

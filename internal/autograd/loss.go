@@ -20,6 +20,10 @@ func headChunk(rows, vocab int) int {
 	return max(1, (rows+parts-1)/parts)
 }
 
+// headRoom returns the rows that logits get memory for. Unlike headChunk it never falls as rows grow, so that what is planned for
+// the largest batch is enough for every smaller one.
+func headRoom(rows, vocab int) int { return max(1, min(rows, max(32, chunkLogits/vocab))) }
+
 // LinearCrossEntropy computes the cross-entropy of logits x·Wᵀ [R,V] with targets int32 [R], a chunk of rows at a time,
 // so that the logits never exist whole. In a Step that records, the gradient of the summed loss flows at once, chunk by
 // chunk: into x, and into w if it is trainable. weights float32 [R] multiply the rows of the loss; absent, all are 1.
@@ -86,7 +90,7 @@ func (t *Tape) eachLogits(x *Var, w *Param, targets tensor.Tensor, fn func(lo, h
 		t.failf("input %v, weight %s %v, targets %v", x.Value, w.Name, w.Shape, targets)
 	}
 	n := headChunk(rows, vocab)
-	logits := t.scratch(tensor.F32, n, vocab)
+	logits := t.scratch(tensor.F32, headRoom(rows, vocab), vocab)
 	for lo := 0; lo < rows; lo += n {
 		hi := min(lo+n, rows)
 		lg := logits.t.RowRange(0, hi-lo)
@@ -109,7 +113,7 @@ func (t *Tape) head(spec tensor.CESpec, x *Var, w *Param, targets tensor.Tensor,
 	// its products with x and w are of one type.
 	var rounded *block
 	if backward && t.ActDType != tensor.F32 {
-		rounded = t.scratch(t.ActDType, headChunk(x.Value.Rows(), w.Shape[0]), w.Shape[0])
+		rounded = t.scratch(t.ActDType, headRoom(x.Value.Rows(), w.Shape[0]), w.Shape[0])
 	}
 	t.eachLogits(x, w, targets, func(lo, hi int, lg tensor.Tensor) {
 		tg, rc := targets.Slice(lo, hi), loss.Rows.RowRange(lo, hi)
