@@ -19,8 +19,10 @@ import (
 func withFake(t *testing.T, env ...string) {
 	t.Helper()
 	dir := t.TempDir()
-	if err := fakecuda.Build(dir); err != nil {
+	if err := fakecuda.Build(dir); errors.Is(err, exec.ErrNotFound) {
 		t.Skip(err)
+	} else if err != nil {
+		t.Fatal(err)
 	}
 	cmd := exec.Command(os.Args[0], "-test.run", "^"+t.Name()+"$", "-test.v")
 	cmd.Env = append(append(os.Environ(), "MLTRAIN_TEST_FAKE=1", "LD_LIBRARY_PATH="+dir), env...)
