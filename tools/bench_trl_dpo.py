@@ -73,15 +73,18 @@ def trl(model, data, steps):
 
 
 def ours(binary, model, data, steps, out):
-    subprocess.run([binary, "dpo", "--model", model, "--data", data, "--output", out, "--overwrite", "--max-steps", str(steps), "--quiet", "--set", "max_length=512",
-                    "--set", "per_device_train_batch_size=4", "--set", "logging_steps=1", "--set", "save_strategy=no", "--set", "dataloader_drop_last=true"],
-                   check=True, stdout=subprocess.DEVNULL, env={**os.environ, "MLTRAIN_CACHE": out + "-cache"})
+    command = [binary, "dpo", "--model", model, "--data", data, "--output", out, "--overwrite", "--max-steps", str(steps), "--quiet", "--set", "max_length=512",
+               "--set", "per_device_train_batch_size=4", "--set", "logging_steps=1", "--set", "save_strategy=no", "--set", "dataloader_drop_last=true"]
+    child = subprocess.Popen(command, stdout=subprocess.DEVNULL, env={**os.environ, "MLTRAIN_CACHE": out + "-cache"})
+    _, status, usage = os.wait4(child.pid, 0)
+    child.returncode = os.waitstatus_to_exitcode(status)
+    if child.returncode:
+        sys.exit(f"{' '.join(command)}: exit status {child.returncode}")
     lines = [json.loads(line) for line in open(os.path.join(out, "metrics.jsonl"))]
     ends = [l for l in lines if "loss" in l]
     tokens = [b["num_tokens"] - a["num_tokens"] for a, b in zip(ends, ends[1:])]
     seconds = [n / l["tokens_per_second"] for n, l in zip(tokens, ends[1:])]
-    rss = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024
-    return {"seconds": statistics.median(seconds[1:]), "rss": rss}
+    return {"seconds": statistics.median(seconds[1:]), "rss": usage.ru_maxrss * 1024}
 
 
 def main():
