@@ -2,22 +2,11 @@
 // strides, heads of up to 256 elements. A warp per row and head; nothing is shared between warps, so every sum has one
 // order. This is the reference among the GPU's attention kernels.
 #include "common.cuh"
+#include "attention.cuh"
 
 #define WARPS 4
 #define MAX_DIM 256
 #define PER_LANE (MAX_DIM / 32)
-
-// The numbers of tensor.AttnSpec; the host fills it in this order.
-struct Spec {
-  const i32 *cu_q, *cu_k, *used_k; // used_k may be null
-  i32 seqs, total_q, heads, kv_heads, dim, max_k;
-  i64 stride_q, stride_k, stride_v, stride_o;
-  i32 causal, window;
-  float scale, soft_cap, keep;
-  u32 threshold; // 0: no dropout
-  u64 seed;
-  u32 micro, op;
-};
 
 // The sequence that a row belongs to, or −1.
 DEV i32 sequence_of(const i32 *cu, i32 seqs, i32 row) {
@@ -31,8 +20,6 @@ DEV i32 sequence_of(const i32 *cu, i32 seqs, i32 row) {
   return lo;
 }
 
-DEV i32 keys_of(const Spec &s, i32 seq) { return s.used_k ? s.used_k[seq] : s.cu_k[seq + 1] - s.cu_k[seq]; }
-
 // The soft-capped score of a dot product.
 DEV float score(const Spec &s, float dot) {
   float x = dot * s.scale;
@@ -40,11 +27,7 @@ DEV float score(const Spec &s, float dot) {
 }
 
 // Dropout's factor for key j of query row i in head h.
-DEV float kept(const Spec &s, i32 h, i32 i, i32 j) {
-  if (s.threshold == 0) return 1.f;
-  u64 at = ((u64)h * s.total_q + i) * s.max_k + j;
-  return philox(Key{s.seed, s.micro, s.op}, at) < s.threshold ? 0.f : s.keep;
-}
+DEV float kept(const Spec &s, i32 h, i32 i, i32 j) { return s.threshold && dropped(s, h, i, j) ? 0.f : s.keep; }
 
 // Σ x[d]·y[d] of a shared row and one in memory.
 template <class T> DEV float dot(const float *x, const T *y, i32 dim) {

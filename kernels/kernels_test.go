@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 )
@@ -26,14 +27,7 @@ func TestHashes(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var headers []byte
-	for _, name := range []string{"common.cuh", "mma.cuh"} {
-		raw, err := os.ReadFile(name)
-		if err != nil {
-			t.Fatal(err)
-		}
-		headers = append(headers, raw...)
-	}
+	include := regexp.MustCompile(`(?m)^#include "(.*)"$`)
 	files := sources(t)
 	if len(files) != len(texts) {
 		t.Errorf("%d sources, %d compiled", len(files), len(texts))
@@ -43,8 +37,16 @@ func TestHashes(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		sum := sha256.Sum256(append(bytes.Clone(headers), src...))
-		want := "// source: " + f + "\n// sha256 of common.cuh, mma.cuh and source: " + hex.EncodeToString(sum[:]) + "\n"
+		var all []byte
+		for _, header := range include.FindAllSubmatch(src, -1) {
+			raw, err := os.ReadFile(string(header[1]))
+			if err != nil {
+				t.Fatal(err)
+			}
+			all = append(all, raw...)
+		}
+		sum := sha256.Sum256(append(all, src...))
+		want := "// source: " + f + "\n// sha256 of headers and source: " + hex.EncodeToString(sum[:]) + "\n"
 		if !strings.HasPrefix(texts[strings.TrimSuffix(f, ".cu")], want) {
 			t.Errorf("ptx of %s is not of this source: run make ptx", f)
 		}

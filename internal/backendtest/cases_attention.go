@@ -12,6 +12,45 @@ type attnShape struct {
 	nq, nk, used []int
 	fused        bool // q, k and v are parts of one buffer (then nq = nk)
 	extra        int  // rows of q that belong to no sequence
+	aligned      bool // all rows begin at multiples of 16 bytes in bfloat16
+}
+
+// Shapes for kernels that work on aligned rows in tiles of 32 to 128: odd lengths around them, all options.
+func alignedShapes() map[string]attnShape {
+	m := map[string]attnShape{}
+	add := func(name string, heads, kv, dim int, nq, nk []int, set ...func(s *attnShape)) {
+		s := attnShape{AttnSpec: tensor.AttnSpec{Heads: heads, KVHeads: kv, HeadDim: dim, Causal: true, Scale: 0.3}, nq: nq, nk: nk, aligned: true}
+		for _, f := range set {
+			f(&s)
+		}
+		m["aligned "+name] = s
+	}
+	n := func(n ...int) []int { return n }
+	window := func(w int) func(*attnShape) { return func(s *attnShape) { s.Window = w } }
+	full := func(s *attnShape) { s.Causal = false }
+	softCap := func(s *attnShape) { s.SoftCap = 2.5 }
+	dropout := func(s *attnShape) { s.Dropout, s.Key = 0.25, testKey }
+	add("one", 1, 1, 8, n(1), n(1))
+	add("8", 2, 1, 8, n(131, 1, 64), n(131, 1, 64))
+	add("40", 1, 1, 40, n(70, 3), n(70, 9))
+	add("64", 1, 1, 64, n(150), n(211))
+	add("96", 1, 1, 96, n(67), n(67))
+	add("128", 1, 1, 128, n(130), n(130))
+	add("192", 1, 1, 192, n(35), n(35))
+	add("256", 1, 1, 256, n(66), n(70))
+	add("fused", 2, 1, 64, n(17, 66), n(17, 66), func(s *attnShape) { s.fused = true })
+	add("group", 6, 2, 32, n(40, 9), n(40, 9))
+	add("empty", 1, 1, 16, n(0, 7, 0, 5, 3), n(4, 0, 0, 5, 9))
+	add("long query", 1, 1, 32, n(140, 5), n(70, 3))
+	add("full", 2, 1, 16, n(65, 30), n(65, 100), full)
+	add("full window", 1, 1, 32, n(150), n(140), full, window(9))
+	for _, w := range []int{1, 70} {
+		add(fmt.Sprintf("window %d", w), 1, 1, 32, n(200), n(210), window(w))
+	}
+	add("softcap", 2, 1, 64, n(80, 20), n(80, 33), softCap, window(40))
+	add("dropout", 2, 1, 16, n(70, 21), n(70, 33), dropout)
+	add("all", 4, 2, 128, n(70, 21, 0), n(80, 33, 7), softCap, dropout, window(50), func(s *attnShape) { s.used, s.extra = n(75, 30, 5), 2 })
+	return m
 }
 
 func attnShapes() map[string]attnShape {
@@ -61,6 +100,11 @@ func (l *list) attention() {
 			l.add("Attention", attnCase(shapes[name], dt), "%s/%v", name, dt)
 			l.add("AttentionBwd", attnBwdCase(shapes[name], dt), "%s/%v", name, dt)
 		}
+	}
+	shapes = alignedShapes()
+	for _, name := range sortedKeys(shapes) {
+		l.add("Attention", attnCase(shapes[name], tensor.BF16), "%s/%v", name, tensor.BF16)
+		l.add("AttentionBwd", attnBwdCase(shapes[name], tensor.BF16), "%s/%v", name, tensor.BF16)
 	}
 }
 
@@ -116,6 +160,9 @@ func (e *Env) attn(a attnShape, dt tensor.DType) *attnOperands {
 	wq, wk := a.Heads*a.HeadDim, a.KVHeads*a.HeadDim
 	x.qw, x.kw, x.vw = window{width: wq, stride: wq + 4}, window{width: wk, stride: wk}, window{width: wk, stride: wk + 7}
 	x.o = window{width: wq, stride: wq + 2}
+	if a.aligned {
+		x.qw.stride, x.vw.stride, x.o.stride = wq+8, wk+16, wq+24
+	}
 	if a.fused {
 		all := wq + 2*wk
 		x.qw.stride, x.kw.stride, x.vw.stride = all, all, all

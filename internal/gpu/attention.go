@@ -93,7 +93,11 @@ func (b *Backend) Attention(s tensor.AttnSpec, o, lse, q, k, v tensor.Tensor) er
 	a := b.attnCall(&c, s, lse, q, k, v)
 	op := c.strided("o", o, a.dt, a.totalQ, s.Heads*s.HeadDim, s.StrideO, true)
 	ls := c.f32("lse", lse, lse.Len(), true)
-	a.warps(&c, "attention", a.totalQ, s.Heads, op, ls, a.q, a.k, a.v)
+	if a.tensorCores(op) {
+		a.forwardMMA(&c, op, ls)
+	} else {
+		a.warps(&c, "attention", a.totalQ, s.Heads, op, ls, a.q, a.k, a.v)
+	}
 	if c.err != nil {
 		return fmt.Errorf("%w (q %v, k %v, v %v, o %v)", c.err, q, k, v, o)
 	}

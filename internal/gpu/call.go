@@ -193,6 +193,11 @@ func rowThreads(cols int) int { return min(maxThreads, roundUp(max(1, cols), 32)
 
 // launch runs a kernel. Arguments are packed as C lays out parameters. A launch of no blocks does nothing.
 func (c *call) launch(module, kernel string, grid, block [3]int, args ...any) {
+	c.launchShared(module, kernel, grid, block, 0, args...)
+}
+
+// launchShared is launch with bytes of dynamic shared memory.
+func (c *call) launchShared(module, kernel string, grid, block [3]int, shared int, args ...any) {
 	if c.err != nil || grid[0] == 0 {
 		return
 	}
@@ -211,7 +216,7 @@ func (c *call) launch(module, kernel string, grid, block [3]int, args ...any) {
 		c.b.functions[kernel] = f
 	}
 	c.b.params = pack(c.b.params[:0], args)
-	c.err = c.wrap(f.Launch(grid, block, 0, c.b.params))
+	c.err = c.wrap(f.Launch(grid, block, shared, c.b.params))
 }
 
 // pack appends arguments, each aligned to its size.

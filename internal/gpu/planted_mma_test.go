@@ -22,6 +22,38 @@ func replaceNth(s string, re *regexp.Regexp, n int, with string) string {
 	return s[:at[n][0]] + with + s[at[n][1]:]
 }
 
+// planted is a fault for a kernel's text.
+type planted struct {
+	name, why string // why is what the interpreter says, as a pattern; empty: the result may differ instead
+	plant     func(string) string
+}
+
+// expectFound plants faults one at a time, runs, and fails if the result is as it should be or the interpreter says
+// something else.
+func expectFound(t *testing.T, kernel string, want []byte, run func(*testing.T, func(string) string) ([]byte, error), faults []planted) {
+	for _, tc := range faults {
+		t.Run(kernel+"/"+tc.name, func(t *testing.T) {
+			changed := false
+			got, err := run(t, func(s string) string {
+				broken := tc.plant(s)
+				changed = broken != s
+				return broken
+			})
+			if !changed {
+				t.Fatal("nothing was planted")
+			}
+			var f *ptxvm.Fault
+			switch {
+			case err == nil && bytes.Equal(got, want):
+				t.Error("not found: the result is right")
+			case tc.why == "" && err == nil:
+			case !errors.As(err, &f) || !strings.HasPrefix(f.Kernel, kernel) || !regexp.MustCompile(tc.why).MatchString(f.Why):
+				t.Errorf("got %v, want %q", err, tc.why)
+			}
+		})
+	}
+}
+
 // TestPlantedFaultsTensorCores breaks the product on tensor cores: each fault is found, by the interpreter's rules or by a
 // result that differs.
 func TestPlantedFaultsTensorCores(t *testing.T) {
@@ -73,35 +105,12 @@ func TestPlantedFaultsTensorCores(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, tc := range []struct {
-		name, why string // why is what a fault says; empty: the result differs
-		plant     func(string) string
-	}{
+	expectFound(t, "gemm_mma", want, product, []planted{
 		{"the barrier before the products", "without a barrier|unfinished|nothing has written", func(s string) string { return replaceNth(s, barrier, 0, "") }},
 		{"the barrier after the products", "without a barrier|unfinished", func(s string) string { return replaceNth(s, barrier, 1, "") }},
 		{"the wait for the tiles", "unfinished cp.async", func(s string) string { return wait1.ReplaceAllString(s, "") }},
 		{"the wait for the last tiles", "unfinished cp.async", func(s string) string { return wait0.ReplaceAllString(s, "") }},
 		{"a store off by one", "past the end", func(s string) string { return store.ReplaceAllString(s, "$1+4]") }},
 		{"a wrong swizzle", "", func(s string) string { return replaceNth(s, swizzle, 0, "or.b32 \t") }},
-	} {
-		t.Run(tc.name, func(t *testing.T) {
-			changed := false
-			got, err := product(t, func(s string) string {
-				broken := tc.plant(s)
-				changed = broken != s
-				return broken
-			})
-			if !changed {
-				t.Fatal("nothing was planted")
-			}
-			var f *ptxvm.Fault
-			switch {
-			case err == nil && bytes.Equal(got, want):
-				t.Error("not found: the result is right")
-			case tc.why == "" && err == nil:
-			case !errors.As(err, &f) || !strings.HasPrefix(f.Kernel, "gemm_mma") || !regexp.MustCompile(tc.why).MatchString(f.Why):
-				t.Errorf("got %v, want %q", err, tc.why)
-			}
-		})
-	}
+	})
 }

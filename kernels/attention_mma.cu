@@ -1,0 +1,367 @@
+// Flash attention on tensor cores, forward and backward (Dao, 2023), for bfloat16 operands whose rows and heads begin at
+// multiples of 16 bytes: every option of tensor.AttnSpec, heads of up to 256 elements, which are padded with zeros to
+// D = 32, 64, 128 or 256. Sums are float32; the softmax's weights and the scores' gradients are rounded to bfloat16 as
+// operands of the products that follow.
+//
+// A block of four warps keeps 64·M rows of one sequence and head, a warp 16·M of them; tiles of N rows of the other side
+// pass by in two stages: while one is multiplied, the next is copied. Forward and for dq the rows are queries and keys
+// pass by; for dk and dv the rows are keys and the queries of all heads that share them pass by in their order. Every sum
+// has one order and no two blocks write the same memory.
+#include "common.cuh"
+#include "mma.cuh"
+#include "attention.cuh"
+
+#define WARPS 4
+#define BLOCK (32 * WARPS)
+#define CHUNK 8 // elements of 16 bytes
+#define DEV_METHOD __device__ inline __attribute__((always_inline))
+
+typedef u32 Chunk __attribute__((ext_vector_type(4)));
+
+DEV float reciprocal_approx(float x) { return __nvvm_rcp_approx_ftz_f(x); }
+
+extern __shared__ __attribute__((aligned(128))) u8 memory[];
+
+// A tile has rows of D elements. Chunks of a row are swapped with each other by its number, so that the same chunk of
+// eight rows, which is what ldmatrix reads at once, lies in different banks.
+template <i32 D> DEV i32 swap(i32 row) { return D >= 64 ? row & 7 : row >> 1 & 3; }
+
+// The byte at which a chunk begins.
+template <i32 D> DEV u32 place(i32 row, i32 chunk) { return (row * D + (chunk ^ swap<D>(row)) * CHUNK) * 2; }
+
+// Begins to copy rows of dim elements to a tile of ROWS; the rest of it becomes zeros.
+template <i32 ROWS, i32 D> DEV void fetch(u32 tile, const bf16 *x, i64 stride, i32 rows, i32 dim) {
+  const i32 PER_ROW = D / CHUNK, STEP = BLOCK / PER_ROW;
+  i32 row = TID / PER_ROW, chunk = TID % PER_ROW;
+  const bf16 *from = x + row * stride + chunk * CHUNK;
+  if (chunk * CHUNK >= dim) rows = 0;
+#pragma unroll
+  for (i32 e = 0; e < ROWS / STEP; e++, row += STEP, from += STEP * stride) {
+    bool in = row < rows;
+    copy16(tile + place<D>(row, chunk), in ? from : x, in ? 16 : 0);
+  }
+}
+
+// The lane's address for ldmatrix of the 16 × 16 block at (row, col), multiples of 16. The block's four matrices come in
+// the order of rows first (DOWN), or of columns first.
+template <i32 D, bool DOWN> DEV u32 block_at(u32 tile, i32 row, i32 col) {
+  i32 l = LANE & 7, low = LANE >> 3 & 1, high = LANE >> 4;
+  u32 chunk = ((DOWN ? high : low) ^ swap<D>(l)) * CHUNK * 2;
+  return tile + ((DOWN ? low : high) * 8 + l + row) * D * 2 + (chunk ^ col * 2);
+}
+
+// 16·M rows of a tile as the left operand of products: held in registers, or read for each product.
+template <i32 D, i32 M, bool HELD> struct Left {
+  u32 tile; // from the warp's first row on
+  u32 held[HELD ? D / 16 : 1][M][4];
+
+  DEV_METHOD void hold() {
+#pragma unroll
+    for (i32 k = 0; k < D / 16 && HELD; k++) read_tile(held[k], k);
+  }
+  DEV_METHOD void read_tile(u32 (*r)[4], i32 k) const {
+#pragma unroll
+    for (i32 m = 0; m < M; m++) load_matrices(r[m], block_at<D, true>(tile, m * 16, k * 16));
+  }
+  DEV_METHOD void read(u32 (*r)[4], i32 k) const {
+    if (!HELD) return read_tile(r, k);
+#pragma unroll
+    for (i32 m = 0; m < M; m++)
+#pragma unroll
+      for (i32 e = 0; e < 4; e++) r[m][e] = held[HELD ? k : 0][m][e];
+  }
+};
+
+template <i32 M, i32 N> DEV void clear(float (*x)[N / 8][4]) {
+#pragma unroll
+  for (i32 m = 0; m < M; m++)
+#pragma unroll
+    for (i32 n = 0; n < N / 8; n++)
+#pragma unroll
+      for (i32 e = 0; e < 4; e++) x[m][n][e] = 0;
+}
+
+// x[16·M, N] = A·Bᵀ, a sum over D, of N rows of the tile b.
+template <i32 D, i32 M, i32 N, bool HELD> DEV void dot_rows(float (*x)[N / 8][4], const Left<D, M, HELD> &a, u32 b) {
+  clear<M, N>(x);
+#pragma unroll
+  for (i32 k = 0; k < D / 16; k++) {
+    u32 fa[M][4];
+    a.read(fa, k);
+#pragma unroll
+    for (i32 n = 0; n < N / 16; n++) {
+      u32 fb[4];
+      load_matrices(fb, block_at<D, false>(b, n * 16, k * 16));
+#pragma unroll
+      for (i32 m = 0; m < M; m++) {
+        multiply_add(x[m][2 * n], fa[m], fb);
+        multiply_add(x[m][2 * n + 1], fa[m], fb + 2);
+      }
+    }
+  }
+}
+
+// sum[16·M, D] += p[16·M, N]·B. Where a product leaves its results is where the next expects its left operand.
+template <i32 D, i32 M, i32 N> DEV void add_rows(float (*sum)[D / 8][4], const float (*p)[N / 8][4], u32 b) {
+#pragma unroll
+  for (i32 k = 0; k < N / 16; k++) {
+    u32 fa[M][4];
+#pragma unroll
+    for (i32 m = 0; m < M; m++)
+#pragma unroll
+      for (i32 e = 0; e < 4; e++) fa[m][e] = pack_bf16(p[m][2 * k + e / 2][e % 2 * 2], p[m][2 * k + e / 2][e % 2 * 2 + 1]);
+#pragma unroll
+    for (i32 n = 0; n < D / 16; n++) {
+      u32 fb[4];
+      load_transposed(fb, block_at<D, true>(b, k * 16, n * 16));
+#pragma unroll
+      for (i32 m = 0; m < M; m++) {
+        multiply_add(sum[m][2 * n], fa[m], fb);
+        multiply_add(sum[m][2 * n + 1], fa[m], fb + 2);
+      }
+    }
+  }
+}
+
+// Writes a warp's sums times a factor as rows of dim elements, by way of its rows of the tile at `at`, which no other warp
+// has read, so that a lane writes 16 bytes. Of the rows that there are, those from `live` on get zeros.
+template <i32 D, i32 M>
+DEV void store_rows(bf16 *to, i64 stride, i32 rows, i32 live, i32 dim, u32 at, const float (*sum)[D / 8][4], float factor) {
+  __nvvm_bar_warp_sync(ALL);
+#pragma unroll
+  for (i32 m = 0; m < M; m++)
+#pragma unroll
+    for (i32 half = 0; half < 2; half++) {
+      i32 row = m * 16 + half * 8 + LANE / 4;
+      float f = row < live ? factor : 0.f;
+#pragma unroll
+      for (i32 n = 0; n < D / 8; n++)
+        *(u32 *)(memory + at + place<D>(row, n) + LANE % 4 * 4) =
+            row < live ? pack_bf16(sum[m][n][half * 2] * f, sum[m][n][half * 2 + 1] * f) : 0;
+    }
+  __nvvm_bar_warp_sync(ALL);
+#pragma unroll 4
+  for (i32 c = LANE; c < 16 * M * D / CHUNK; c += 32) {
+    i32 row = c / (D / CHUNK), chunk = c % (D / CHUNK);
+    if (row < rows && chunk * CHUNK < dim)
+      *(Chunk *)(to + row * stride + chunk * CHUNK) = *(const Chunk *)(memory + at + place<D>(row, chunk));
+  }
+}
+
+// The rows that a block works on.
+struct Part {
+  i32 seq;   // their sequence; −1 if they belong to none
+  i32 start; // the sequence's first row
+  i32 rows;  // of the sequence
+  i32 first; // of the block, counted in the sequence
+};
+
+// Rows are divided at the bounds 0, cu[0], …, cu[seqs], total.
+DEV i32 bound(const i32 *cu, i32 seqs, i32 total, i32 i) {
+  i32 b = i == 0 ? 0 : i > seqs + 1 ? total : cu[i - 1];
+  return b < total ? b : total;
+}
+
+// The rows of a block by its number. Range i of rows has the blocks from ⌊bound(i)/ROWS⌋ + i on, which are enough for it:
+// no lengths need to be added up, and total/ROWS + seqs + 2 blocks are enough for all. Some blocks have no rows.
+template <i32 ROWS> DEV bool part_of(const i32 *cu, i32 seqs, i32 total, i32 block, Part &p) {
+  i32 lo = 0, hi = seqs + 2;
+  while (hi - lo > 1) {
+    i32 mid = (lo + hi) / 2;
+    if (bound(cu, seqs, total, mid) / ROWS + mid <= block) lo = mid;
+    else hi = mid;
+  }
+  p.seq = lo > seqs ? -1 : lo - 1;
+  p.start = bound(cu, seqs, total, lo);
+  p.rows = bound(cu, seqs, total, lo + 1) - p.start;
+  p.first = (block - p.start / ROWS - lo) * ROWS;
+  return p.first < p.rows;
+}
+
+// Row r of the scores sees the columns from r + below to before r + above, of those that there are.
+struct Band {
+  i32 below, above, columns;
+  DEV_METHOD i32 from(i32 r) const { return r + below > 0 ? r + below : 0; }
+  DEV_METHOD i32 to(i32 r) const { return r + above < columns ? r + above : columns; }
+};
+
+#define FAR (1 << 30)
+
+// Whether the 16·M rows from r on, of which `last` is the last that there is, see some of the columns from c to c + N,
+// and whether they see all of these.
+template <i32 M, i32 N> DEV bool sees_some(const Band &b, i32 r, i32 last, i32 c) {
+  i32 end = r + 16 * M - 1 < last ? r + 16 * M - 1 : last;
+  return r <= end && c < b.to(end) && c + N > b.from(r);
+}
+template <i32 M, i32 N> DEV bool sees_all(const Band &b, i32 r, i32 c) {
+  return c >= b.from(r + 16 * M - 1) && c + N <= b.to(r);
+}
+
+// Sets the scores of hidden columns: rows and columns are counted from r and c.
+template <i32 M, i32 N> DEV void hide(float (*x)[N / 8][4], const Band &b, i32 r, i32 c, float value) {
+#pragma unroll
+  for (i32 m = 0; m < M; m++)
+#pragma unroll
+    for (i32 half = 0; half < 2; half++) {
+      i32 row = r + m * 16 + half * 8 + LANE / 4, from = b.from(row) - c, to = b.to(row) - c;
+#pragma unroll
+      for (i32 n = 0; n < N / 8; n++)
+#pragma unroll
+        for (i32 e = 0; e < 2; e++) {
+          i32 col = n * 8 + LANE % 4 * 2 + e;
+          if (col < from || col >= to) x[m][n][half * 2 + e] = value;
+        }
+    }
+}
+
+// A bit for each of the lane's scores: whether dropout keeps it. Rows are queries from q on and columns keys from k on, or
+// the other way round.
+template <i32 M, i32 N, bool TURNED> DEV u64 kept_bits(const Spec &s, i32 h, i32 q, i32 k) {
+  u64 bits = 0;
+#pragma unroll 1
+  for (i32 i = 0; i < M * N / 2; i++) {
+    i32 row = i / (N / 2) * 16 + (i >> 1 & 1) * 8 + LANE / 4, col = (i >> 2) % (N / 8) * 8 + LANE % 4 * 2 + (i & 1);
+    bool keep = !dropped(s, h, q + (TURNED ? col : row), k + (TURNED ? row : col));
+    bits |= (u64)keep << i;
+  }
+  return bits;
+}
+
+template <i32 M, i32 N> DEV void drop(float (*x)[N / 8][4], u64 bits, float keep) {
+#pragma unroll
+  for (i32 m = 0; m < M; m++)
+#pragma unroll
+    for (i32 n = 0; n < N / 8; n++)
+#pragma unroll
+      for (i32 e = 0; e < 4; e++) x[m][n][e] = bits >> ((m * (N / 8) + n) * 4 + e) & 1 ? x[m][n][e] * keep : 0.f;
+}
+
+// Replaces dot products by soft-capped scores: cap·tanh(x·scale/cap), as tanh y = 1 − 2/(1 + e^2y).
+template <i32 M, i32 N> DEV void soft_cap(float (*x)[N / 8][4], const Spec &s) {
+  float f = 2.f * LOG2E * s.scale / s.soft_cap;
+#pragma unroll
+  for (i32 m = 0; m < M; m++)
+#pragma unroll
+    for (i32 n = 0; n < N / 8; n++)
+#pragma unroll
+      for (i32 e = 0; e < 4; e++) {
+        float r = reciprocal_approx(1.f + exp2_approx(x[m][n][e] * f));
+        x[m][n][e] = fma_rn(-2.f * s.soft_cap, r, s.soft_cap);
+      }
+}
+
+// What turns dot products, or soft-capped scores, into exponents of 2.
+DEV float exponent_scale(const Spec &s) { return s.soft_cap > 0 ? LOG2E : LOG2E * s.scale; }
+
+DEV Band keys_seen(const Spec &s, i32 queries, i32 keys) {
+  i32 shift = keys - queries; // query i stands at i + shift
+  return Band{s.window > 0 ? shift - s.window + 1 : -FAR, s.causal ? shift + 1 : FAR, keys};
+}
+
+// One step of the softmax, row by row: x becomes 2^(x·scale − top), sums and what was added up with the old top fade.
+template <i32 D, i32 M, i32 N>
+DEV void softmax_step(float (*x)[N / 8][4], float (*top)[2], float (*sum)[2], float (*acc)[D / 8][4], float scale) {
+#pragma unroll
+  for (i32 m = 0; m < M; m++)
+#pragma unroll
+    for (i32 half = 0; half < 2; half++) {
+      float best = top[m][half], add = 0;
+#pragma unroll
+      for (i32 n = 0; n < N / 8; n++) best = fmax2(best, fmax2(x[m][n][half * 2], x[m][n][half * 2 + 1]));
+      best = fmax2(best, shfl_xor(best, 1));
+      best = fmax2(best, shfl_xor(best, 2));
+      float zero = best == NEG_INF ? 0.f : best * scale; // rows that have seen nothing yet
+      float fade = exp2_approx(fma_rn(top[m][half], scale, -zero));
+      top[m][half] = best;
+#pragma unroll
+      for (i32 n = 0; n < N / 8; n++)
+#pragma unroll
+        for (i32 e = half * 2; e < half * 2 + 2; e++) {
+          x[m][n][e] = exp2_approx(fma_rn(x[m][n][e], scale, -zero));
+          add += x[m][n][e];
+        }
+      sum[m][half] = fma_rn(sum[m][half], fade, add);
+#pragma unroll
+      for (i32 n = 0; n < D / 8; n++) {
+        acc[m][n][half * 2] *= fade;
+        acc[m][n][half * 2 + 1] *= fade;
+      }
+    }
+}
+
+// o = softmax(q·kᵀ)·v and the scores' log-sum-exp.
+template <i32 D, i32 M, i32 N, bool HELD>
+DEV void forward(const Spec &s, bf16 *o, float *lse, const bf16 *q, const bf16 *k, const bf16 *v) {
+  const i32 ROWS = 16 * M * WARPS;
+  const u32 TILE = N * D * 2;
+  Part p;
+  if (!part_of<ROWS>(s.cu_q, s.seqs, s.total_q, BLOCKS - 1 - BLOCK_X, p)) return; // late rows see most keys: begin there
+  i32 h = BLOCK_Y, kvh = h / (s.heads / s.kv_heads), last = (p.first + ROWS < p.rows ? p.first + ROWS : p.rows) - 1;
+  Band band = keys_seen(s, p.rows, p.seq < 0 ? 0 : keys_of(s, p.seq));
+  i32 from = band.from(p.first) / N * N, to = band.to(last), mine = p.first + WARP * 16 * M;
+  i64 row0 = p.start + p.first;
+  u32 rows_tile = shared_address(memory), tiles = rows_tile + ROWS * D * 2;
+  float acc[M][D / 8][4], top[M][2], sum[M][2], scale = exponent_scale(s);
+  clear<M, D>(acc);
+#pragma unroll
+  for (i32 m = 0; m < M; m++) top[m][0] = top[m][1] = NEG_INF, sum[m][0] = sum[m][1] = 0;
+  if (from < to) {
+    k += (i64)s.cu_k[p.seq] * s.stride_k + kvh * s.dim;
+    v += (i64)s.cu_k[p.seq] * s.stride_v + kvh * s.dim;
+    fetch<ROWS, D>(rows_tile, q + row0 * s.stride_q + h * s.dim, s.stride_q, p.rows - p.first, s.dim);
+    fetch<N, D>(tiles, k + from * s.stride_k, s.stride_k, band.columns - from, s.dim);
+    fetch<N, D>(tiles + TILE, v + from * s.stride_v, s.stride_v, band.columns - from, s.dim);
+    copies_commit();
+  }
+  Left<D, M, HELD> left;
+  left.tile = rows_tile + WARP * 16 * M * D * 2;
+  u32 now = tiles;
+  for (i32 j = from; j < to; j += N) {
+    copies_wait<0>();
+    SYNC(); // the tile is there, and all are done with the one before
+    u32 next = now == tiles ? tiles + 2 * TILE : tiles;
+    if (j + N < to) {
+      fetch<N, D>(next, k + (j + N) * s.stride_k, s.stride_k, band.columns - j - N, s.dim);
+      fetch<N, D>(next + TILE, v + (j + N) * s.stride_v, s.stride_v, band.columns - j - N, s.dim);
+      copies_commit();
+    }
+    if (j == from) left.hold();
+    if (sees_some<M, N>(band, mine, last, j)) {
+      float x[M][N / 8][4];
+      dot_rows<D, M, N>(x, left, now);
+      if (s.soft_cap > 0) soft_cap<M, N>(x, s);
+      if (!sees_all<M, N>(band, mine, j)) hide<M, N>(x, band, mine, j, NEG_INF);
+      softmax_step<D, M, N>(x, top, sum, acc, scale);
+      if (s.threshold) drop<M, N>(x, kept_bits<M, N, false>(s, h, p.start + mine, j), s.keep);
+      add_rows<D, M, N>(acc, x, now + TILE);
+    }
+    now = next;
+  }
+#pragma unroll
+  for (i32 m = 0; m < M; m++)
+#pragma unroll
+    for (i32 half = 0; half < 2; half++) {
+      float all = sum[m][half] + shfl_xor(sum[m][half], 1);
+      all += shfl_xor(all, 2);
+      float inv = all > 0 ? reciprocal_approx(all) : 0.f;
+#pragma unroll
+      for (i32 n = 0; n < D / 8; n++) {
+        acc[m][n][half * 2] *= inv;
+        acc[m][n][half * 2 + 1] *= inv;
+      }
+      i32 row = mine + m * 16 + half * 8 + LANE / 4;
+      if (LANE % 4 == 0 && row < p.rows)
+        lse[(i64)h * s.total_q + p.start + row] = all > 0 ? top[m][half] * scale * LN2 + logf_(all) : NEG_INF;
+    }
+  i32 mine_in = mine - p.first, have = p.rows - mine;
+  store_rows<D, M>(o + (row0 + mine_in) * s.stride_o + h * s.dim, s.stride_o, have, have, s.dim, mine_in * D * 2, acc, 1.f);
+}
+
+#define FORWARD(D, M, N, HELD) \
+  KERNEL __launch_bounds__(BLOCK) attention_mma_##D(Spec s, bf16 *o, float *lse, const bf16 *q, const bf16 *k, const bf16 *v) { \
+    forward<D, M, N, HELD>(s, o, lse, q, k, v); \
+  }
+FORWARD(32, 2, 64, true)
+FORWARD(64, 2, 64, true)
+FORWARD(128, 2, 32, false)
+FORWARD(256, 1, 32, false)
