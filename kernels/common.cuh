@@ -185,9 +185,8 @@ DEV float block_max(float x, float *red) {
 
 // Philox 4×32-10 as tensor.RNGKey has it: word i%4 of block i/4.
 struct Key { u64 seed; u32 micro, op; };
-DEV u32 philox(Key key, u64 i) {
-  u64 block = i >> 2;
-  u32 c0 = (u32)block, c1 = (u32)(block >> 32), c2 = key.op, c3 = key.micro;
+DEV void philox_block(Key key, u64 block, u32 &c0, u32 &c1, u32 &c2, u32 &c3) {
+  c0 = (u32)block, c1 = (u32)(block >> 32), c2 = key.op, c3 = key.micro;
   u32 k0 = (u32)key.seed, k1 = (u32)(key.seed >> 32);
 #pragma unroll
   for (i32 r = 0; r < 10; r++) {
@@ -200,6 +199,10 @@ DEV u32 philox(Key key, u64 i) {
     k0 += 0x9E3779B9u;
     k1 += 0xBB67AE85u;
   }
+}
+DEV u32 philox(Key key, u64 i) {
+  u32 c0, c1, c2, c3;
+  philox_block(key, i >> 2, c0, c1, c2, c3);
   u32 w = (u32)i & 3;
   return w == 0 ? c0 : w == 1 ? c1 : w == 2 ? c2 : c3;
 }

@@ -1,5 +1,8 @@
-// NF4: four-bit codes with a scale for 64 elements, the scales in float32 or quantised themselves.
+// NF4: four-bit codes with a scale for 64 elements, the scales in float32 or quantised themselves. Decoding to memory, and the
+// product with few rows that decodes as it goes.
 #include "common.cuh"
+#include "mma.cuh"
+#include "wide.cuh"
 
 // The values of the codes; see internal/quant.
 DEV float nf4_value(u32 code) {
@@ -13,23 +16,153 @@ DEV float nf4_value(u32 code) {
   return v;
 }
 
-// Writes elements first … first+n−1: w = value·scale. With abs_codes the scale of a block is map[code]·abs_scales + offset.
-template <class T>
-DEV void dequant(T *w, const unsigned char *codes, const float *absmax, const unsigned char *abs_codes, const float *abs_scales,
-                 const float *map, float offset, i64 first, i64 n) {
-  EACH(i, n) {
-    i64 at = first + i, block = at >> 6;
-    u32 c = codes[at >> 1];
-    c = at & 1 ? c & 15 : c >> 4;
-    float scale = abs_codes ? __nvvm_add_rn_f(__nvvm_mul_rn_f(map[abs_codes[block]], abs_scales[block >> 8]), offset) : absmax[block];
-    store(w + i, nf4_value(c) * scale);
+// The values of the codes in shared memory, once for each lane, so that lanes that look up different codes do not collide. The place
+// of a code is its number above the bits of the lane: they are joined by an "or".
+struct __attribute__((aligned(2048))) Table { float value[16][32]; };
+
+// Fills the table and returns the address of this lane's column. It ends with a barrier.
+DEV u32 fill_table(Table &t) {
+  for (i32 i = TID; i < 16 * 32; i += THREADS) t.value[i >> 5][i & 31] = nf4_value(i >> 5);
+  SYNC();
+  return shared_address(&t) | LANE << 2;
+}
+DEV float value_at(u32 column, u32 code_shifted) {
+  float v;
+  asm volatile("ld.shared.f32 %0, [%1];" : "=f"(v) : "r"(column | (code_shifted & 15 << 7)));
+  return v;
+}
+// The value of a code, and that of element e (0 to 7) of four bytes of codes: the even element is in the high half of its byte.
+DEV float look_up(u32 column, u32 code) { return value_at(column, code << 7); }
+DEV float look_up(u32 column, u32 word, i32 e) {
+  i32 shift = e / 2 * 8 + (e & 1 ? 0 : 4);
+  return value_at(column, shift < 7 ? word << (7 - shift) : word >> (shift - 7));
+}
+
+// A quantised matrix. With abs_codes the scale of a block is map[code]·abs_scales + offset.
+struct Quantised {
+  const u8 *codes;
+  const float *absmax;
+  const u8 *abs_codes;
+  const float *abs_scales, *map;
+  float offset;
+};
+DEV float scale_of(const Quantised &q, i64 block) {
+  return q.abs_codes ? add_rn(mul_rn(q.map[q.abs_codes[block]], q.abs_scales[block >> 8]), q.offset) : q.absmax[block];
+}
+DEV u32 code_of(const Quantised &q, i64 at) {
+  u32 c = q.codes[at >> 1];
+  return at & 1 ? c & 15 : c >> 4;
+}
+
+// Writes elements first … first+n−1: w = value·scale, eight at a time where they lie in whole words.
+template <class T> DEV void dequant(T *w, Quantised q, i64 first, i64 n) {
+  __shared__ Table table;
+  u32 column = fill_table(table);
+  i64 whole = aligned(w) && (first & 7) == 0 && aligned(q.codes, 4) ? n / 8 : 0;
+  EACH(i, whole) {
+    i64 at = first + 8 * i;
+    u32 word = *(const u32 *)(q.codes + (at >> 1));
+    float scale = scale_of(q, at >> 6), v[8];
+#pragma unroll
+    for (i32 e = 0; e < 8; e++) v[e] = look_up(column, word, e) * scale;
+    store_many<8>(w + 8 * i, v);
+  }
+  whole *= 8;
+  EACH(i, n - whole) {
+    i64 at = first + whole + i;
+    store(w + whole + i, look_up(column, code_of(q, at)) * scale_of(q, at >> 6));
   }
 }
 
-#define FOR_TYPE(t, T) \
-  KERNEL __launch_bounds__(256) dequant_##t(T *w, const unsigned char *codes, const float *absmax, const unsigned char *abs_codes, \
-                                            const float *abs_scales, const float *map, float offset, i64 first, i64 n) { \
-    dequant(w, codes, absmax, abs_codes, abs_scales, map, offset, first, n); \
+// y[m,n] = Σ x[m,k]·w[n,k] + beta·y + bias[n] for M ≤ ROWS rows of x and a quantised w [N,K], whose elements are decoded to float32
+// and never stored. A warp makes OUT columns of y: its lanes take 32 elements of a row of w at a time, and add up at the end.
+#define OUT 2
+template <class T, i32 ROWS>
+DEV void multiply(void *y, i32 ytype, const T *x, Quantised q, const void *bias, i32 bias_type, i32 M, i32 N, i32 K, float beta) {
+  __shared__ Table table;
+  u32 column = fill_table(table);
+  i32 n0 = (BLOCK_X * (THREADS >> 5) + WARP) * OUT;
+  if (n0 >= N) return;
+  float sum[OUT][ROWS];
+#pragma unroll
+  for (i32 o = 0; o < OUT; o++)
+#pragma unroll
+    for (i32 m = 0; m < ROWS; m++) sum[o][m] = 0;
+  // Columns that are not there are taken from the last, and not stored.
+  i64 row[OUT];
+#pragma unroll
+  for (i32 o = 0; o < OUT; o++) row[o] = (i64)(n0 + o < N ? n0 + o : N - 1) * K;
+  if ((K & 31) == 0 && aligned(x) && aligned(q.codes)) {
+    // 32 elements are 16 bytes of codes, and in one block of 64.
+    for (i32 k = LANE * 32; k < K; k += 32 * 32) {
+      Words codes[OUT];
+      float scale[OUT];
+#pragma unroll
+      for (i32 o = 0; o < OUT; o++) {
+        codes[o] = *(const Words *)(q.codes + ((row[o] + k) >> 1));
+        scale[o] = scale_of(q, (row[o] + k) >> 6);
+      }
+#pragma unroll 1
+      for (i32 g = 0; g < 32; g += 8) {
+        float w[OUT][8];
+#pragma unroll
+        for (i32 o = 0; o < OUT; o++) {
+          u32 word = next(codes[o], 0);
+#pragma unroll
+          for (i32 e = 0; e < 8; e++) w[o][e] = look_up(column, word, e) * scale[o];
+        }
+#pragma unroll
+        for (i32 m = 0; m < ROWS; m++) {
+          if (m >= M) continue;
+          float v[8];
+          load_many<8>(v, x + (i64)m * K + k + g);
+#pragma unroll
+          for (i32 o = 0; o < OUT; o++)
+#pragma unroll
+            for (i32 e = 0; e < 8; e++) sum[o][m] = fma_rn(w[o][e], v[e], sum[o][m]);
+        }
+      }
+    }
+  } else {
+#pragma unroll 1
+    for (i32 k = LANE; k < K; k += 32) {
+      float w[OUT];
+#pragma unroll
+      for (i32 o = 0; o < OUT; o++) w[o] = look_up(column, code_of(q, row[o] + k)) * scale_of(q, (row[o] + k) >> 6);
+#pragma unroll
+      for (i32 m = 0; m < ROWS; m++) {
+        if (m >= M) continue;
+        float v = load(x + (i64)m * K + k);
+#pragma unroll
+        for (i32 o = 0; o < OUT; o++) sum[o][m] = fma_rn(w[o], v, sum[o][m]);
+      }
+    }
   }
+#pragma unroll
+  for (i32 o = 0; o < OUT; o++)
+#pragma unroll
+    for (i32 m = 0; m < ROWS; m++) {
+      float s = warp_sum(sum[o][m]);
+      if (LANE != (o * ROWS + m) % 32 || m >= M || n0 + o >= N) continue; // a lane stores a number
+      i64 at = (i64)m * N + n0 + o;
+      if (beta != 0) s += beta * load_as(y, at, ytype);
+      if (bias) s += load_as(bias, n0 + o, bias_type);
+      if (ytype == F32) store((float *)y + at, s);
+      else store((bf16 *)y + at, s);
+    }
+}
+
+#define QUANTISED_ARGS const u8 *codes, const float *absmax, const u8 *abs_codes, const float *abs_scales, const float *map, float offset
+#define QUANTISED Quantised{codes, absmax, abs_codes, abs_scales, map, offset}
+#define FOR_ROWS(t, T, rows) \
+  KERNEL __launch_bounds__(256) nf4_multiply_##t##_##rows(void *y, i32 ytype, const T *x, QUANTISED_ARGS, const void *bias, \
+                                                          i32 bias_type, i32 M, i32 N, i32 K, float beta) { \
+    multiply<T, rows>(y, ytype, x, QUANTISED, bias, bias_type, M, N, K, beta); \
+  }
+#define FOR_TYPE(t, T) \
+  KERNEL __launch_bounds__(256) dequant_##t(T *w, QUANTISED_ARGS, i64 first, i64 n) { dequant(w, QUANTISED, first, n); } \
+  FOR_ROWS(t, T, 1) \
+  FOR_ROWS(t, T, 4) \
+  FOR_ROWS(t, T, 16)
 FOR_TYPE(f32, float)
 FOR_TYPE(bf16, bf16)

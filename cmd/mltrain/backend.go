@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
 
 	"github.com/mltrain/mltrain/internal/config"
 	"github.com/mltrain/mltrain/internal/cpu"
@@ -26,19 +27,23 @@ func deviceNames() []string { return []string{deviceAuto, deviceCPU, deviceCUDA,
 // newBackend returns the device that a name means. Where the program has a CUDA driver built in and auto finds no GPU to
 // use, one line of the log says why the CPU computes.
 func newBackend(log *slog.Logger, device string) (tensor.Backend, error) {
+	o, err := cudaOptions()
+	if err != nil {
+		return nil, err
+	}
 	switch device {
 	case deviceCPU:
 		return cpu.New(), nil
 	case deviceEmulator:
 		return gpu.NewEmulator()
 	case deviceCUDA:
-		d, err := cuda.Open(0)
+		d, err := cuda.Open(0, o)
 		if err != nil {
 			return nil, fmt.Errorf("device cuda: %w; use cpu, or see 'mltrain devices'", err)
 		}
 		return gpu.New(d)
 	case deviceAuto:
-		d, err := cuda.Open(0)
+		d, err := cuda.Open(0, o)
 		if err == nil {
 			return gpu.New(d)
 		}
@@ -48,6 +53,18 @@ func newBackend(log *slog.Logger, device string) (tensor.Backend, error) {
 		return cpu.New(), nil
 	}
 	return nil, usageErrorf("no device %q: want auto, cpu, cuda or emulator", device)
+}
+
+// cudaOptions reads from the environment how products are made on a GPU.
+func cudaOptions() (cuda.Options, error) {
+	switch v := os.Getenv(cuda.EnvLibrary); v {
+	case "", "on":
+		return cuda.Options{}, nil
+	case "off":
+		return cuda.Options{OwnProducts: true}, nil
+	default:
+		return cuda.Options{}, usageErrorf("%s: expected on or off, found %q", cuda.EnvLibrary, v)
+	}
 }
 
 // chooseFormats sets what the config leaves to the device: bfloat16 on the GPU's kernels, recomputation on a GPU.

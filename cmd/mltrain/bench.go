@@ -29,13 +29,14 @@ type BenchOptions struct {
 func newBenchCommand(app *App) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "bench",
-		Short: "Measure training steps and generation on this machine",
+		Short: "Measure training steps, generation and kernels on this machine",
 		Long: `Measure training steps and generation on this machine, on models of common shapes
-with random weights, beside what the machine can do at most.`,
+with random weights, beside what the machine can do at most, or single kernels.`,
 		Example: `  mltrain bench step --shape smollm2-135m --seq 512 --lora-rank 16 --kernels
+  mltrain bench kernels --device cuda
   mltrain bench generate --shape smollm2-135m --tokens 64`,
 	}
-	cmd.AddCommand(newBenchStepCommand(app), newBenchGenerateCommand(app))
+	cmd.AddCommand(newBenchStepCommand(app), newBenchGenerateCommand(app), newBenchKernelsCommand(app))
 	asGroup(cmd)
 	return cmd
 }

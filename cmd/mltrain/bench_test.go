@@ -33,12 +33,35 @@ func TestBenchGenerate(t *testing.T) {
 	}
 }
 
+func TestBenchKernels(t *testing.T) {
+	for device, only := range map[string]string{"cpu": "", "emulator": "nf4 linear M=16|adamw|attention backward causal 32"} {
+		var r benchedKernels
+		if err := json.Unmarshal([]byte(must(t, "bench", "kernels", "--tiny", "--rounds", "1", "--device", device, "--only", only, "--json")), &r); err != nil {
+			t.Fatal(err)
+		}
+		want := 3
+		if only == "" {
+			want = 5 + 2*3 + 2*3
+		}
+		if len(r.Kernels) != want {
+			t.Errorf("%s: %d kernels, want %d: %+v", device, len(r.Kernels), want, r)
+		}
+		for _, k := range r.Kernels {
+			if k.Seconds <= 0 || (k.Bytes > 0) == (k.FLOPs > 0) {
+				t.Errorf("%s: %+v", device, k)
+			}
+		}
+	}
+}
+
 func TestBenchBadInput(t *testing.T) {
 	for want, args := range map[string][]string{
 		"--seq is too small": {"bench", "step", "--seq", "1"},
 		"give --kernels":     {"bench", "step", "--csv"},
 		"smollm2-135m":       {"bench", "step", "--shape", "no-such"},
 		"--tokens 2":         {"bench", "generate", "--tokens", "1"},
+		"matches no kernel":  {"bench", "kernels", "--tiny", "--device", "cpu", "--only", "no-such"},
+		"--only":             {"bench", "kernels", "--only", "("},
 	} {
 		if code, _, stderr := mltrain(t, args...); code == 0 || !strings.Contains(stderr, want) {
 			t.Errorf("%v: %d, %q", args, code, stderr)

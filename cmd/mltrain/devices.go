@@ -21,6 +21,8 @@ type DevicesResult struct {
 	Why  string      `json:"why"`
 	CPU  CPUDevice   `json:"cpu"`
 	CUDA cuda.Driver `json:"cuda"`
+	// Products says what multiplies bfloat16 matrices on a GPU: NVIDIA's library, or mltrain's own kernels and why.
+	Products cuda.Library `json:"products"`
 }
 
 // CPUDevice describes the CPU.
@@ -42,7 +44,10 @@ none is named. The emulator runs the GPU's kernels on an interpreter, anywhere.`
   mltrain devices --json`,
 		Args: noArgs,
 		RunE: func(*cobra.Command, []string) error {
-			r := findDevices()
+			r, err := findDevices()
+			if err != nil {
+				return err
+			}
 			if asJSON {
 				return app.PrintJSON(r)
 			}
@@ -53,9 +58,21 @@ none is named. The emulator runs the GPU's kernels on an interpreter, anywhere.`
 	return cmd
 }
 
-func findDevices() DevicesResult {
+func findDevices() (DevicesResult, error) {
+	o, err := cudaOptions()
+	if err != nil {
+		return DevicesResult{}, err
+	}
 	r := DevicesResult{
 		Auto: deviceCPU, CPU: CPUDevice{Name: cpu.New().Name(), Threads: runtime.GOMAXPROCS(0), Memory: availableMemory()}, CUDA: cuda.Probe(),
+	}
+	switch {
+	case len(r.CUDA.Devices) == 0:
+		r.Products.Problem = r.CUDA.Problem
+	case o.OwnProducts:
+		r.Products.Problem = cuda.EnvLibrary + " is off"
+	default:
+		r.Products = cuda.FindLibrary()
 	}
 	switch {
 	case r.CUDA.Problem != "":
@@ -65,7 +82,7 @@ func findDevices() DevicesResult {
 	default:
 		r.Auto, r.Why = deviceCUDA, r.CUDA.Devices[0].Name+" is usable; computes in bfloat16 unless bf16 is false"
 	}
-	return r
+	return r, nil
 }
 
 func (r DevicesResult) write(w io.Writer) error {
@@ -89,6 +106,13 @@ func (r DevicesResult) write(w io.Writer) error {
 		}
 		fmt.Fprintf(tw, "cuda:%d\t%s, compute capability %d.%d, %s, %d multiprocessors, %s shared memory a block; %s\n", d.Index, d.Name, d.Major, d.Minor,
 			plan.FormatBytes(d.Memory), d.Multiprocs, plan.FormatBytes(int64(d.SharedPerBlock)), usable)
+	}
+	if len(r.CUDA.Devices) > 0 {
+		products := "cuBLASLt " + r.Products.Version + " (" + r.Products.File + ")"
+		if r.Products.Problem != "" {
+			products = "mltrain's own kernels (" + r.Products.Problem + ")"
+		}
+		fmt.Fprintf(tw, "products\tof bfloat16 matrices: %s\n", products)
 	}
 	fmt.Fprintf(tw, "emulator\tthe GPU's kernels on an interpreter: exact, and thousands of times slower than a GPU\n")
 	fmt.Fprintf(tw, "auto\t%s (%s)\n", r.Auto, r.Why)

@@ -22,6 +22,31 @@ func TestDevices(t *testing.T) {
 	}
 }
 
+// The GPU's kernels against the CPU's, by the command that users have.
+func TestVerifyEmulator(t *testing.T) {
+	if testing.Short() {
+		t.Skip("the interpreter is slow")
+	}
+	var r VerifyResult
+	if err := json.Unmarshal([]byte(must(t, "verify", "--device", "emulator", "--quick", "--json")), &r); err != nil {
+		t.Fatal(err)
+	}
+	seen := map[string]bool{}
+	for _, c := range r.Checks {
+		seen[c.Group+"/"+c.Name] = c.OK && c.CPU > 0
+	}
+	if !r.OK || r.Device != "emulator" || len(r.Checks) < 47 {
+		t.Errorf("got %+v", r)
+	}
+	for _, name := range []string{"gemm", "attention backward", "dequantise", "nf4 product", "optimiser"} {
+		for _, format := range []string{"float32", "bfloat16"} {
+			if !seen["kernels in "+format+"/"+name] {
+				t.Errorf("%s was not compared in %s", name, format)
+			}
+		}
+	}
+}
+
 func TestVerifyCommand(t *testing.T) {
 	var r VerifyResult
 	if err := json.Unmarshal([]byte(must(t, "verify", "--device", "cpu", "--json")), &r); err != nil {

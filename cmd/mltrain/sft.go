@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/mltrain/mltrain/internal/config"
+	"github.com/mltrain/mltrain/internal/gpu"
 	"github.com/mltrain/mltrain/internal/train"
 )
 
@@ -87,9 +88,13 @@ func trainCommand(ctx context.Context, app *App, flags *TrainFlags, r *config.Re
 	if job.Answer, err = newSampler(cfg, job.ModelDir, d); err != nil {
 		return err
 	}
-	job.Backend = report.measure(job.Backend)
+	device := job.Backend
+	job.Backend = report.measure(device)
 	res, err := train.Run(ctx, job)
 	report.close()
+	if errors.Is(err, gpu.ErrNoMemory) {
+		return withAdvice(ctx, app, job, d, device, err)
+	}
 	if errors.Is(err, train.ErrInterrupted) {
 		return &ExitError{Code: exitInterrupted, Err: err}
 	}

@@ -15,6 +15,7 @@ import (
 // VerifyOptions are the flags of verify.
 type VerifyOptions struct {
 	Device string
+	Quick  bool
 	JSON   bool
 }
 
@@ -37,11 +38,12 @@ differences, that packing and gradient accumulation change nothing, and a short 
 on both. It prints errors beside what is allowed, and times, and fails if a check does.
 Times are of small operands: they are no measure of a device's speed.`,
 		Example: `  mltrain verify
-  mltrain verify --device emulator --json`,
+  mltrain verify --device emulator --quick --json`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return runVerify(cmd.Context(), app, o) },
 	}
 	cmd.Flags().StringVar(&o.Device, "device", deviceAuto, "auto, cpu, cuda or emulator")
+	cmd.Flags().BoolVar(&o.Quick, "quick", false, "only the kernels and the gradient")
 	cmd.Flags().BoolVar(&o.JSON, "json", false, "print the result as JSON")
 	complete(cmd, "device", deviceNames(), cobra.ShellCompDirectiveNoFileComp)
 	return cmd
@@ -77,7 +79,7 @@ func runVerify(ctx context.Context, app *App, o *VerifyOptions) error {
 		}
 	}
 	start := time.Now()
-	checks, err := verify.Run(ctx, b, ref, each)
+	checks, err := verify.Run(ctx, b, ref, verify.Options{Quick: o.Quick}, each)
 	if o.JSON {
 		if printErr := app.PrintJSON(VerifyResult{Device: b.Name(), OK: err == nil, Time: time.Since(start), Checks: checks}); printErr != nil {
 			return printErr

@@ -25,14 +25,8 @@ func (t *Tape) weightRows(w *Param, dt tensor.DType, fn func(lo, hi int, rows te
 		fn(0, w.Shape[0], w.Value)
 		return
 	}
-	rows, cols := w.Shape[0], w.Shape[1]
-	limit := chunkWeight
-	if t.chunkWeight > 0 {
-		limit = t.chunkWeight
-	}
-	most := max(1, limit/cols)
-	n := (rows + (rows+most-1)/most - 1) / ((rows + most - 1) / most) // the fewest equal chunks
-	b := t.scratch(dt, n, cols)
+	b := t.weightScratch(w, dt)
+	rows, n := w.Shape[0], b.t.Rows()
 	for lo := 0; lo < rows; lo += n {
 		hi := min(lo+n, rows)
 		part := b.t.RowRange(0, hi-lo)
@@ -42,11 +36,38 @@ func (t *Tape) weightRows(w *Param, dt tensor.DType, fn func(lo, hi int, rows te
 	t.pool.release(b)
 }
 
+// weightScratch returns room for a chunk of decoded rows of W: the fewest chunks that are equally long and not too large.
+func (t *Tape) weightScratch(w *Param, dt tensor.DType) *block {
+	rows, cols := w.Shape[0], w.Shape[1]
+	limit := chunkWeight
+	if t.chunkWeight > 0 {
+		limit = t.chunkWeight
+	}
+	most := max(1, limit/cols)
+	n := (rows + (rows+most-1)/most - 1) / ((rows + most - 1) / most)
+	return t.scratch(dt, n, cols)
+}
+
+// weightMulFew computes y = x·Wᵀ + bias + beta·y without decoding W, where the backend can and x has few rows.
+func (t *Tape) weightMulFew(y, x tensor.Tensor, w *Param, bias tensor.Tensor, beta float32) bool {
+	m, ok := t.b.(tensor.Quant4Multiplier)
+	if !ok || w.Quant == nil || x.Rows() > m.MulQuant4Rows() {
+		return false
+	}
+	t.check(m.MulQuant4(y, x, *w.Quant, bias, beta))
+	// A program takes the same memory whatever the number of rows.
+	t.pool.release(t.weightScratch(w, x.DType))
+	return true
+}
+
 // weightMul computes y = x·Wᵀ + b + beta·y; b may be nil.
 func (t *Tape) weightMul(y, x tensor.Tensor, w, b *Param, layout Layout, beta float32) {
 	var bias tensor.Tensor
 	if b != nil {
 		bias = b.Value
+	}
+	if layout == OutIn && t.weightMulFew(y, x, w, bias, beta) {
+		return
 	}
 	m, k, n := x.Rows(), x.Cols(), y.Cols()
 	t.weightRows(w, x.DType, func(lo, hi int, rows tensor.Tensor) {

@@ -15,7 +15,7 @@ import (
 
 // Case is one use of a kernel.
 type Case struct {
-	Kernel string // the method of tensor.Kernels or tensor.Device
+	Kernel string // the method of tensor.Kernels, tensor.Device or tensor.Quant4Multiplier
 	Name   string
 	// Prepare makes the operands in e and returns the call and the check of its results.
 	Prepare func(e *Env) Job
@@ -59,10 +59,16 @@ func (l *list) add(kernel string, prepare func(e *Env) Job, format string, args 
 // activations are the types that activations have.
 var activations = []tensor.DType{tensor.F32, tensor.BF16}
 
-// RunAll runs every case on b, and fails if a method of tensor.Kernels has none.
+// RunAll runs every case on b, with those of tensor.Quant4Multiplier if it is one, and fails if a method of tensor.Kernels has none.
 func RunAll(t *testing.T, b tensor.Backend) {
 	seen := map[string]bool{}
-	for _, c := range Cases() {
+	cases := Cases()
+	if _, ok := b.(tensor.Quant4Multiplier); ok {
+		var l list
+		l.fewRows()
+		cases = append(cases, l.cases...)
+	}
+	for _, c := range cases {
 		seen[c.Kernel] = true
 		t.Run(c.String(), func(t *testing.T) {
 			e := NewEnv(t, b, c.String())

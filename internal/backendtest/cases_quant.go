@@ -1,6 +1,8 @@
 package backendtest
 
 import (
+	"math"
+
 	"github.com/mltrain/mltrain/internal/quant"
 	"github.com/mltrain/mltrain/internal/tensor"
 )
@@ -13,6 +15,67 @@ func (l *list) dequant() {
 				l.add("Dequant", dequantCase(dt, nested, s[0], s[1], s[2], s[3]), "%v/nested=%v/%v", dt, nested, s)
 			}
 		}
+	}
+}
+
+// fewRows covers tensor.Quant4Multiplier: rows that are no multiple of a block or of a byte, long
+// enough for each way of reading them.
+func (l *list) fewRows() {
+	for _, dt := range activations {
+		for i, s := range [][3]int{{1, 1, 1}, {1, 5, 65}, {2, 9, 37}, {3, 33, 64}, {4, 7, 1056}, {5, 17, 96}, {11, 40, 193}, {16, 33, 160}, {16, 5, 2080}, {0, 3, 64}} {
+			for _, nested := range []bool{false, true} {
+				c := fewRowsCase{x: dt, y: dt, nested: nested, m: s[0], n: s[1], k: s[2], bias: i%2 == 0}
+				if i%3 == 1 {
+					c.beta = 0.5
+				}
+				l.add("MulQuant4", c.prepare, "%v/%v/nested=%v/bias=%v,beta=%v", dt, s, nested, c.bias, c.beta)
+			}
+		}
+	}
+	l.add("MulQuant4", fewRowsCase{x: tensor.BF16, y: tensor.F32, m: 3, n: 21, k: 128, bias: true, beta: 1}.prepare, "float32 of bfloat16")
+	l.add("MulQuant4", fewRowsCase{x: tensor.F32, y: tensor.BF16, m: 7, n: 21, k: 128}.prepare, "bfloat16 of float32")
+}
+
+type fewRowsCase struct {
+	x, y    tensor.DType
+	nested  bool
+	m, n, k int
+	bias    bool
+	beta    float32
+}
+
+func (c fewRowsCase) prepare(e *Env) Job {
+	mul := e.B.(tensor.Quant4Multiplier)
+	q, w := e.quant4(c.nested, c.n, c.k)
+	xs, ys := e.Rand(c.m*c.k), e.Rand(c.m*c.n)
+	x := e.In("x", c.x, xs, c.m, c.k)
+	var biasT tensor.Tensor
+	var biasV []float64
+	if c.bias {
+		biasV = e.Rand(c.n)
+		biasT = e.In("bias", c.x, biasV, c.n)
+	}
+	if c.beta == 0 {
+		for i := range ys {
+			ys[i] = math.NaN()
+		}
+	}
+	y := e.InOut("y", c.y, ys, c.m, c.n)
+	return Job{
+		Run:   func() error { return mul.MulQuant4(y, x, q, biasT, c.beta) },
+		Bytes: c.n * c.k / 2,
+		Flops: 2 * float64(c.m*c.n*c.k),
+		Check: func() {
+			want := make([]float64, c.m*c.n)
+			for i := range want {
+				if c.beta != 0 {
+					want[i] = ys[i]
+				}
+			}
+			s := tensor.GemmSpec{TransB: true, M: c.m, N: c.n, K: c.k, LDA: c.k, LDB: c.k, LDC: c.n, Alpha: 1, Beta: c.beta}
+			refGemm(s, want, xs, widened(w), biasV)
+			e.Expect(y, want, Tolerance(c.y))
+		},
 	}
 }
 
@@ -79,33 +142,38 @@ func decode8Case(signed bool, n int) func(*Env) Job {
 	}
 }
 
+// quant4 makes a random matrix in four bits, and returns its values.
+func (e *Env) quant4(nested bool, rows, cols int) (tensor.Quant4, []float32) {
+	x := make([]float32, rows*cols)
+	for i, v := range e.Rand(len(x)) {
+		x[i] = float32(v)
+	}
+	packed, absmax := make([]byte, quant.PackedBytes(len(x))), make([]float32, quant.Blocks(len(x), quant.BlockSize))
+	quant.EncodeNF4(packed, absmax, x)
+	q := tensor.Quant4{Rows: rows, Cols: cols, Codes: e.Codes("codes", packed)}
+	if nested {
+		s := quant.EncodeNested(absmax)
+		absmax = s.Decode()
+		q.AbsCodes, q.Offset = e.Codes("absmax codes", s.Codes), s.Offset
+		q.AbsScales = e.In("absmax scales", tensor.F32, widened(s.Scales), len(s.Scales))
+		values := quant.DynamicMap(true)
+		q.Map = e.In("map", tensor.F32, widened(values[:]), len(values))
+	} else {
+		q.Absmax = e.In("absmax", tensor.F32, widened(absmax), len(absmax))
+	}
+	quant.DecodeNF4(x, packed, absmax, 0)
+	return q, x
+}
+
 func dequantCase(dt tensor.DType, nested bool, rows, cols, from, n int) func(*Env) Job {
 	return func(e *Env) Job {
-		x := make([]float32, rows*cols)
-		for i, v := range e.Rand(len(x)) {
-			x[i] = float32(v)
-		}
-		packed, absmax := make([]byte, quant.PackedBytes(len(x))), make([]float32, quant.Blocks(len(x), quant.BlockSize))
-		quant.EncodeNF4(packed, absmax, x)
-		q := tensor.Quant4{Rows: rows, Cols: cols, Codes: e.Codes("codes", packed)}
-		if nested {
-			s := quant.EncodeNested(absmax)
-			absmax = s.Decode()
-			q.AbsCodes, q.Offset = e.Codes("absmax codes", s.Codes), s.Offset
-			q.AbsScales = e.In("absmax scales", tensor.F32, widened(s.Scales), len(s.Scales))
-			values := quant.DynamicMap(true)
-			q.Map = e.In("map", tensor.F32, widened(values[:]), len(values))
-		} else {
-			q.Absmax = e.In("absmax", tensor.F32, widened(absmax), len(absmax))
-		}
+		q, values := e.quant4(nested, rows, cols)
 		w := e.Out("w", dt, n, cols)
 		return Job{
 			Run:   func() error { return e.B.Dequant(w, q, from) },
-			Bytes: len(packed) + n*cols*dt.Size(),
+			Bytes: n*cols/2 + n*cols*dt.Size(),
 			Check: func() {
-				want := make([]float32, len(x))
-				quant.DecodeNF4(want, packed, absmax, 0)
-				e.Expect(w, decode(dt, encode(dt, widened(want[from*cols:(from+n)*cols]))), 0)
+				e.Expect(w, decode(dt, encode(dt, widened(values[from*cols:(from+n)*cols]))), 0)
 			},
 		}
 	}

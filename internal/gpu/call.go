@@ -187,6 +187,24 @@ func (c *call) each(module, kernel string, n int, args ...any) {
 	c.launch(module, kernel, [3]int{min(maxBlocks, blocks(n, maxThreads))}, [3]int{min(maxThreads, roundUp(n, 32))}, args...)
 }
 
+// pieces launches a grid-stride kernel over n elements that takes them in pieces of 16 bytes where it can.
+func (c *call) pieces(module, kernel string, n int, dt tensor.DType, args ...any) {
+	c.each(module, kernel, blocks(n, pieceBytes/max(1, dt.Size())), args...)
+}
+
+// pieceBytes is the most that a thread loads at one time, and the alignment that this needs.
+const pieceBytes = 16
+
+// whole tells whether rows of cols elements can be taken in pieces: they and all operands begin at multiples of a piece.
+func whole(dt tensor.DType, cols int, operands ...Ptr) bool {
+	for _, p := range operands {
+		if p%pieceBytes != 0 {
+			return false
+		}
+	}
+	return cols*dt.Size()%pieceBytes == 0
+}
+
 func blocks(n, size int) int  { return (n + size - 1) / size }
 func roundUp(n, m int) int    { return (n + m - 1) / m * m }
 func rowThreads(cols int) int { return min(maxThreads, roundUp(max(1, cols), 32)) }

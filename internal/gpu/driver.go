@@ -1,6 +1,10 @@
 package gpu
 
-import "errors"
+import (
+	"errors"
+
+	"github.com/mltrain/mltrain/internal/tensor"
+)
 
 // Ptr is an address in device memory.
 type Ptr uint64
@@ -44,4 +48,18 @@ type Function interface {
 	// Launch runs the kernel on grid blocks of block threads, with shared bytes of dynamic shared memory. params is the
 	// block of its parameters, laid out as C does; it may be reused on return.
 	Launch(grid, block [3]int, shared int, params []byte) error
+}
+
+// Product is a product of bfloat16 matrices in device memory, whose rows begin at multiples of 16 bytes. C is CType, float32 or
+// bfloat16; Bias is too, and 0 if there is none.
+type Product struct {
+	tensor.GemmSpec
+	C, A, B, Bias Ptr
+	CType         tensor.DType
+}
+
+// Multiplier is implemented by drivers that may have a library for products of matrices.
+type Multiplier interface {
+	// Multiply begins a product. It tells whether it did: false, without an error, leaves the product to mltrain's own kernel.
+	Multiply(p Product) (bool, error)
 }

@@ -18,7 +18,7 @@ func (b *Backend) Unary(op tensor.UnaryOp, k float32, y, x tensor.Tensor) error 
 	c.unaryOp(op, k)
 	n, t := x.Len(), c.activation("x", x)
 	c.length("y", y, n)
-	c.each("elementwise", "unary_"+t, n, int32(op), k, c.typed("y", y, x.DType, n, true), c.window("x", x, n, false), int64(n))
+	c.pieces("elementwise", "unary_"+t, n, x.DType, int32(op), k, c.typed("y", y, x.DType, n, true), c.window("x", x, n, false), int64(n))
 	return c.err
 }
 
@@ -29,7 +29,7 @@ func (b *Backend) UnaryBwd(op tensor.UnaryOp, k float32, dx, dy, x tensor.Tensor
 	n, t := x.Len(), c.activation("x", x)
 	c.length("dx", dx, n)
 	c.length("dy", dy, n)
-	c.each("elementwise", "unary_bwd_"+t, n, int32(op), k, c.typed("dx", dx, x.DType, n, true), c.typed("dy", dy, x.DType, n, false),
+	c.pieces("elementwise", "unary_bwd_"+t, n, x.DType, int32(op), k, c.typed("dx", dx, x.DType, n, true), c.typed("dy", dy, x.DType, n, false),
 		c.window("x", x, n, false), int64(n), flag(acc))
 	return c.err
 }
@@ -51,7 +51,7 @@ func (b *Backend) Binary(op tensor.BinaryOp, y, a, x tensor.Tensor, acc bool) er
 	}
 	c.length("y", y, n)
 	t := c.activation("a", a)
-	c.each("elementwise", "binary_"+t, n, int32(op), c.typed("y", y, a.DType, n, true), c.window("a", a, n, false),
+	c.pieces("elementwise", "binary_"+t, n, a.DType, int32(op), c.typed("y", y, a.DType, n, true), c.window("a", a, n, false),
 		c.float("b", x, x.Len(), false), int64(n), c.i32of(cols), mode, code(x), flag(acc))
 	return c.err
 }
@@ -70,7 +70,7 @@ func (b *Backend) Gate(s tensor.GateSpec, y, gate, up tensor.Tensor) error {
 	yp := c.strided("y", y, dt, s.Rows, s.Cols, s.StrideY, true)
 	gp := c.strided("gate", gate, dt, s.Rows, s.Cols, s.StrideGate, false)
 	up1 := c.strided("up", up, dt, s.Rows, s.Cols, s.StrideUp, false)
-	c.each("elementwise", "gate_"+t, s.Rows*s.Cols, int32(s.Op), yp, gp, up1, int64(s.Rows), c.i32of(s.Cols),
+	c.pieces("elementwise", "gate_"+t, s.Rows*s.Cols, dt, int32(s.Op), yp, gp, up1, int64(s.Rows), c.i32of(s.Cols),
 		int64(s.StrideY), int64(s.StrideGate), int64(s.StrideUp))
 	return c.err
 }
@@ -85,7 +85,7 @@ func (b *Backend) GateBwd(s tensor.GateSpec, dgate, dup, dy, gate, up tensor.Ten
 	dyp := c.strided("dy", dy, dt, s.Rows, s.Cols, s.StrideY, false)
 	gp := c.strided("gate", gate, dt, s.Rows, s.Cols, s.StrideGate, false)
 	upp := c.strided("up", up, dt, s.Rows, s.Cols, s.StrideUp, false)
-	c.each("elementwise", "gate_bwd_"+t, s.Rows*s.Cols, int32(s.Op), dg, du, dyp, gp, upp, int64(s.Rows), c.i32of(s.Cols),
+	c.pieces("elementwise", "gate_bwd_"+t, s.Rows*s.Cols, dt, int32(s.Op), dg, du, dyp, gp, upp, int64(s.Rows), c.i32of(s.Cols),
 		int64(s.StrideY), int64(s.StrideGate), int64(s.StrideUp))
 	return c.err
 }
@@ -96,7 +96,7 @@ func (b *Backend) Dropout(y, x tensor.Tensor, p float32, key tensor.RNGKey, acc 
 	c.require(p >= 0 && p < 1, "probability %v, want 0 ≤ p < 1", p)
 	n, t := x.Len(), c.activation("x", x)
 	c.length("y", y, n)
-	c.each("elementwise", "dropout_"+t, n, c.typed("y", y, x.DType, n, true), c.window("x", x, n, false), int64(n),
+	c.pieces("elementwise", "dropout_"+t, n, x.DType, c.typed("y", y, x.DType, n, true), c.window("x", x, n, false), int64(n),
 		tensor.DropThreshold(p), 1/(1-p), key.Seed, key.Micro, key.Op, flag(acc))
 	return c.err
 }

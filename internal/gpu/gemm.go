@@ -38,6 +38,7 @@ func (b *Backend) Gemm(s tensor.GemmSpec, c, a, x, bias tensor.Tensor) error {
 	tc, ta, tb := k.activation("c", c), k.activation("a", a), k.activation("b", x)
 	switch {
 	case k.err != nil || s.M == 0 || s.N == 0:
+	case tensorCores(s, a, x, ap, bp) && k.library(Product{s, cp, ap, bp, biasP, c.DType}, bias):
 	case tensorCores(s, a, x, ap, bp):
 		kernel := "gemm_mma_" + tc + "_" + map[bool]string{false: "n", true: "t"}[s.TransA] + map[bool]string{false: "n", true: "t"}[s.TransB]
 		k.launch("gemm_mma", kernel, [3]int{blocks(s.N, mmaTile), blocks(s.M, mmaTile), batch}, [3]int{256},
@@ -52,6 +53,17 @@ func (b *Backend) Gemm(s tensor.GemmSpec, c, a, x, bias tensor.Tensor) error {
 		return fmt.Errorf("%w (c %v = a %v · b %v, %+v)", k.err, c, a, x, s)
 	}
 	return nil
+}
+
+// library leaves a product to the driver's library, if there is one that does it. It tells whether nothing is left to do.
+func (c *call) library(p Product, bias tensor.Tensor) bool {
+	m, ok := c.b.driver.(Multiplier)
+	if !ok || !bias.IsZero() && bias.DType != p.CType {
+		return false
+	}
+	done, err := m.Multiply(p)
+	c.err = c.wrap(err)
+	return done || err != nil
 }
 
 // matrix returns the address of batch matrices op(X) [rows,cols].

@@ -31,8 +31,9 @@ type Backend struct {
 }
 
 var (
-	_ tensor.Backend   = (*Backend)(nil)
-	_ tensor.PeakMeter = (*Backend)(nil)
+	_ tensor.Backend          = (*Backend)(nil)
+	_ tensor.PeakMeter        = (*Backend)(nil)
+	_ tensor.Quant4Multiplier = (*Backend)(nil)
 )
 
 // New returns a backend over a driver, with all kernels loaded.

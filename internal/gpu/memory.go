@@ -103,6 +103,14 @@ func (b *Backend) alloc(bytes int64, use tensor.Use) (*buffer, error) {
 	return &buffer{at: at, size: bytes, use: use}, nil
 }
 
+// Room returns the bytes that a run can have: what is free, and what is allocated already.
+func (b *Backend) Room() int64 {
+	free := b.driver.Info().Free
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return free + b.now
+}
+
 // Free returns the memory of a buffer. Tensors in it must not be used any more; kernels refuse them.
 func (b *Backend) Free(t tensor.Buffer) {
 	buf, ok := t.(*buffer)
@@ -190,8 +198,16 @@ func (b *Backend) Copy(dst, src tensor.Tensor) error {
 	suffix, ok := typeSuffix(dst.DType)
 	suffix2, ok2 := typeSuffix(src.DType)
 	c.require(ok && ok2, "cannot convert src %v to dst %v", src, dst)
-	c.each("elementwise", "cast_"+suffix+"_"+suffix2, src.Len(), to, from, int64(src.Len()))
+	c.pieces("elementwise", "cast_"+suffix+"_"+suffix2, src.Len(), smaller(dst.DType, src.DType), to, from, int64(src.Len()))
 	return c.err
+}
+
+// smaller returns the type whose elements take less memory.
+func smaller(a, b tensor.DType) tensor.DType {
+	if a.Size() < b.Size() {
+		return a
+	}
+	return b
 }
 
 // hostInts returns the integers of a tensor, as they were uploaded or else read back.

@@ -2,6 +2,17 @@ package gpu
 
 import "github.com/mltrain/mltrain/internal/tensor"
 
+// stageBytes is the most shared memory that a block takes for rows: less than the 48 KiB that it has without asking.
+const stageBytes = 40 << 10
+
+// stage tells whether a block can keep its part of n operands with rows of cols elements in shared memory, and what that takes.
+func stage(dt tensor.DType, cols, n int, operands ...Ptr) (bool, int) {
+	if room := n * cols * dt.Size(); room <= stageBytes && whole(dt, cols, operands...) {
+		return true, room
+	}
+	return false, 0
+}
+
 // Norm normalises the rows of x [R,C]; stats [R,2] receives mean (0 for RMSNorm) and reciprocal deviation.
 //
 // In bfloat16, RMSNorm rounds the normalised row before it multiplies by the weight, as transformers does, except with
@@ -21,8 +32,9 @@ func (b *Backend) Norm(s tensor.NormSpec, y, stats, x, w, bias tensor.Tensor) er
 		bp = c.float("b", bias, cols, false)
 	}
 	rounded := s.Kind == tensor.RMSNorm && !s.PlusOne && y.DType == tensor.BF16
-	c.launch("norm", "norm_"+t, [3]int{rows}, [3]int{rowThreads(cols)}, int32(s.Kind), s.Eps, flag(s.PlusOne), flag(rounded),
-		yp, sp, xp, wp, bp, code(w), code(bias), c.i32of(cols))
+	staged, room := stage(x.DType, cols, 1, yp, xp, wp, bp)
+	c.launchShared("norm", "norm_"+t, [3]int{rows}, [3]int{rowThreads(cols)}, room, int32(s.Kind), s.Eps, flag(s.PlusOne), flag(rounded),
+		yp, sp, xp, wp, bp, code(w), code(bias), c.i32of(cols), flag(staged))
 	return c.err
 }
 
@@ -56,16 +68,21 @@ func (b *Backend) NormBwd(s tensor.NormSpec, dx, dw, db, dy, stats, x, w tensor.
 	}
 	// The gradients of the parameters come first: dx may be dy.
 	if partW != 0 || partB != 0 {
-		threads := rowThreads(cols)
-		c.launch("norm", "norm_bwd_params_"+t, [3]int{blocks(cols, threads), parts}, [3]int{threads}, partW, partB, dyp, sp, xp,
-			c.i32of(rows), c.i32of(cols), int32(per))
+		wide, columns := whole(x.DType, cols, dyp, xp), cols // that threads have
+		if wide {
+			columns /= pieceBytes / x.DType.Size()
+		}
+		threads := rowThreads(columns)
+		c.launch("norm", "norm_bwd_params_"+t, [3]int{blocks(columns, threads), parts}, [3]int{threads}, partW, partB, dyp, sp, xp,
+			c.i32of(rows), c.i32of(cols), int32(per), flag(wide))
 	}
 	for _, p := range [][2]Ptr{{dwp, partW}, {dbp, partB}} {
 		if p[0] != 0 && parts > 0 {
 			c.each("reduce", "add_parts", cols, p[0], p[1], int32(parts), c.i32of(cols))
 		}
 	}
-	c.launch("norm", "norm_bwd_"+t, [3]int{rows}, [3]int{rowThreads(cols)}, int32(s.Kind), flag(s.PlusOne), dxp, dyp, sp, xp, wp,
-		code(w), c.i32of(cols), flag(acc))
+	staged, room := stage(x.DType, cols, 2, dxp, dyp, xp, wp)
+	c.launchShared("norm", "norm_bwd_"+t, [3]int{rows}, [3]int{rowThreads(cols)}, room, int32(s.Kind), flag(s.PlusOne), dxp, dyp, sp, xp, wp,
+		code(w), c.i32of(cols), flag(acc), flag(staged))
 	return c.err
 }

@@ -25,24 +25,34 @@ func entry(t *testing.T, text, kernel string) (from, to int) {
 func TestPlantedFaults(t *testing.T) {
 	offset := regexp.MustCompile(`st\.global\.f32 \t\[(%rd\d+)\]`)
 	first := regexp.MustCompile(`bar\.sync \t0;`)
+	piece := regexp.MustCompile(`st\.global\.v4\.u32 \t\[(%rd\d+)\]`)
 	for _, c := range []struct {
 		name, module, kernel, want string
+		cols                       int // 300: whole pieces of 16 bytes; 301: single elements at the end
 		plant                      func(text string) string
 	}{
-		{"a dropped barrier", "norm", "norm_f32", "without a barrier between|nothing has written", func(s string) string {
-			at := first.FindStringIndex(s)
-			return s[:at[0]] + s[at[1]:]
+		{"a dropped barrier", "norm", "norm_f32", "without a barrier between|nothing has written", 301, func(s string) string {
+			return replaceNth(s, first, 1, "") // the first is for rows in shared memory
 		}},
-		{"an off-by-one store", "elementwise", "unary_f32", "past the end", func(s string) string {
+		{"the barrier after a row was copied", "norm", "norm_f32", "without a barrier between|nothing has written", 300, func(s string) string {
+			return replaceNth(s, first, 0, "")
+		}},
+		{"an off-by-one store of a piece", "elementwise", "unary_f32", "past the end", 300, func(s string) string {
+			return piece.ReplaceAllString(s, "st.global.v4.u32 \t[$1+16]")
+		}},
+		{"a piece that begins at its second element", "elementwise", "unary_f32", "not aligned", 300, func(s string) string {
+			return piece.ReplaceAllString(s, "st.global.v4.u32 \t[$1+4]")
+		}},
+		{"an off-by-one store", "elementwise", "unary_f32", "past the end", 301, func(s string) string {
 			return offset.ReplaceAllString(s, "st.global.f32 \t[$1+4]")
 		}},
-		{"an off-by-one load", "elementwise", "unary_f32", "past the end|in no allocation", func(s string) string {
+		{"an off-by-one load", "elementwise", "unary_f32", "past the end|in no allocation", 301, func(s string) string {
 			return regexp.MustCompile(`ld\.global\.f32 \t(%f\d+), \[(%rd\d+)\]`).ReplaceAllString(s, "ld.global.f32 \t$1, [$2+4]")
 		}},
-		{"a barrier for some threads", "norm", "norm_f32", "barrier|do not take part", func(s string) string {
+		{"a barrier for some threads", "norm", "norm_f32", "barrier|do not take part", 300, func(s string) string {
 			return first.ReplaceAllString(s, "@%p1 bar.sync \t0;")
 		}},
-		{"a store of the wrong width", "elementwise", "unary_f32", "not aligned|past the end", func(s string) string {
+		{"a store of the wrong width", "elementwise", "unary_f32", "not aligned|past the end", 301, func(s string) string {
 			return regexp.MustCompile(`st\.global\.f32 \t(\[%rd\d+\]), (%f\d+);`).ReplaceAllString(s, "st.global.v2.f32 \t$1, {$2, $2};")
 		}},
 	} {
@@ -70,7 +80,7 @@ func TestPlantedFaults(t *testing.T) {
 				}
 				return tensor.New(buf, 0, tensor.F32, shape...)
 			}
-			x, y, stats, w := alloc(3, 300), alloc(3, 300), alloc(3, 2), alloc(300)
+			x, y, stats, w := alloc(3, c.cols), alloc(3, c.cols), alloc(3, 2), alloc(c.cols)
 			if c.module == "norm" {
 				err = b.Norm(tensor.NormSpec{Kind: tensor.LayerNorm, Eps: 1}, y, stats, x, w, tensor.Tensor{})
 			} else {

@@ -101,6 +101,24 @@ func (t *Timer) Dequant(w tensor.Tensor, q tensor.Quant4, row int) error {
 	return t.run("dequant", 0, func() error { return t.Backend.Dequant(w, q, row) })
 }
 
+// MulQuant4Rows is 0 where the backend has no such kernel.
+func (t *Timer) MulQuant4Rows() int {
+	if m, ok := t.Backend.(tensor.Quant4Multiplier); ok {
+		return m.MulQuant4Rows()
+	}
+	return 0
+}
+
+// MulQuant4 measures products with a matrix in four bits by shape.
+func (t *Timer) MulQuant4(y, x tensor.Tensor, q tensor.Quant4, bias tensor.Tensor, beta float32) error {
+	m, ok := t.Backend.(tensor.Quant4Multiplier)
+	if !ok {
+		return fmt.Errorf("%s has no product with few rows", t.Name())
+	}
+	flops := 2 * float64(x.Rows()) * float64(q.Rows) * float64(q.Cols)
+	return t.run(fmt.Sprintf("nf4_product %d×%d×%d", x.Rows(), q.Rows, q.Cols), flops, func() error { return m.MulQuant4(y, x, q, bias, beta) })
+}
+
 // Gather measures the kernel.
 func (t *Timer) Gather(y, table, ids tensor.Tensor) error {
 	return t.run("gather", 0, func() error { return t.Backend.Gather(y, table, ids) })

@@ -60,6 +60,15 @@ func PeakOf(d Device) (n int64) {
 	return n
 }
 
+// Quant4Multiplier is implemented by backends that multiply few rows by a matrix in NF4 without writing it decoded.
+type Quant4Multiplier interface {
+	// MulQuant4 computes y = x·qᵀ + bias + beta·y for x [M,Cols] and y [M,Rows]; bias [Rows] may be absent. Products and sums are
+	// in float32, of weights that were rounded to float32 only.
+	MulQuant4(y, x Tensor, q Quant4, bias Tensor, beta float32) error
+	// MulQuant4Rows is the largest M that MulQuant4 takes: with more, Dequant and Gemm are faster.
+	MulQuant4Rows() int
+}
+
 // Backend is a device with its kernels.
 type Backend interface {
 	Device

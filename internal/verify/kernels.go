@@ -1,6 +1,10 @@
 package verify
 
-import "github.com/mltrain/mltrain/internal/tensor"
+import (
+	"errors"
+
+	"github.com/mltrain/mltrain/internal/tensor"
+)
 
 // The kernels of a backend, each run on both.
 
@@ -85,12 +89,45 @@ func (s *shadow) ScatterAdd(dtable, dy, ids ten) error {
 	return s.run("scatter-add", []arg{out("dtable", dtable), in("dy", dy), in("ids", ids)}, func(k on, f move) error { return k.ScatterAdd(f(dtable), f(dy), f(ids)) })
 }
 
+// quantOn moves the parts of a matrix in four bits.
+func quantOn(q tensor.Quant4, f move) tensor.Quant4 {
+	q.Codes, q.Absmax, q.AbsCodes, q.AbsScales, q.Map = f(q.Codes), f(q.Absmax), f(q.AbsCodes), f(q.AbsScales), f(q.Map)
+	return q
+}
+
 func (s *shadow) Dequant(w ten, q tensor.Quant4, row int) error {
 	args := []arg{out("w", w), in("codes", q.Codes), in("absmax", q.Absmax), in("absmax codes", q.AbsCodes), in("absmax scales", q.AbsScales), in("map", q.Map)}
 	return s.run("dequantise", args, func(k on, f move) error {
-		m := q
-		m.Codes, m.Absmax, m.AbsCodes, m.AbsScales, m.Map = f(q.Codes), f(q.Absmax), f(q.AbsCodes), f(q.AbsScales), f(q.Map)
-		return k.Dequant(f(w), m, row)
+		return k.Dequant(f(w), quantOn(q, f), row)
+	})
+}
+
+func (s *shadow) MulQuant4Rows() int {
+	if m, ok := s.Backend.(tensor.Quant4Multiplier); ok {
+		return m.MulQuant4Rows()
+	}
+	return 0
+}
+
+// MulQuant4 is compared with decoding in float32 and a product on the reference.
+func (s *shadow) MulQuant4(y, x ten, q tensor.Quant4, bias ten, beta float32) error {
+	buf, err := s.ref.Alloc(int64(4*q.Rows*q.Cols), tensor.UseDataGrads)
+	if err != nil {
+		return err
+	}
+	defer s.ref.Free(buf)
+	w := tensor.New(buf, 0, tensor.F32, q.Rows, q.Cols)
+	p := tensor.GemmSpec{TransB: true, M: x.Rows(), N: q.Rows, K: q.Cols, LDA: q.Cols, LDB: q.Cols, LDC: q.Rows, Alpha: 1, Beta: beta}
+	args := []arg{
+		out("y", y), in("x", x), in("bias", bias), in("codes", q.Codes), in("absmax", q.Absmax), in("absmax codes", q.AbsCodes), in("absmax scales", q.AbsScales),
+		in("map", q.Map),
+	}
+	return s.run("nf4 product", args, func(k on, f move) error {
+		o := quantOn(q, f)
+		if m, ok := k.(tensor.Quant4Multiplier); ok {
+			return m.MulQuant4(f(y), f(x), o, f(bias), beta)
+		}
+		return errors.Join(k.Dequant(w, o, 0), k.Gemm(p, f(y), f(x), w, f(bias)))
 	})
 }
 

@@ -62,7 +62,7 @@ func TestRun(t *testing.T) {
 				ref = cpu.New()
 			}
 			seen := 0
-			checks, err := Run(t.Context(), tc.device, ref, func(Check) { seen++ })
+			checks, err := Run(t.Context(), tc.device, ref, Options{}, func(Check) { seen++ })
 			if errors.Is(err, ErrFailed) != (len(tc.failed) > 0) || err != nil && len(tc.failed) == 0 {
 				t.Errorf("got %v", err)
 			}
@@ -95,7 +95,7 @@ func TestRun(t *testing.T) {
 
 // A shadow compares every kernel that a device has.
 func TestShadowIsComplete(t *testing.T) {
-	checks, err := Run(t.Context(), cpu.New(), cpu.New(), func(Check) {})
+	checks, err := Run(t.Context(), cpu.New(), cpu.New(), Options{}, func(Check) {})
 	if err != nil {
 		t.Fatal(err)
 	}

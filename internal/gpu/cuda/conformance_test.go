@@ -12,7 +12,7 @@ import (
 
 // Every kernel on the GPU of this machine, against float64 references.
 func TestConformance(t *testing.T) {
-	d, err := Open(0)
+	d, err := Open(0, Options{})
 	if errors.Is(err, ErrNoDevice) {
 		t.Skip(err)
 	}

@@ -32,3 +32,19 @@ type Driver struct {
 	Devices []Device `json:"devices"`
 	Problem string   `json:"problem,omitempty"` // why there is none
 }
+
+// EnvLibrary is the variable of the environment that keeps a program from multiplying by cuBLASLt: "off".
+const EnvLibrary = "MLTRAIN_CUBLASLT"
+
+// Library is NVIDIA's library for products of matrices.
+type Library struct {
+	File    string `json:"file,omitempty"`    // "libcublasLt.so.12"
+	Version string `json:"version,omitempty"` // "12.4.1"
+	Problem string `json:"problem,omitempty"` // why it is not used
+}
+
+// Options say how to use a GPU.
+type Options struct {
+	// OwnProducts leaves all products to mltrain's own kernels, though cuBLASLt may be there.
+	OwnProducts bool
+}

@@ -7,6 +7,8 @@ import (
 	"errors"
 	"os"
 	"os/exec"
+	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -19,7 +21,11 @@ import (
 func withFake(t *testing.T, env ...string) {
 	t.Helper()
 	dir := t.TempDir()
-	if err := fakecuda.Build(dir); errors.Is(err, exec.ErrNotFound) {
+	err := fakecuda.Build(dir)
+	if slices.Contains(env, withBLAS) {
+		err = errors.Join(err, fakecuda.BuildBLAS(dir))
+	}
+	if errors.Is(err, exec.ErrNotFound) {
 		t.Skip(err)
 	} else if err != nil {
 		t.Fatal(err)
@@ -32,11 +38,14 @@ func withFake(t *testing.T, env ...string) {
 	}
 }
 
+// withBLAS gives the process a cuBLASLt too.
+const withBLAS = "MLTRAIN_TEST_BLAS=1"
+
 func hasFake() bool { return os.Getenv("MLTRAIN_TEST_FAKE") != "" }
 
 func open(t *testing.T) gpu.Driver {
 	t.Helper()
-	d, err := Open(0)
+	d, err := Open(0, Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -48,7 +57,7 @@ func TestNoDriver(t *testing.T) {
 	if _, err := os.Stat("/proc/driver/nvidia"); err == nil {
 		t.Skip("this machine has a driver")
 	}
-	if _, err := Open(0); !errors.Is(err, ErrNoDevice) || !strings.Contains(err.Error(), "libcuda.so.1") {
+	if _, err := Open(0, Options{}); !errors.Is(err, ErrNoDevice) || !strings.Contains(err.Error(), "libcuda.so.1") {
 		t.Errorf("got %v", err)
 	}
 	if p := Probe(); !p.Built || p.Problem == "" || len(p.Devices) != 0 {
@@ -61,7 +70,7 @@ func TestDriverWithoutDevice(t *testing.T) {
 		withFake(t, fakecuda.EnvDevices+"=0")
 		return
 	}
-	if _, err := Open(0); !errors.Is(err, ErrNoDevice) || !strings.Contains(err.Error(), "finds no GPU") {
+	if _, err := Open(0, Options{}); !errors.Is(err, ErrNoDevice) || !strings.Contains(err.Error(), "finds no GPU") {
 		t.Errorf("got %v", err)
 	}
 }
@@ -71,7 +80,7 @@ func TestOldDevice(t *testing.T) {
 		withFake(t, fakecuda.EnvCompute+"=75")
 		return
 	}
-	if _, err := Open(0); !errors.Is(err, ErrNoDevice) || !strings.Contains(err.Error(), "compute capability 7.5: the kernels need 8.0") {
+	if _, err := Open(0, Options{}); !errors.Is(err, ErrNoDevice) || !strings.Contains(err.Error(), "compute capability 7.5: the kernels need 8.0") {
 		t.Errorf("got %v", err)
 	}
 }
@@ -86,7 +95,7 @@ func TestProbe(t *testing.T) {
 	if p.Version != "12.4" || p.Problem != "" || len(p.Devices) != 2 || p.Devices[1] != want {
 		t.Errorf("got %+v", p)
 	}
-	if _, err := Open(2); !errors.Is(err, ErrNoDevice) {
+	if _, err := Open(2, Options{}); !errors.Is(err, ErrNoDevice) {
 		t.Errorf("got %v", err)
 	}
 }
@@ -98,7 +107,7 @@ func TestTransfers(t *testing.T) {
 		return
 	}
 	d := open(t)
-	const n = 2*stagingSlots*stagingBytes + 12345
+	const n = 2*stagingBytes + 12345
 	src := make([]byte, n)
 	for i := range src {
 		src[i] = byte(i * 2654435761 >> 11)
@@ -118,9 +127,12 @@ func TestTransfers(t *testing.T) {
 		}
 	}
 	clear(sent) // may be reused on return
-	for i := range 3 * stagingSlots {
-		if err := d.Upload(p+gpu.Ptr(i), src[i:i+1]); err != nil {
-			t.Fatal(err)
+	for i := range 3 * stagingBytes / pieceBytes { // pieces of every size, over what is there, so that the ring goes round anywhere
+		at := i * 1_000_003 % (n - pieceBytes)
+		for _, size := range []int{1, pieceBytes - i, 77 + i} {
+			if err := d.Upload(p+gpu.Ptr(at), src[at:at+size]); err != nil {
+				t.Fatal(err)
+			}
 		}
 	}
 	got := make([]byte, n)
@@ -181,5 +193,28 @@ func TestKernels(t *testing.T) {
 	}
 	if err := f.Launch([3]int{2}, [3]int{2048}, 0, nil); err == nil || !strings.Contains(err.Error(), "launch of twice") {
 		t.Errorf("a block too large: %v", err)
+	}
+}
+
+// The many small uploads of a step wait for nothing.
+func TestSmallUploadsDoNotWait(t *testing.T) {
+	log := filepath.Join(t.TempDir(), "log")
+	if !hasFake() {
+		withFake(t, fakecuda.EnvLog+"="+log)
+		return
+	}
+	d := open(t)
+	p, err := d.Alloc(1 << 16)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 200 {
+		if err := d.Upload(p, make([]byte, 1<<14)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	raw, err := os.ReadFile(os.Getenv(fakecuda.EnvLog))
+	if err != nil || bytes.Count(raw, []byte("upload 16384\n")) != 200 || bytes.Contains(raw, []byte("wait")) || bytes.Contains(raw, []byte("sync")) {
+		t.Errorf("%v\n%s", err, raw)
 	}
 }

@@ -27,10 +27,12 @@ type driver struct {
 	queue   C.mlt_queue
 	staging staging
 	mu      sync.Mutex // held by what uses the staging memory
+	library Library
+	blas    *blas // nil without the library
 }
 
 // Open makes the GPU of an index ready. Its errors wrap ErrNoDevice when it is not there or cannot be used.
-func Open(index int) (gpu.Driver, error) {
+func Open(index int, o Options) (gpu.Driver, error) {
 	p := Probe()
 	switch {
 	case p.Problem != "":
@@ -57,6 +59,9 @@ func Open(index int) (gpu.Driver, error) {
 		d.queue.stream = *(*C.CUstream)(unsafe.Pointer(&stream))
 		return d.staging.open(d.queue)
 	})
+	if err == nil && !o.OwnProducts {
+		err = d.useLibrary()
+	}
 	if err != nil {
 		return nil, fmt.Errorf("cuda: %s: %w", d.device.Name, err)
 	}

@@ -57,6 +57,16 @@ int mlt_set(mlt_queue q, CUdeviceptr dst, unsigned char value, size_t n) {
 	return cuMemsetD8Async(dst, value, n, q.stream);
 }
 
+int mlt_event(mlt_queue q, CUevent *e) {
+	CALL(cuCtxSetCurrent(q.ctx));
+	return cuEventCreate(e, CU_EVENT_DISABLE_TIMING);
+}
+
+int mlt_ready(mlt_queue q, CUevent e) {
+	CALL(cuCtxSetCurrent(q.ctx));
+	return cuEventQuery(e);
+}
+
 int mlt_wait(mlt_queue q, CUevent e) {
 	CALL(cuCtxSetCurrent(q.ctx));
 	return cuEventSynchronize(e);

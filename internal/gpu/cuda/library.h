@@ -29,7 +29,10 @@ int mlt_upload(mlt_queue q, CUdeviceptr dst, const void *src, size_t n, CUevent 
 int mlt_download(mlt_queue q, void *dst, CUdeviceptr src, size_t n);
 int mlt_copy(mlt_queue q, CUdeviceptr dst, CUdeviceptr src, size_t n);
 int mlt_set(mlt_queue q, CUdeviceptr dst, unsigned char value, size_t n);
+int mlt_event(mlt_queue q, CUevent *e);
 int mlt_wait(mlt_queue q, CUevent e);
+// mlt_ready is CUDA_ERROR_NOT_READY for an event that has not come.
+int mlt_ready(mlt_queue q, CUevent e);
 int mlt_sync(mlt_queue q);
 // mlt_error names a result: "CUDA_ERROR_INVALID_VALUE: invalid argument".
 void mlt_error(int code, char *text, size_t n);

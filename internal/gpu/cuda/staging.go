@@ -6,71 +6,103 @@ package cuda
 import "C"
 
 import (
+	"slices"
 	"unsafe"
-
-	"gorgonia.org/cu"
 
 	"github.com/mltrain/mltrain/internal/gpu"
 )
 
-// The pieces of pinned memory that transfers go through, and their size.
+// The pinned memory that transfers go through, and the most of it that one piece takes.
 const (
-	stagingSlots = 4
-	stagingBytes = 4 << 20
+	stagingBytes = 16 << 20
+	pieceBytes   = stagingBytes / 4
 )
 
-// staging is a ring of pinned memory: while one piece is on its way, the next is filled.
+// staging is a ring of pinned memory: a piece is free again when the transfer that had it is done. There is room for the many small
+// uploads of a step, so that none waits for the work before an older one.
 type staging struct {
-	slots [stagingSlots]slot
-	next  int
-}
-
-type slot struct {
 	memory []byte
-	done   C.CUevent
-	busy   bool // done was recorded and not waited for
+	head   int        // where the next piece begins
+	flight []transfer // under way, oldest first
+	spare  []C.CUevent
 }
 
-// open allocates the ring. The device's context is current.
+// transfer has the bytes from … to−1 of the ring until its event.
+type transfer struct {
+	from, to int
+	done     C.CUevent
+}
+
+// open allocates the ring.
 func (s *staging) open(q C.mlt_queue) error {
-	for i := range s.slots {
-		var p unsafe.Pointer
-		if err := result("pinned memory", C.mlt_pinned(q, stagingBytes, &p)); err != nil {
-			return err
-		}
-		e, err := cu.MakeEvent(cu.DisableTiming)
-		if err != nil {
-			return err
-		}
-		s.slots[i] = slot{memory: unsafe.Slice((*byte)(p), stagingBytes), done: *(*C.CUevent)(unsafe.Pointer(&e))}
+	var p unsafe.Pointer
+	if err := result("pinned memory", C.mlt_pinned(q, stagingBytes, &p)); err != nil {
+		return err
 	}
+	s.memory = unsafe.Slice((*byte)(p), stagingBytes)
 	return nil
 }
 
-// take returns the next piece, when the transfer that had it is done.
-func (s *staging) take(q C.mlt_queue) (*slot, error) {
-	sl := &s.slots[s.next]
-	s.next = (s.next + 1) % stagingSlots
-	if sl.busy {
-		if err := result("upload", C.mlt_wait(q, sl.done)); err != nil {
-			return nil, err
-		}
-		sl.busy = false
+// overlaps tells whether a transfer under way has bytes of a range.
+func (s *staging) overlaps(from, to int) bool {
+	return slices.ContainsFunc(s.flight, func(t transfer) bool { return t.from < to && from < t.to })
+}
+
+// retire forgets the oldest transfer, which is done.
+func (s *staging) retire() {
+	s.spare = append(s.spare, s.flight[0].done)
+	s.flight = slices.Delete(s.flight, 0, 1)
+}
+
+// take returns where the next n bytes of the ring are, once they are free.
+func (s *staging) take(q C.mlt_queue, n int) (int, error) {
+	if s.head+n > len(s.memory) {
+		s.head = 0
 	}
-	return sl, nil
+	for len(s.flight) > 0 {
+		code := C.mlt_ready(q, s.flight[0].done)
+		if code == C.CUDA_ERROR_NOT_READY {
+			if !s.overlaps(s.head, s.head+n) {
+				break
+			}
+			code = C.mlt_wait(q, s.flight[0].done)
+		}
+		if err := result("upload", code); err != nil {
+			return 0, err
+		}
+		s.retire()
+	}
+	return s.head, nil
+}
+
+// event returns one that nobody waits for.
+func (s *staging) event(q C.mlt_queue) (e C.CUevent, err error) {
+	if n := len(s.spare); n > 0 {
+		e, s.spare = s.spare[n-1], s.spare[:n-1]
+		return e, nil
+	}
+	return e, result("event", C.mlt_event(q, &e))
 }
 
 func (s *staging) upload(q C.mlt_queue, dst gpu.Ptr, src []byte) error {
+	const align = 64
 	for len(src) > 0 {
-		sl, err := s.take(q)
+		n := min(len(src), pieceBytes)
+		at, err := s.take(q, n)
 		if err != nil {
 			return err
 		}
-		n := copy(sl.memory, src)
-		if err := result("upload", C.mlt_upload(q, C.CUdeviceptr(dst), unsafe.Pointer(&sl.memory[0]), C.size_t(n), sl.done)); err != nil {
+		done, err := s.event(q)
+		if err != nil {
 			return err
 		}
-		sl.busy = true
+		copy(s.memory[at:], src[:n])
+		if err := result("upload", C.mlt_upload(q, C.CUdeviceptr(dst), unsafe.Pointer(&s.memory[at]), C.size_t(n), done)); err != nil {
+			s.spare = append(s.spare, done)
+			return err
+		}
+		s.flight = append(s.flight, transfer{at, at + n, done})
+		s.head = min(len(s.memory), (at+n+align-1)/align*align)
 		src, dst = src[n:], dst+gpu.Ptr(n)
 	}
 	return nil
@@ -78,15 +110,16 @@ func (s *staging) upload(q C.mlt_queue, dst gpu.Ptr, src []byte) error {
 
 func (s *staging) download(q C.mlt_queue, dst []byte, src gpu.Ptr) error {
 	for len(dst) > 0 {
-		sl, err := s.take(q)
+		n := min(len(dst), pieceBytes)
+		at, err := s.take(q, n)
 		if err != nil {
 			return err
 		}
-		n := min(len(dst), len(sl.memory))
-		if err := result("download", C.mlt_download(q, unsafe.Pointer(&sl.memory[0]), C.CUdeviceptr(src), C.size_t(n))); err != nil {
+		// It waits: nothing is under way afterwards.
+		if err := result("download", C.mlt_download(q, unsafe.Pointer(&s.memory[at]), C.CUdeviceptr(src), C.size_t(n))); err != nil {
 			return err
 		}
-		copy(dst, sl.memory[:n])
+		copy(dst, s.memory[at:at+n])
 		dst, src = dst[n:], src+gpu.Ptr(n)
 	}
 	return nil

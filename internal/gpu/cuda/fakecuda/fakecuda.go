@@ -4,16 +4,19 @@
 package fakecuda
 
 import (
+	"bytes"
 	_ "embed"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strings"
 )
 
 //go:embed testdata/libcuda.c
-var source []byte
+var driver []byte
+
+//go:embed testdata/libcublaslt.c
+var products []byte
 
 // The environment of a process that uses the library: where it logs, how many GPUs it has (1), their compute capability
 // (80) and memory in bytes (1 GiB).
@@ -22,16 +25,23 @@ const (
 	EnvDevices = "FAKE_CUDA_DEVICES"
 	EnvCompute = "FAKE_CUDA_COMPUTE"
 	EnvMemory  = "FAKE_CUDA_MEMORY"
+	// EnvRefuse makes the stand-in for cuBLASLt have no algorithm for any product.
+	EnvRefuse = "FAKE_CUBLASLT_REFUSE"
 )
 
 // Build compiles libcuda.so.1 into a folder, which belongs into LD_LIBRARY_PATH.
-func Build(dir string) error {
+func Build(dir string) error { return compile(driver, filepath.Join(dir, "libcuda.so.1")) }
+
+// BuildBLAS compiles a libcublasLt.so.12 that works with it. It checks what it is told of matrices and really multiplies them.
+func BuildBLAS(dir string) error { return compile(products, filepath.Join(dir, "libcublasLt.so.12")) }
+
+func compile(source []byte, to string) error {
 	cc := os.Getenv("CC")
 	if cc == "" {
 		cc = "cc"
 	}
-	cmd := exec.Command(cc, "-shared", "-fPIC", "-O1", "-Wall", "-Werror", "-x", "c", "-", "-o", filepath.Join(dir, "libcuda.so.1"))
-	cmd.Stdin = strings.NewReader(string(source))
+	cmd := exec.Command(cc, "-shared", "-fPIC", "-O1", "-Wall", "-Werror", "-x", "c", "-", "-o", to, "-ldl")
+	cmd.Stdin = bytes.NewReader(source)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("fakecuda: %w\n%s", err, out)
 	}

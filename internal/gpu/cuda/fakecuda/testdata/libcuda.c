@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { OK = 0, INVALID_VALUE = 1, OUT_OF_MEMORY = 2, NO_DEVICE = 100, INVALID_CONTEXT = 201, INVALID_PTX = 218, NOT_FOUND = 500, ILLEGAL_ADDRESS = 700 };
+enum { OK = 0, INVALID_VALUE = 1, OUT_OF_MEMORY = 2, NO_DEVICE = 100, INVALID_CONTEXT = 201, INVALID_PTX = 218, NOT_FOUND = 500, NOT_READY = 600, ILLEGAL_ADDRESS = 700 };
 
 typedef int result;
 typedef unsigned long long address;
@@ -87,10 +87,12 @@ typedef struct {
 } work;
 static work *queue;
 static size_t n_queue;
+static long begun, finished; // work items since the start
 
 static void later(work w) {
 	queue = realloc(queue, (n_queue + 1) * sizeof *queue);
 	queue[n_queue++] = w;
+	begun++;
 }
 
 static void drain(void) {
@@ -102,7 +104,12 @@ static void drain(void) {
 		}
 	}
 	n_queue = 0;
+	finished = begun;
 }
+
+// For the stand-in for cuBLASLt.
+int fake_inside(address p, size_t n) { return inside(p, n); }
+void fake_drain(void) { drain(); }
 
 result cuMemFree_v2(address p) {
 	drain();
@@ -160,10 +167,13 @@ result cuMemsetD8Async(address dst, unsigned char value, size_t n, void *stream)
 }
 
 result cuStreamCreate(void **s, unsigned flags) { *s = (void *)32; return current == context ? OK : INVALID_CONTEXT; }
-result cuStreamSynchronize(void *s) { drain(); return OK; }
-result cuEventCreate(void **e, unsigned flags) { *e = (void *)64; return OK; }
-result cuEventRecord(void *e, void *s) { return OK; }
-result cuEventSynchronize(void *e) { drain(); return OK; }
+result cuStreamSynchronize(void *s) { say("sync\n"); drain(); return OK; }
+
+// An event holds the number of work items before it.
+result cuEventCreate(long **e, unsigned flags) { *e = calloc(1, sizeof **e); return current == context ? OK : INVALID_CONTEXT; }
+result cuEventRecord(long *e, void *s) { *e = begun; return OK; }
+result cuEventQuery(long *e) { return *e <= finished ? OK : NOT_READY; }
+result cuEventSynchronize(long *e) { say("wait\n"); drain(); return OK; }
 
 // Devices.
 
