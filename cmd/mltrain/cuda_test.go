@@ -137,7 +137,7 @@ func TestCUDAStepIsTheEmulators(t *testing.T) {
 			switch kind, _, _ := strings.Cut(l, " "); kind {
 			case "module": // loaded in any order
 				modules++
-			case "free", "":
+			case "free", "sync", "wait", "": // how the library is waited for is not seen by the interpreter
 			default:
 				ordered = append(ordered, l)
 			}
@@ -169,6 +169,62 @@ func TestCUDAStepIsTheEmulators(t *testing.T) {
 		t.Error("no product ran on tensor cores")
 	}
 	t.Logf("%d launches, %d of them products on tensor cores", launches, onTensorCores)
+}
+
+// A step is queued without waiting for the device: what is read back, the norm of the gradient and the loss, is read when all of
+// the step is under way.
+func TestCUDAStepsDoNotWait(t *testing.T) {
+	lib := t.TempDir()
+	if err := fakecuda.Build(lib); errors.Is(err, exec.ErrNotFound) {
+		t.Skip(err)
+	} else if err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("MLTRAIN_CACHE", t.TempDir())
+	logFile := filepath.Join(t.TempDir(), "log")
+	const steps = 3
+	cmd := child(t, 1, "sft", "--model", testModel(t), "--data", sums(t, 40), "--output", filepath.Join(t.TempDir(), "out"), "--max-steps", fmt.Sprint(steps), "--device", "cuda",
+		"--set", "max_length=24", "--set", "per_device_train_batch_size=2", "--set", "gradient_accumulation_steps=4", "--set", "save_strategy=no", "--set", "logging_steps=1")
+	cmd.Env = append(cmd.Env, "LD_LIBRARY_PATH="+lib, fakecuda.EnvLog+"="+logFile)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	// From the first kernel of a step to the update: no wait. From the update to the next step: what is read back.
+	type step struct{ launches, uploads, waits, allocs, readBack int }
+	seen := []step{{}}
+	updated := false
+	for _, l := range strings.Split(string(read(t, logFile)), "\n") {
+		s := &seen[len(seen)-1]
+		kind, rest, _ := strings.Cut(l, " ")
+		switch {
+		case kind == "launch" && strings.HasPrefix(rest, "optim "):
+			updated = true
+		case kind == "launch" && updated:
+			updated = false
+			seen = append(seen, step{launches: 1})
+		case kind == "launch":
+			s.launches++
+		case kind == "upload" && !updated:
+			s.uploads++
+		case kind == "download" && updated:
+			s.readBack++
+		case (kind == "sync" || kind == "wait" || kind == "download") && !updated && s.launches > 0:
+			s.waits++
+		case kind == "alloc" && s.launches > 0:
+			s.allocs++
+		}
+	}
+	if len(seen) != steps {
+		t.Fatalf("%d steps: %+v", len(seen), seen)
+	}
+	for i, s := range seen {
+		if i == 0 { // with what is done once: the weights are loaded, room for kernels is taken
+			continue
+		}
+		if s.launches < 100 || s.uploads < 8 || s.waits != 0 || s.allocs != 0 || i+1 < steps && s.readBack != 2 {
+			t.Errorf("step %d: %+v, want no waits, no allocations, and two read back at its end", i+1, s)
+		}
+	}
 }
 
 // Where there is no GPU a run says so in one line and computes on the CPU; a run that asks for one is refused.

@@ -126,7 +126,7 @@ func TestTransfers(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	clear(sent) // may be reused on return
+	clear(sent)                                    // may be reused on return
 	for i := range 3 * stagingBytes / pieceBytes { // pieces of every size, over what is there, so that the ring goes round anywhere
 		at := i * 1_000_003 % (n - pieceBytes)
 		for _, size := range []int{1, pieceBytes - i, 77 + i} {
