@@ -150,7 +150,7 @@ func (j *job) run() {
 		j.runVector()
 		return
 	}
-	if j.narrow() {
+	if !j.fewColumns() && j.narrow() {
 		j.runNarrow()
 		return
 	}
@@ -159,6 +159,8 @@ func (j *job) run() {
 	rows := max(minSlabRows, e.slabWords/depth)
 	most := ceil(e.slabRows, j.mr)
 	switch {
+	case j.swapped:
+		rows = max(rows, j.m)
 	case j.sumsApart():
 		rows = min(rows, most) // for the sake of block.sums
 	case !j.cBF16 && rows < most:
@@ -242,7 +244,8 @@ func (j *job) mulColumns(task int) {
 	col := task * j.chunk
 	cols := min(j.chunk, j.n-col)
 	w.b = grow(w.b, ceil(cols, e.nr)*min(j.kBlock, j.to-j.from))
-	if j.sumsApart() {
+	apart := j.swapped || j.sumsApart()
+	if apart {
 		w.sums = grow(w.sums, j.rows*cols)
 	}
 	for start := j.from; start < j.to; start += j.kBlock {
@@ -257,7 +260,7 @@ func (j *job) mulColumns(task int) {
 		}
 		*t = tile{k: steps, stepA: 4 * j.mr, pairs: j.pairs,
 			nextC: 4 * e.nr, nextD: 2 * e.nr, nextBias: 4 * e.nr}
-		j.finish(t, start == 0, start+steps >= j.steps)
+		j.accumulate(t, start, steps)
 		for i := 0; i < j.rows; i += j.mr {
 			t.a = unsafe.Pointer(&j.slab[(start-j.from)*ceil(j.rows, j.mr)+i*steps])
 			for q := 0; q < cols; { // all whole tiles at once, then the last columns
@@ -267,8 +270,10 @@ func (j *job) mulColumns(task int) {
 					t.b, t.stepB, t.nextB = unsafe.Pointer(&w.b[(q-packed)*steps]), 4*e.nr, 4*steps*e.nr
 				}
 				t.n = max(1, (cols-q)/e.nr)
-				j.output(t, j.row+i, col+q)
-				if j.sumsApart() {
+				if !j.swapped {
+					j.output(t, j.row+i, col+q)
+				}
+				if apart {
 					t.c, t.ldc = unsafe.Pointer(&w.sums[i*cols+q]), 4*cols
 				}
 				e.mul(t, min(j.mr, j.rows-i), min(e.nr, cols-q))
@@ -276,8 +281,27 @@ func (j *job) mulColumns(task int) {
 			}
 		}
 	}
+	if j.swapped { // here the sums are few rows of Cᵀ
+		w.lanes = operand{p: unsafe.Pointer(&w.sums[0]), ld: 4 * cols, size: 4, contig: true}
+		ld := ceil(j.rows, e.nr)
+		w.b = grow(w.b, cols*ld)
+		e.pack(&w.lanes, w.b, ld, 0, j.rows, 0, cols)
+		j.storeRows(t, w.b, col, cols, 0, j.rows, ld)
+	}
 	*t = tile{} // the pool must not hold the caller's memory
 	blocks.put(w)
+}
+
+// accumulate is finish for the block of k that begins at start; sums of Cᵀ are finished later, by storeRows.
+func (j *job) accumulate(t *tile, start, steps int) {
+	if !j.swapped {
+		j.finish(t, start == 0, start+steps >= j.steps)
+		return
+	}
+	t.beta = 1
+	if start > 0 {
+		t.flags = addC
+	}
 }
 
 // finish sets what a tile does with its sums, in the first and the last block of k.
@@ -320,13 +344,13 @@ func (j *job) output(t *tile, row, col int) {
 // sumsApart reports whether sums wait between blocks of k in a buffer, because a bfloat16 C cannot hold them.
 func (j *job) sumsApart() bool { return j.cBF16 && j.steps > j.kBlock }
 
-// storeRows finishes columns col … col+n-1 of rows rows of C from float32 sums, whose rows are ld apart.
-func (j *job) storeRows(t *tile, sums []uint32, rows, col, n, ld int) {
+// storeRows finishes columns col … col+n-1 of rows row … row+rows-1 of C from float32 sums, whose rows are ld apart.
+func (j *job) storeRows(t *tile, sums []uint32, row, rows, col, n, ld int) {
 	*t = tile{}
 	j.finish(t, true, true)
-	for row := range rows {
-		from := unsafe.Slice((*float32)(unsafe.Pointer(&sums[row*ld])), n)
-		j.output(t, row, col)
+	for i := range rows {
+		from := unsafe.Slice((*float32)(unsafe.Pointer(&sums[i*ld])), n)
+		j.output(t, row+i, col)
 		if t.flags == 0 {
 			copy(unsafe.Slice((*float32)(t.c), n), from)
 			continue

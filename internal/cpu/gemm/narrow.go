@@ -11,6 +11,8 @@ import "unsafe"
 const (
 	narrowCols = 64
 	swapRows   = 32
+	// Words of B that rows of A read in place meet at a time: a quarter of L2.
+	narrowWords = 1 << 17
 	// Rows this far apart fall into the same sets of the L1 cache, which has fewer ways than a tile has rows.
 	cacheStride = 4096
 )
@@ -26,11 +28,35 @@ func (j *job) narrow() bool {
 		return false
 	}
 	if swap {
-		j.m, j.n = j.n, j.m
-		j.a, j.b = j.b, j.a
+		j.exchange()
 	}
-	j.swapped = swap
+	if j.readInPlace() { // in longer runs rows come faster from memory
+		j.kBlock = max(1, even(j.steps, narrowWords/ceil(j.n, j.narrowWidth()), 1))
+	}
 	return true
+}
+
+// exchange exchanges the operands: what is summed from here on is Cᵀ.
+func (j *job) exchange() {
+	j.m, j.n = j.n, j.m
+	j.a, j.b = j.b, j.a
+	j.swapped = true
+}
+
+// fewColumns reports whether the product of a transposed A with few columns of B (dB of LoRA) becomes Cᵀ = op(B)ᵀ·A, whose second
+// operand is read in place, and exchanges the operands then. A is too long for caches to hold what a panel leaves of each line.
+func (j *job) fewColumns() bool {
+	if j.n > inPlaceRows || j.m <= narrowCols || ceil(j.n, j.engine.mr)*j.steps > j.engine.slabWords {
+		return false
+	}
+	j.exchange()
+	if j.readBInPlace() {
+		j.mr = even(j.m, j.engine.mr, 1)
+		return true
+	}
+	j.exchange()
+	j.swapped = false
+	return false
 }
 
 // narrowWidth is the width of the panels of B: with AVX-512, half of it does when one vector holds all columns.
@@ -61,11 +87,11 @@ func (j *job) packCols(task int) {
 // readInPlace reports whether the kernels can read A where it is.
 func (j *job) readInPlace() bool {
 	a := &j.a
-	if j.engine.inPlace == nil || a.ld%cacheStride == 0 {
+	if j.engine.inPlace == nil || !a.contig || a.ld%cacheStride == 0 {
 		return false
 	}
 	// A row of bfloat16 is a row of pairs, if the last pair is whole.
-	return a.kind == copyF32 || a.kind == pairBF16 && a.contig && j.k%2 == 0
+	return a.kind == copyF32 || a.kind == pairBF16 && j.k%2 == 0
 }
 
 // mulRows multiplies one group of rows of A with all of B.
@@ -82,24 +108,17 @@ func (j *job) mulRows(task int) {
 		w.sums = grow(w.sums, rows*cols)
 		sums = w.sums
 	}
-	w.b = grow(w.b, ceil(rows, e.mr)*j.kBlock)
 	inPlace := j.readInPlace()
 	packRows := e.mr // rows packed at a time
 	if !j.a.contig {
-		packRows = rows // lanes are adjacent: read them line by line
+		packRows = ceil(rows, e.mr) // lanes are adjacent: read them line by line
 	}
+	w.b = grow(w.b, packRows*j.kBlock)
 	for start := 0; start < j.steps; start += j.kBlock {
 		steps := min(j.kBlock, j.steps-start)
 		k, elems := j.elems(start, steps)
 		*t = tile{k: steps, stepA: 4 * e.mr, stepB: 4 * width, pairs: j.pairs}
-		if j.swapped {
-			t.beta = 1
-			if start > 0 {
-				t.flags = addC
-			}
-		} else {
-			j.finish(t, start == 0, start+steps >= j.steps)
-		}
+		j.accumulate(t, start, steps)
 		panel := func(i int) { // row i on, in one or several tiles
 			for col := 0; col < j.n; col += width {
 				t.b = unsafe.Pointer(&j.slab[ceil(j.n, width)*start+col*steps])
@@ -118,7 +137,7 @@ func (j *job) mulRows(task int) {
 			}
 		}
 		done := 0
-		if inPlace && j.a.contig {
+		if inPlace {
 			if t.n = rows / e.mr; t.n > 0 {
 				t.a, t.lda = j.a.at(row, k), j.a.ld
 				t.nextA = e.mr * j.a.ld
@@ -129,15 +148,11 @@ func (j *job) mulRows(task int) {
 		}
 		t.n = 1
 		for i := done; i < rows; i += e.mr {
-			switch at := (i - done) % packRows; {
-			case inPlace && !j.a.contig:
-				t.a, t.stepA = j.a.at(row+i, k), j.a.ld
-			default:
-				if at == 0 {
-					e.pack(&j.a, w.b, e.mr, row+i, min(packRows, rows-i), k, elems)
-				}
-				t.a = unsafe.Pointer(&w.b[at*steps])
+			at := (i - done) % packRows
+			if at == 0 {
+				e.pack(&j.a, w.b, e.mr, row+i, min(packRows, rows-i), k, elems)
 			}
+			t.a = unsafe.Pointer(&w.b[at*steps])
 			panel(i)
 		}
 	}
@@ -146,7 +161,7 @@ func (j *job) mulRows(task int) {
 		ld := ceil(rows, e.nr)
 		w.b = grow(w.b, j.n*ld)
 		e.pack(&w.lanes, w.b, ld, 0, rows, 0, j.n)
-		j.storeRows(t, w.b, j.n, row, rows, ld)
+		j.storeRows(t, w.b, 0, j.n, row, rows, ld)
 	}
 	*t = tile{} // the pool must not hold the caller's memory
 	blocks.put(w)

@@ -87,7 +87,7 @@ func (j *job) mulVectors(task int) {
 			k += terms
 		}
 	}
-	j.storeRows(&w.t, w.sums, j.m, col, cols, cols)
+	j.storeRows(&w.t, w.sums, 0, j.m, col, cols, cols)
 	*v = vectors{}
 	blocks.put(w)
 }

@@ -5,6 +5,8 @@ import (
 	"strings"
 )
 
+const aheadLog2 = 4 // steps ahead that operands are fetched
+
 const rows512 = 14 // 14×2 accumulators, 2 vectors of B, 2 broadcasts of A: all 32 registers
 
 // tiles512 prints the AVX-512 micro-kernels and the tables that hold them.
@@ -80,17 +82,30 @@ func (w *printer) tile512(pairs, inPlace bool, rows, vectors int) string {
 		}
 	})
 	address := func(row int) string { return fmt.Sprintf("%d(SI)", 4*row) }
-	next := "ADDQ R8, SI"
-	if inPlace {
+	next := "ADDQ R8, SI; ADDQ R8, R11; ADDQ R9, R10"
+	if !inPlace {
+		// Words some steps on. In operands that are read as they lie every step is on another page, where no hardware looks ahead.
+		w.p("MOVQ R8, R11; SHLQ $%d, R11; ADDQ SI, R11; MOVQ R9, R10; SHLQ $%[1]d, R10; ADDQ BX, R10", aheadLog2)
+	} else {
 		w.p("LEAQ (SI)(R8*4), AX; LEAQ (SI)(R8*8), R11; LEAQ (AX)(R8*8), R12")
 		base := [4]string{"SI", "AX", "R11", "R12"} // rows 0, 4, 8, 12
 		address = func(row int) string {
 			return fmt.Sprintf("(%s)%s", base[row/4], [4]string{"", "(R8*1)", "(R8*2)", "(R15*1)"}[row%4])
 		}
-		next = "ADDQ $4, SI; ADDQ $4, AX; ADDQ $4, R11; ADDQ $4, R12"
+		next = "ADDQ $4, SI; ADDQ $4, AX; ADDQ $4, R11; ADDQ $4, R12; ADDQ $64, R10"
+		// The rows of the next tile begin where these end. A step uses less than a line of them.
+		w.p("MOVQ tile_nextA(DI), R10; ADDQ R13, R10")
 	}
 	w.p("PCALIGN $64")
 	w.label("step")
+	if inPlace {
+		w.p("PREFETCHT1 (R10)")
+	} else {
+		w.p("PREFETCHT0 (R11); PREFETCHT0 (R10)")
+		if vectors == 2 {
+			w.p("PREFETCHT0 64(R10)")
+		}
+	}
 	for v := range vectors {
 		w.p("VMOVUPS %d(BX), Z%d", 64*v, 28+v)
 	}

@@ -42,6 +42,8 @@ func (w *printer) dots(kind string, rows int) string {
 	wRow := [4]string{"SI", "AX", "R9", "R10"}
 	xRow := [4]string{"R12", "R13", "R14", "R15"}
 	acc := func(n, row int) int { return n*rows + row }
+	// The rows of a group are next to those of the next one, which is fetched while this one is used: what the CPU fetches by itself
+	// stops at every row's end.
 	w.text(name, "v *vectors", 0, 8)
 	w.p("MOVQ v+0(FP), DX")
 	w.p("MOVQ vectors_w(DX), SI; MOVQ vectors_ldw(DX), R8; MOVQ vectors_y(DX), DI")
@@ -51,13 +53,13 @@ func (w *printer) dots(kind string, rows int) string {
 	}
 	w.label("group")
 	w.p("LEAQ (SI)(R8*1), AX; LEAQ (SI)(R8*2), R9; LEAQ (AX)(R8*2), R10")
-	w.p("XORQ BX, BX; XORQ R11, R11; KXNORD K0, K0, K1")
+	w.p("LEAQ (SI)(R8*4), R11; XORQ BX, BX; KXNORD K0, K0, K1")
 	for i := range 4 * rows {
 		w.p("VPXORD Z%[1]d, Z%[1]d, Z%[1]d", i)
 	}
 	step := func() {
 		for row := range rows {
-			w.p("VMOVUPS.Z (%s)(R11*1), K1, Z%d", xRow[row], 24+row)
+			w.p("VMOVUPS.Z (%s)(BX*%d), K1, Z%d", xRow[row], 4/bytes, 24+row)
 		}
 		for n := range 4 {
 			w.load(kind, fmt.Sprintf("(%s)(BX*1)", wRow[n]), "", 1, 16+n, 20)
@@ -69,8 +71,11 @@ func (w *printer) dots(kind string, rows int) string {
 	w.p("MOVQ vectors_k(DX), CX; SUBQ $16, CX; JLT tail")
 	w.p("PCALIGN $64")
 	w.label("step")
+	for line := 0; line < 4*16*bytes; line += 64 {
+		w.p("PREFETCHT0 %d(R11)", line)
+	}
 	step()
-	w.p("ADDQ $%d, BX; ADDQ $64, R11; SUBQ $16, CX; JGE step", 16*bytes)
+	w.p("ADDQ $%d, BX; ADDQ $%d, R11; SUBQ $16, CX; JGE step", 16*bytes, 4*16*bytes)
 	w.label("tail")
 	w.p("ADDQ $16, CX; JZ summed")
 	w.p("MOVQ $-1, R10; SHLQ CX, R10; NOTQ R10; KMOVD R10, K1; LEAQ (AX)(R8*2), R10")
