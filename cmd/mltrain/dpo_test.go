@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"fmt"
 	"math"
 	"math/rand/v2"
@@ -9,7 +8,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 )
 
 // preferSums writes n preference rows: a right sum is preferred to a wrong one.
@@ -102,48 +100,8 @@ func TestKilledDPOResumesExactly(t *testing.T) {
 			args := func(out string) []string {
 				return append(dpoArgs(model, data, out, 60, append(set, "save_strategy=steps", "save_steps=4", "save_total_limit=2", "gradient_accumulation_steps=2")...), "--resume")
 			}
-			killedEqualsWhole(t, args, "model.safetensors")
+			killedEqualsWhole(t, args, killed{1, 3, []string{"model.safetensors"}, []string{"loss"}})
 		})
-	}
-}
-
-// killedEqualsWhole runs what args gives for an output directory, undisturbed and killed and resumed several times, and compares the
-// losses and the file of the weights.
-func killedEqualsWhole(t *testing.T, args func(out string) []string, weights string) {
-	t.Helper()
-	whole, out := filepath.Join(t.TempDir(), "whole"), filepath.Join(t.TempDir(), "killed")
-	if o, err := child(t, 1, args(whole)...).CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, o)
-	}
-	kills := 0
-	for {
-		cmd := child(t, 2, args(out)...)
-		var stderr bytes.Buffer
-		cmd.Stderr = &stderr
-		if err := cmd.Start(); err != nil {
-			t.Fatal(err)
-		}
-		timer := time.AfterFunc(time.Duration(100+rand.IntN(150))*time.Millisecond, func() {
-			if kills < 3 {
-				cmd.Process.Kill()
-			}
-		})
-		err := cmd.Wait()
-		timer.Stop()
-		if err == nil {
-			break
-		}
-		if cmd.ProcessState.ExitCode() != -1 {
-			t.Fatalf("%v\n%s", err, stderr.String())
-		}
-		kills++
-	}
-	t.Logf("%d kills", kills)
-	if !bytes.Equal(read(t, filepath.Join(out, weights)), read(t, filepath.Join(whole, weights))) {
-		t.Error("the weights differ")
-	}
-	if a, b := metrics(t, whole, "loss"), metrics(t, out, "loss"); fmt.Sprint(a) != fmt.Sprint(b) {
-		t.Errorf("losses %v, undisturbed %v", b, a)
 	}
 }
 

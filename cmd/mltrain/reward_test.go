@@ -190,7 +190,7 @@ func TestKilledRewardResumesExactly(t *testing.T) {
 		t.Run(file, func(t *testing.T) {
 			killedEqualsWhole(t, func(out string) []string {
 				return append(rewardArgs(model, data, out, 40, append(set, "save_strategy=steps", "save_steps=4", "save_total_limit=2")...), "--resume")
-			}, file)
+			}, killed{1, 3, []string{file}, []string{"loss"}})
 		})
 	}
 }

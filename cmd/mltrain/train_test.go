@@ -18,7 +18,6 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/mltrain/mltrain/internal/checkpoint"
 )
@@ -172,54 +171,7 @@ func killAndResume(t *testing.T, rounds int, set ...string) {
 		}
 		return a
 	}
-	whole := filepath.Join(t.TempDir(), "whole")
-	if out, err := child(t, 1, args(whole)...).CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
-	}
-	want := read(t, filepath.Join(whole, file))
-	for round := 0; round < rounds; {
-		out := filepath.Join(t.TempDir(), "killed")
-		kills := 0
-		for {
-			cmd := child(t, 1+round%2, args(out)...)
-			var stderr bytes.Buffer
-			cmd.Stderr = &stderr
-			if err := cmd.Start(); err != nil {
-				t.Fatal(err)
-			}
-			timer := time.AfterFunc(time.Duration(30+rand.IntN(400))*time.Millisecond, func() {
-				if kills < 6 {
-					cmd.Process.Kill()
-				}
-			})
-			err := cmd.Wait()
-			timer.Stop()
-			if err == nil {
-				break
-			}
-			if cmd.ProcessState.ExitCode() != -1 {
-				t.Fatalf("round %d: %v\n%s", round, err, stderr.String())
-			}
-			kills++
-		}
-		if kills == 0 {
-			continue // it was done before the kill came: such a round proves nothing
-		}
-		if !bytes.Equal(read(t, filepath.Join(out, file)), want) {
-			t.Errorf("round %d: after %d kills the weights differ from the undisturbed run's", round, kills)
-		}
-		t.Logf("round %d: %d kills", round, kills)
-		if a, b := read(t, filepath.Join(whole, "samples.jsonl")), read(t, filepath.Join(out, "samples.jsonl")); !bytes.Equal(a, b) {
-			t.Errorf("round %d: samples\n%s, undisturbed\n%s", round, b, a)
-		}
-		for _, key := range []string{"loss", "eval_loss", "gradient_noise_scale"} {
-			a, b := metrics(t, whole, key), metrics(t, out, key)
-			if fmt.Sprint(a) != fmt.Sprint(b) {
-				t.Errorf("round %d: %s logged: %v, undisturbed %v", round, key, b, a)
-			}
-		}
-		round++
-	}
+	killedEqualsWhole(t, args, killed{rounds, 6, []string{file, "samples.jsonl"}, []string{"loss", "eval_loss", "gradient_noise_scale"}})
 }
 
 func TestInterruptSavesAndExits130(t *testing.T) {

@@ -47,7 +47,7 @@ func vectorStore(t *testing.T, b tensor.Backend, start []float64) *nn.Store {
 	if err := b.Upload(s.Values, f32s(start)); err != nil {
 		t.Fatal(err)
 	}
-	w := &nn.Weight{Param: autograd.Param{Name: "w", Shape: []int{1, n}, Value: s.Values, Grad: s.Grads}, Decay: true}
+	w := &nn.Weight{Param: autograd.Param{Name: "w", Shape: []int{1, n}, Value: s.Values, Grad: s.Grads}, Master: s.Values, Decay: true}
 	s.Weights, s.Trainable = []*nn.Weight{w}, []*nn.Weight{w}
 	s.Offsets[w] = 0
 	return s

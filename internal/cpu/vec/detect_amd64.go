@@ -37,7 +37,7 @@ func accelerate(o *Ops, l Level) {
 		o.SwiGLU, o.SwiGLUBwd = swiGLU512, swiGLUBwd512
 		o.Norm, o.NormDots, o.NormBwd, o.NormBwdW = norm512, normDots512, normBwd512, normBwdW512
 		o.Rotate = rotate512
-		o.NF4 = nf4Wide
+		o.NF4 = nf4AVX512
 		o.SoftmaxTile, o.ExpTile, o.ScoreGradTile = checkedSoftmax(softmaxTile512), checkedExp(expTile512), checkedGrad(scoreGradTile512)
 		o.Tile = tileAVX512
 		o.AdamW = adam(adamW512)
@@ -54,6 +54,7 @@ func accelerate(o *Ops, l Level) {
 		o.SwiGLU, o.SwiGLUBwd = swiGLU256, swiGLUBwd256
 		o.Norm, o.NormDots, o.NormBwd, o.NormBwdW = norm256, normDots256, normBwd256, normBwdW256
 		o.Rotate = rotate256
+		o.NF4 = nf4AVX2
 		o.SoftmaxTile, o.ExpTile, o.ScoreGradTile = checkedSoftmax(softmaxTile256), checkedExp(expTile256), checkedGrad(scoreGradTile256)
 		o.Tile = tileAVX2
 		o.AdamW = adam(adamW256)

@@ -51,3 +51,39 @@ loop:
 	JNZ loop
 	VZEROUPPER
 	RET
+
+// func nf4x256(y *float32, codes *byte, n int, k float32, values *[16]float32)
+// Eight bytes a turn. A register holds eight values, so each code is looked up among the lower and among the upper eight; its bit 3,
+// shifted to the sign, chooses.
+TEXT ·nf4x256(SB), NOSPLIT, $0-40
+	MOVQ y+0(FP), DI
+	MOVQ codes+8(FP), SI
+	MOVQ n+16(FP), CX
+	VBROADCASTSS k+24(FP), Y7
+	MOVQ values+32(FP), AX
+	VMULPS (AX), Y7, Y8
+	VMULPS 32(AX), Y7, Y9
+
+loop:
+	VPMOVZXBD (SI), Y0
+	VPSRLD $4, Y0, Y1
+	VPSLLD $24, Y0, Y2
+	VPSLLD $28, Y0, Y3
+	VPERMPS Y8, Y1, Y4
+	VPERMPS Y9, Y1, Y5
+	VBLENDVPS Y2, Y5, Y4, Y4
+	VPERMPS Y8, Y0, Y5
+	VPERMPS Y9, Y0, Y6
+	VBLENDVPS Y3, Y6, Y5, Y5
+	VUNPCKLPS Y5, Y4, Y0
+	VUNPCKHPS Y5, Y4, Y1
+	VPERM2F128 $0x20, Y1, Y0, Y2
+	VPERM2F128 $0x31, Y1, Y0, Y3
+	VMOVUPS Y2, (DI)
+	VMOVUPS Y3, 32(DI)
+	ADDQ $8, SI
+	ADDQ $64, DI
+	SUBQ $8, CX
+	JNZ loop
+	VZEROUPPER
+	RET

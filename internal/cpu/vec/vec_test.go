@@ -4,8 +4,11 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"testing"
+	"unsafe"
 
+	"github.com/mltrain/mltrain/internal/quant"
 	"github.com/mltrain/mltrain/internal/tensor"
 )
 
@@ -297,6 +300,53 @@ func TestHalf(t *testing.T) {
 		if got := F16(v); v == v && got != uint16(h) {
 			t.Fatalf("half %#04x is %v, which becomes %#04x", h, v, got)
 		}
+	}
+}
+
+// guardedBytes are n bytes before a page without access.
+func guardedBytes(t *testing.T, n int) []byte {
+	x := guarded(t, (n+3)/4)
+	b := unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(x))), 4*len(x))
+	return b[len(b)-n:]
+}
+
+// Every instruction set decodes to the bits of the codec, whatever the scale, the number of pairs and the bytes.
+func TestNF4(t *testing.T) {
+	scales := []float32{1, -1.7, 0, 0.013, 1e-38, 1e-45, 3e38, math.MaxFloat32, float32(math.Inf(1))}
+	each(t, func(t *testing.T, o *Ops, n int, rng *rand.Rand) {
+		codes := guardedBytes(t, n)
+		for i := range codes {
+			codes[i] = byte(rng.Uint32())
+		}
+		for _, k := range scales {
+			y, want := guarded(t, 2*n), make([]float32, 2*n)
+			for i := range want {
+				quant.DecodeNF4(want[i:i+1], codes, slices.Repeat([]float32{k}, 5), i)
+			}
+			o.NF4(y, codes, k)
+			for i := range want {
+				if got, want := math.Float32bits(y[i]), math.Float32bits(want[i]); got != want {
+					t.Fatalf("scale %g: element %d is %#08x, want %#08x", k, i, got, want)
+				}
+			}
+		}
+	})
+}
+
+func BenchmarkNF4(b *testing.B) {
+	y, codes := make([]float32, 1<<13), make([]byte, 1<<12)
+	for i := range codes {
+		codes[i] = byte(i * 31)
+	}
+	for _, o := range levels() {
+		b.Run(o.Level.String(), func(b *testing.B) {
+			b.SetBytes(int64(len(codes)))
+			for b.Loop() {
+				for i := 0; i < len(codes); i += 32 { // a block at a time, as the backend does
+					o.NF4(y[2*i:2*i+64], codes[i:], 0.3)
+				}
+			}
+		})
 	}
 }
 
