@@ -3,6 +3,7 @@
 package main
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -96,15 +97,18 @@ func TestCUDAStepIsTheEmulators(t *testing.T) {
 		return []string{"sft", "--model", model, "--data", data, "--output", out, "--max-steps", "1", "--device", device,
 			"--set", "max_length=24", "--set", "per_device_train_batch_size=2", "--set", "gradient_checkpointing=true"}
 	}
-	onFake := child(t, 1, args("cuda", filepath.Join(t.TempDir(), "out"))...)
-	onFake.Env = append(onFake.Env, "LD_LIBRARY_PATH="+lib, fakecuda.EnvLog+"="+logFile)
-	stderr, err := onFake.CombinedOutput()
-	if err != nil {
-		t.Fatalf("%v\n%s", err, stderr)
+	onFake := func(lib, logFile string) {
+		cmd := child(t, 1, args("cuda", filepath.Join(t.TempDir(), "out"))...)
+		cmd.Env = append(cmd.Env, "LD_LIBRARY_PATH="+lib, fakecuda.EnvLog+"="+logFile)
+		stderr, err := cmd.CombinedOutput()
+		if err != nil {
+			t.Fatalf("%v\n%s", err, stderr)
+		}
+		if !strings.Contains(string(stderr), "Fake GPU 0") {
+			t.Errorf("the report does not name the device:\n%s", stderr)
+		}
 	}
-	if !strings.Contains(string(stderr), "Fake GPU 0") {
-		t.Errorf("the report does not name the device:\n%s", stderr)
-	}
+	onFake(lib, logFile)
 
 	var want []string
 	backend, err := gpu.New(recorder{gpu.EmulatorDriver(), &want})
@@ -169,6 +173,93 @@ func TestCUDAStepIsTheEmulators(t *testing.T) {
 		t.Error("no product ran on tensor cores")
 	}
 	t.Logf("%d launches, %d of them products on tensor cores", launches, onTensorCores)
+
+	// With cuBLASLt: the same calls, the library's products in the place of those of our kernels.
+	if err := errors.Join(fakecuda.Build(lib), fakecuda.BuildBLAS(lib)); err != nil {
+		t.Fatal(err)
+	}
+	logFile = filepath.Join(t.TempDir(), "log")
+	onFake(lib, logFile)
+	byLibrary, _ := work(strings.Split(string(read(t, logFile)), "\n"))
+	room := slices.Index(byLibrary, "alloc 33554432") // for the library to work in
+	if room < 0 || len(byLibrary) != len(got)+1 {
+		t.Fatalf("%d calls with cuBLASLt, %d without", len(byLibrary), len(got))
+	}
+	byLibrary = slices.Delete(byLibrary, room, room+1)
+	products := 0
+	for i, l := range byLibrary {
+		if strings.HasPrefix(l, "matmul ") {
+			products++
+			l = asLaunch(t, l)
+		}
+		if !strings.HasPrefix(got[i], l) {
+			t.Errorf("call %d: %q, without the library %q", i, byLibrary[i], got[i])
+		}
+	}
+	if products != onTensorCores {
+		t.Errorf("%d products by the library, want %d", products, onTensorCores)
+	}
+}
+
+// asLaunch returns how the launch of our own kernel for a product of the library begins. The library sees matrices transposed: its
+// first operand is our second, its m our n.
+func asLaunch(t *testing.T, matmul string) string {
+	t.Helper()
+	var layouts, sizes, leading, format string
+	var m, n, k, batch int
+	if _, err := fmt.Sscanf(matmul, "matmul %s %s ld %s batch %d %s", &layouts, &sizes, &leading, &batch, &format); err != nil {
+		t.Fatalf("%q: %v", matmul, err)
+	}
+	if _, err := fmt.Sscanf(sizes, "%d,%d,%d", &m, &n, &k); err != nil {
+		t.Fatalf("%q: %v", matmul, err)
+	}
+	return fmt.Sprintf("launch gemm_mma_%s_%c%c %d,%d,%d 256,1,1 0 ", format, layouts[1], layouts[0], (m+127)/128, (n+127)/128, batch)
+}
+
+// A model that does not fit is refused with what was asked for, what is free, and the smallest change with which it would fit.
+func TestCUDAOutOfMemory(t *testing.T) {
+	lib := t.TempDir()
+	if err := fakecuda.Build(lib); errors.Is(err, exec.ErrNotFound) {
+		t.Skip(err)
+	} else if err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("MLTRAIN_CACHE", t.TempDir())
+	args := []string{"sft", "--model", testModel(t), "--data", sums(t, 40), "--output", filepath.Join(t.TempDir(), "out"), "--max-steps", "1", "--device", "cuda",
+		"--set", "max_length=24", "--set", "per_device_train_batch_size=8", "--set", "gradient_checkpointing=true"}
+	run := func(memory int) string {
+		cmd := child(t, 1, args...)
+		cmd.Env = append(cmd.Env, "LD_LIBRARY_PATH="+lib, fakecuda.EnvMemory+"="+fmt.Sprint(memory))
+		out, err := cmd.CombinedOutput()
+		if err == nil || cmd.ProcessState.ExitCode() != 1 {
+			t.Errorf("%d bytes: %v\n%s", memory, err, out)
+		}
+		return string(out)
+	}
+	var plan planned
+	if err := json.Unmarshal([]byte(must(t, append([]string{"plan", "--device", "emulator", "--json"}, dropDevice(args[1:])...)...)), &plan); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		memory int
+		want   string
+	}{
+		{int(plan.Peak) - 4096, "it fits with per_device_train_batch_size: 4, gradient_accumulation_steps: 2"},
+		{int(plan.Peak) / 20, "no change that mltrain knows of makes it fit"},
+	} {
+		text := run(c.memory)
+		for _, want := range []string{"gpu: alloc of ", " bytes for ", fmt.Sprintf("of %d bytes of Fake GPU 0 are free", c.memory), "out of device memory", "the run needs ", c.want} {
+			if !strings.Contains(text, want) {
+				t.Errorf("%d of %d bytes: no %q in\n%s", c.memory, plan.Peak, want, text)
+			}
+		}
+	}
+}
+
+// dropDevice takes the device out of a command line.
+func dropDevice(args []string) []string {
+	i := slices.Index(args, "--device")
+	return slices.Concat(args[:i], args[i+2:])
 }
 
 // A step is queued without waiting for the device: what is read back, the norm of the gradient and the loss, is read when all of
@@ -260,8 +351,19 @@ func TestDevicesListsCUDA(t *testing.T) {
 		}
 		return string(out)
 	}
+	if text := list("80"); !strings.Contains(text, "mltrain's own kernels (libcublasLt.so is not installed)") {
+		t.Errorf("got\n%s", text)
+	}
+	if err := fakecuda.BuildBLAS(lib); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("MLTRAIN_CUBLASLT", "off")
+	if text := list("80"); !strings.Contains(text, "mltrain's own kernels (MLTRAIN_CUBLASLT is off)") {
+		t.Errorf("got\n%s", text)
+	}
+	t.Setenv("MLTRAIN_CUBLASLT", "on")
 	for compute, wants := range map[string][]string{
-		"90": {"CUDA 12.4", "cuda:0", "cuda:1", "Fake GPU 1, compute capability 9.0, 1.0 GiB", "auto      cuda (Fake GPU 0 is usable"},
+		"90": {"products  of bfloat16 matrices: cuBLASLt 12.4.1 (libcublasLt.so.12)", "CUDA 12.4", "cuda:0", "cuda:1", "Fake GPU 1, compute capability 9.0, 1.0 GiB", "auto      cuda (Fake GPU 0 is usable"},
 		"75": {"not usable: compute capability 7.5: the kernels need 8.0", "auto      cpu"},
 	} {
 		text := list(compute)

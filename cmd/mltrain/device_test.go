@@ -32,6 +32,7 @@ func TestEmulatorTrainsLikeTheCPU(t *testing.T) {
 		{"sft in float32", "sft", "false", 1e-4},
 		{"sft in bfloat16, which is the emulator's default", "sft", "auto", 1e-2},
 		{"pretrain in float32", "pretrain", "false", 1e-4},
+		{"pretrain in bfloat16", "pretrain", "auto", 1e-2},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			if testing.Short() && tc.name != "sft in float32" {

@@ -14,10 +14,22 @@ func TestDevices(t *testing.T) {
 	if !strings.HasPrefix(r.CPU.Name, "cpu") || r.CPU.Threads < 1 || r.Why == "" || r.CUDA.Problem == "" && len(r.CUDA.Devices) == 0 {
 		t.Errorf("got %+v", r)
 	}
+	if r.Products.Problem == "" && r.Products.Version == "" {
+		t.Errorf("nothing is said of products: %+v", r.Products)
+	}
 	text := must(t, "devices")
 	for _, want := range []string{"cpu ", "emulator ", "auto ", r.CPU.Name, r.Why} {
 		if !strings.Contains(text, want) {
 			t.Errorf("no %q in\n%s", want, text)
+		}
+	}
+}
+
+func TestBadCUBLASLT(t *testing.T) {
+	t.Setenv("MLTRAIN_CUBLASLT", "perhaps")
+	for _, args := range [][]string{{"devices"}, {"verify", "--device", "cpu"}} {
+		if code, _, stderr := mltrain(t, args...); code != 2 || !strings.Contains(stderr, `MLTRAIN_CUBLASLT: expected on or off, found "perhaps"`) {
+			t.Errorf("%v: exit code %d: %s", args, code, stderr)
 		}
 	}
 }
