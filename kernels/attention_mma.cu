@@ -47,7 +47,7 @@ template <i32 ROWS, i32 D> DEV void fetch(u32 tile, const bf16 *x, i64 stride, i
 template <i32 D, bool DOWN> DEV u32 block_at(u32 tile, i32 row, i32 col) {
   i32 l = LANE & 7, low = LANE >> 3 & 1, high = LANE >> 4;
   u32 chunk = ((DOWN ? high : low) ^ swap<D>(l)) * CHUNK * 2;
-  return tile + ((DOWN ? low : high) * 8 + l + row) * D * 2 + (chunk ^ col * 2);
+  return tile + ((DOWN ? low : high) * 8 + l) * D * 2 + (chunk ^ (col * 2 & 127)) + (row * D * 2 + (col * 2 & ~127));
 }
 
 // 16·M rows of a tile as the left operand of products: held in registers, or read for each product.
@@ -214,20 +214,24 @@ template <i32 M, i32 N> DEV void hide(float (*x)[N / 8][4], const Band &b, i32 r
     }
 }
 
+template <i32 BITS> struct Word { typedef u64 Type; };
+template <> struct Word<32> { typedef u32 Type; };
+template <i32 M, i32 N> using Bits = typename Word<(M * N / 2 > 32 ? 64 : 32)>::Type;
+
 // A bit for each of the lane's scores: whether dropout keeps it. Rows are queries from q on and columns keys from k on, or
 // the other way round.
-template <i32 M, i32 N, bool TURNED> DEV u64 kept_bits(const Spec &s, i32 h, i32 q, i32 k) {
-  u64 bits = 0;
+template <i32 M, i32 N, bool TURNED> DEV Bits<M, N> kept_bits(const Spec &s, i32 h, i32 q, i32 k) {
+  Bits<M, N> bits = 0;
 #pragma unroll 1
   for (i32 i = 0; i < M * N / 2; i++) {
     i32 row = i / (N / 2) * 16 + (i >> 1 & 1) * 8 + LANE / 4, col = (i >> 2) % (N / 8) * 8 + LANE % 4 * 2 + (i & 1);
     bool keep = !dropped(s, h, q + (TURNED ? col : row), k + (TURNED ? row : col));
-    bits |= (u64)keep << i;
+    bits |= (Bits<M, N>)keep << i;
   }
   return bits;
 }
 
-template <i32 M, i32 N> DEV void drop(float (*x)[N / 8][4], u64 bits, float keep) {
+template <i32 M, i32 N> DEV void drop(float (*x)[N / 8][4], Bits<M, N> bits, float keep) {
 #pragma unroll
   for (i32 m = 0; m < M; m++)
 #pragma unroll
@@ -365,3 +369,219 @@ FORWARD(32, 2, 64, true)
 FORWARD(64, 2, 64, true)
 FORWARD(128, 2, 32, false)
 FORWARD(256, 1, 32, false)
+
+// The gradients of scores, from dot products x = q·k and y = dO·v: x becomes the softmax's weights P = 2^(x·scale − base),
+// y becomes P·(y − delta), times 1 − (x/cap)² under a soft cap. base and delta belong to queries, which are the rows, or
+// the columns (TURNED).
+template <i32 M, i32 N, bool TURNED, bool CAPPED>
+DEV void gradients(float (*x)[N / 8][4], float (*y)[N / 8][4], const float (*base)[2], const float (*delta)[2], float scale, float inv_cap) {
+#pragma unroll
+  for (i32 n = 0; n < N / 8; n++)
+#pragma unroll
+    for (i32 m = 0; m < M; m++)
+#pragma unroll
+      for (i32 e = 0; e < 4; e++) {
+        i32 i = TURNED ? n : m, j = TURNED ? e & 1 : e >> 1;
+        float t = x[m][n][e] * inv_cap;
+        x[m][n][e] = exp2_approx(fma_rn(x[m][n][e], scale, -base[i][j]));
+        y[m][n][e] = x[m][n][e] * (y[m][n][e] - delta[i][j]);
+        if (CAPPED) y[m][n][e] *= fma_rn(-t, t, 1.f);
+      }
+}
+template <i32 M, i32 N, bool TURNED>
+DEV void gradients(float (*x)[N / 8][4], float (*y)[N / 8][4], const float (*base)[2], const float (*delta)[2], const Spec &s) {
+  float scale = exponent_scale(s);
+  if (s.soft_cap > 0) gradients<M, N, TURNED, true>(x, y, base, delta, scale, 1.f / s.soft_cap);
+  else gradients<M, N, TURNED, false>(x, y, base, delta, scale, 0.f);
+}
+
+// dq = scale·dS·k, where dS are the scores' gradients.
+template <i32 D, i32 M, i32 N, bool HELD>
+DEV void backward_q(const Spec &s, bf16 *dq, const bf16 *dout, const float *lse, const float *delta, const bf16 *q, const bf16 *k,
+                    const bf16 *v) {
+  const i32 ROWS = 16 * M * WARPS;
+  const u32 TILE = N * D * 2;
+  Part p;
+  if (!part_of<ROWS>(s.cu_q, s.seqs, s.total_q, BLOCKS - 1 - BLOCK_X, p)) return;
+  i32 h = BLOCK_Y, kvh = h / (s.heads / s.kv_heads), last = (p.first + ROWS < p.rows ? p.first + ROWS : p.rows) - 1;
+  Band band = keys_seen(s, p.rows, p.seq < 0 ? 0 : keys_of(s, p.seq));
+  i32 from = band.from(p.first) / N * N, to = band.to(last), mine = p.first + WARP * 16 * M;
+  i64 row0 = p.start + p.first;
+  u32 rows_tile = shared_address(memory), tiles = rows_tile + 2 * ROWS * D * 2;
+  float acc[M][D / 8][4], base[M][2], del[M][2];
+  clear<M, D>(acc);
+  if (from < to) {
+    k += (i64)s.cu_k[p.seq] * s.stride_k + kvh * s.dim;
+    v += (i64)s.cu_k[p.seq] * s.stride_v + kvh * s.dim;
+    fetch<ROWS, D>(rows_tile, q + row0 * s.stride_q + h * s.dim, s.stride_q, p.rows - p.first, s.dim);
+    fetch<ROWS, D>(rows_tile + ROWS * D * 2, dout + row0 * s.stride_o + h * s.dim, s.stride_o, p.rows - p.first, s.dim);
+    fetch<N, D>(tiles, k + from * s.stride_k, s.stride_k, band.columns - from, s.dim);
+    fetch<N, D>(tiles + TILE, v + from * s.stride_v, s.stride_v, band.columns - from, s.dim);
+    copies_commit();
+  }
+#pragma unroll
+  for (i32 m = 0; m < M; m++)
+#pragma unroll
+    for (i32 half = 0; half < 2; half++) {
+      i32 row = mine + m * 16 + half * 8 + LANE / 4;
+      i64 at = (i64)h * s.total_q + p.start + row;
+      base[m][half] = row < p.rows ? lse[at] * LOG2E : 0.f;
+      del[m][half] = row < p.rows ? delta[at] : 0.f;
+    }
+  Left<D, M, HELD> left, dleft;
+  left.tile = rows_tile + WARP * 16 * M * D * 2;
+  dleft.tile = left.tile + ROWS * D * 2;
+  u32 now = tiles;
+  for (i32 j = from; j < to; j += N) {
+    copies_wait<0>();
+    SYNC();
+    u32 next = now == tiles ? tiles + 2 * TILE : tiles;
+    if (j + N < to) {
+      fetch<N, D>(next, k + (j + N) * s.stride_k, s.stride_k, band.columns - j - N, s.dim);
+      fetch<N, D>(next + TILE, v + (j + N) * s.stride_v, s.stride_v, band.columns - j - N, s.dim);
+      copies_commit();
+    }
+    if (j == from) {
+      left.hold();
+      dleft.hold();
+    }
+    if (sees_some<M, N>(band, mine, last, j)) {
+      float x[M][N / 8][4], y[M][N / 8][4];
+      dot_rows<D, M, N>(x, left, now);
+      dot_rows<D, M, N>(y, dleft, now + TILE);
+      if (s.soft_cap > 0) soft_cap<M, N>(x, s);
+      if (s.threshold) drop<M, N>(y, kept_bits<M, N, false>(s, h, p.start + mine, j), s.keep);
+      gradients<M, N, false>(x, y, base, del, s);
+      if (!sees_all<M, N>(band, mine, j)) hide<M, N>(y, band, mine, j, 0.f);
+      add_rows<D, M, N>(acc, y, now);
+    }
+    now = next;
+  }
+  i32 mine_in = mine - p.first, have = p.rows - mine;
+  store_rows<D, M>(dq + (row0 + mine_in) * s.stride_q + h * s.dim, s.stride_q, have, have, s.dim, mine_in * D * 2, acc, s.scale);
+}
+
+// Queries that see a key: row j of k is seen by those from j − shift on that are at most a window away.
+DEV Band seen_by(const Spec &s, i32 queries, i32 keys) {
+  i32 shift = keys - queries;
+  return Band{s.causal ? -shift : -FAR, s.window > 0 ? s.window - shift : FAR, queries};
+}
+
+// dk = scale·dSᵀ·q and dv = Pᵀ·dO, summed over the heads that share a key head and the queries that see the key, in that
+// order. Scores are computed turned, keys by queries. There are rows_k rows of dk and rows_v of dv; those that belong to
+// no sequence, or are not in use, get zeros.
+template <i32 D, i32 M, i32 N, bool HELD, bool DK, bool DV>
+DEV void backward_kv(const Spec &s, bf16 *dk, bf16 *dv, i32 rows_k, i32 rows_v, const bf16 *dout, const float *lse,
+                     const float *delta, const bf16 *q, const bf16 *k, const bf16 *v) {
+  const i32 ROWS = 16 * M * WARPS;
+  const u32 TILE = N * D * 2, STAGE = 2 * TILE + 2 * N * 4;
+  Part p;
+  if (!part_of<ROWS>(s.cu_k, s.seqs, rows_k > rows_v ? rows_k : rows_v, BLOCK_X, p)) return;
+  i32 kvh = BLOCK_Y, group = s.heads / s.kv_heads, keys = 0, queries = 0;
+  i64 row0 = p.start + p.first, q0 = 0;
+  if (p.seq >= 0) {
+    keys = keys_of(s, p.seq);
+    q0 = s.cu_q[p.seq];
+    queries = s.cu_q[p.seq + 1] - (i32)q0;
+  }
+  Band band = seen_by(s, queries, keys);
+  i32 last = (p.first + ROWS < keys ? p.first + ROWS : keys) - 1;
+  i32 from = band.from(p.first) / N * N, to = p.first < keys ? band.to(last) : 0, mine = p.first + WARP * 16 * M;
+  u32 rows_tile = shared_address(memory), tiles = rows_tile + 2 * ROWS * D * 2;
+  float ak[DK ? M : 1][D / 8][4], av[DV ? M : 1][D / 8][4];
+  clear<DK ? M : 1, D>(ak);
+  clear<DV ? M : 1, D>(av);
+  q += q0 * s.stride_q;
+  dout += q0 * s.stride_o;
+  // Copies a stage: rows of q and dO of a head, and their log-sum-exps and deltas.
+  auto fetch_queries = [&](u32 stage, i32 h, i32 i) __attribute__((always_inline)) {
+    fetch<N, D>(stage, q + i * s.stride_q + h * s.dim, s.stride_q, queries - i, s.dim);
+    fetch<N, D>(stage + TILE, dout + i * s.stride_o + h * s.dim, s.stride_o, queries - i, s.dim);
+    i32 row = i + TID % N;
+    const float *x = (TID < N ? lse : delta) + (i64)h * s.total_q + q0;
+    bool in = row < queries;
+    if (TID < 2 * N) copy4(stage + 2 * TILE + TID * 4, in ? x + row : x, in ? 4 : 0);
+    copies_commit();
+  };
+  i32 h = kvh * group, end = from < to ? h + group : h;
+  if (h < end) {
+    fetch<ROWS, D>(rows_tile, k + row0 * s.stride_k + kvh * s.dim, s.stride_k, keys - p.first, s.dim);
+    if (DK) fetch<ROWS, D>(rows_tile + ROWS * D * 2, v + row0 * s.stride_v + kvh * s.dim, s.stride_v, keys - p.first, s.dim);
+    fetch_queries(tiles, h, from);
+  }
+  Left<D, M, HELD> left, dleft;
+  left.tile = rows_tile + WARP * 16 * M * D * 2;
+  dleft.tile = left.tile + ROWS * D * 2;
+  u32 now = tiles;
+  for (i32 i = from; h < end;) {
+    copies_wait<0>();
+    SYNC();
+    u32 next = now == tiles ? tiles + STAGE : tiles;
+    i32 next_i = i + N < to ? i + N : from, next_h = i + N < to ? h : h + 1;
+    if (next_h < end) fetch_queries(next, next_h, next_i);
+    if (i == from && h == kvh * group) {
+      left.hold();
+      if (DK) dleft.hold();
+    }
+    if (sees_some<M, N>(band, mine, last, i)) {
+      float x[M][N / 8][4], y[M][N / 8][4], base[N / 8][2], del[N / 8][2];
+      dot_rows<D, M, N>(x, left, now);
+      if (DK) dot_rows<D, M, N>(y, dleft, now + TILE);
+      else clear<M, N>(y);
+      const float *of = (const float *)(memory + (now - rows_tile + 2 * TILE)) + LANE % 4 * 2;
+#pragma unroll
+      for (i32 n = 0; n < N / 8; n++)
+#pragma unroll
+        for (i32 e = 0; e < 2; e++) {
+          base[n][e] = of[n * 8 + e] * LOG2E;
+          del[n][e] = DK ? of[N + n * 8 + e] : 0.f;
+        }
+      if (s.soft_cap > 0) soft_cap<M, N>(x, s);
+      Bits<M, N> bits = 0;
+      if (s.threshold) {
+        bits = kept_bits<M, N, true>(s, h, (i32)q0 + i, mine);
+        if (DK) drop<M, N>(y, bits, s.keep);
+      }
+      gradients<M, N, true>(x, y, base, del, s);
+      if (!sees_all<M, N>(band, mine, i)) {
+        if (DV) hide<M, N>(x, band, mine, i, 0.f);
+        if (DK) hide<M, N>(y, band, mine, i, 0.f);
+      }
+      if (DV) {
+        if (s.threshold) drop<M, N>(x, bits, s.keep);
+        add_rows<D, M, N>(av, x, now + TILE);
+      }
+      if (DK) add_rows<D, M, N>(ak, y, now);
+    }
+    now = next;
+    i = next_i;
+    h = next_h;
+  }
+  i32 mine_in = mine - p.first, live = keys - mine;
+  row0 += mine_in;
+  i32 have = p.rows - mine, have_k = have < rows_k - row0 ? have : (i32)(rows_k - row0), have_v = have < rows_v - row0 ? have : (i32)(rows_v - row0);
+  if (DK) store_rows<D, M>(dk + row0 * s.stride_k + kvh * s.dim, s.stride_k, have_k, live, s.dim, mine_in * D * 2, ak, s.scale);
+  if (DV) store_rows<D, M>(dv + row0 * s.stride_v + kvh * s.dim, s.stride_v, have_v, live, s.dim, mine_in * D * 2, av, 1.f);
+}
+
+#define BACKWARD_Q(D, M, N, HELD) \
+  KERNEL __launch_bounds__(BLOCK) attention_mma_dq_##D(Spec s, bf16 *dq, const bf16 *dout, const float *lse, const float *delta, \
+                                                       const bf16 *q, const bf16 *k, const bf16 *v) { \
+    backward_q<D, M, N, HELD>(s, dq, dout, lse, delta, q, k, v); \
+  }
+BACKWARD_Q(32, 2, 32, true)
+BACKWARD_Q(64, 2, 32, false)
+BACKWARD_Q(128, 1, 32, false)
+BACKWARD_Q(256, 1, 16, false)
+
+#define BACKWARD_KV(name, D, M, N, HELD, DK, DV) \
+  KERNEL __launch_bounds__(BLOCK) attention_mma_##name##_##D(Spec s, bf16 *dk, bf16 *dv, i32 rows_k, i32 rows_v, const bf16 *dout, \
+                                                             const float *lse, const float *delta, const bf16 *q, const bf16 *k, \
+                                                             const bf16 *v) { \
+    backward_kv<D, M, N, HELD, DK, DV>(s, dk, dv, rows_k, rows_v, dout, lse, delta, q, k, v); \
+  }
+BACKWARD_KV(dkv, 32, 2, 32, true, true, true)
+BACKWARD_KV(dkv, 64, 1, 64, true, true, true)
+BACKWARD_KV(dkv, 128, 1, 32, false, true, true)
+BACKWARD_KV(dk, 256, 1, 16, false, true, false) // registers have room for one of them
+BACKWARD_KV(dv, 256, 1, 16, false, false, true)

@@ -117,8 +117,12 @@ func (b *Backend) AttentionBwd(s tensor.AttnSpec, dq, dk, dv, do, o, lse, delta,
 	dkp := c.strided("dk", dk, a.dt, rowsK, kvWidth, s.StrideK, true)
 	dvp := c.strided("dv", dv, a.dt, rowsV, kvWidth, s.StrideV, true)
 	a.warps(&c, "attention_delta", a.totalQ, s.Heads, dp, dop, op)
-	a.warps(&c, "attention_dq", a.totalQ, s.Heads, dqp, dop, lp, dp, a.q, a.k, a.v)
-	a.warps(&c, "attention_dkv", max(rowsK, rowsV), s.KVHeads, dkp, dvp, c.i32of(rowsK), c.i32of(rowsV), dop, lp, dp, a.q, a.k, a.v)
+	if a.tensorCores(dqp, dkp, dvp, dop) {
+		a.backwardMMA(&c, dqp, dkp, dvp, rowsK, rowsV, dop, lp, dp)
+	} else {
+		a.warps(&c, "attention_dq", a.totalQ, s.Heads, dqp, dop, lp, dp, a.q, a.k, a.v)
+		a.warps(&c, "attention_dkv", max(rowsK, rowsV), s.KVHeads, dkp, dvp, c.i32of(rowsK), c.i32of(rowsV), dop, lp, dp, a.q, a.k, a.v)
+	}
 	if c.err != nil {
 		return fmt.Errorf("%w (dq %v, dk %v, dv %v, do %v)", c.err, dq, dk, dv, do)
 	}

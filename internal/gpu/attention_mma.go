@@ -11,21 +11,21 @@ type passing struct{ rows, tile int }
 
 // flash holds the kernels for heads that are padded to dim elements; the numbers are those of attention_mma.cu.
 type flash struct {
-	dim     int
-	forward passing
+	dim             int
+	forward, dq, kv passing
 }
 
 // flashFor returns the kernels for heads of dim elements.
 func flashFor(dim int) flash {
 	switch {
 	case dim <= 32:
-		return flash{32, passing{128, 64}}
+		return flash{32, passing{128, 64}, passing{128, 32}, passing{128, 32}}
 	case dim <= 64:
-		return flash{64, passing{128, 64}}
+		return flash{64, passing{128, 64}, passing{128, 32}, passing{64, 64}}
 	case dim <= 128:
-		return flash{128, passing{128, 32}}
+		return flash{128, passing{128, 32}, passing{64, 32}, passing{64, 32}}
 	}
-	return flash{256, passing{64, 32}}
+	return flash{256, passing{64, 32}, passing{64, 16}, passing{64, 16}}
 }
 
 // tensorCores tells whether the kernels on tensor cores can do it: bfloat16, and every row and head of q, k, v, o and
@@ -43,20 +43,34 @@ func (a *attn) tensorCores(more ...Ptr) bool {
 // flashThreads is the number of threads of a block.
 const flashThreads = 128
 
-// passBy launches a kernel over all rows, which belong to sequences as part_of in attention_mma.cu says, and heads.
-// stages is the number of tiles that are kept at a time.
-func (a *attn) passBy(c *call, kernel string, p passing, rows, heads, still, stages int, args ...any) {
+// passBy launches a kernel over all rows, which belong to sequences as part_of in attention_mma.cu says, and heads. It
+// keeps `still` tensors of rows and two stages, each with tiles of two tensors and `numbers` per row of a tile.
+func (a *attn) passBy(c *call, kernel string, p passing, rows, heads, still, numbers int, args ...any) {
 	if rows == 0 {
 		return
 	}
 	f := flashFor(a.HeadDim)
-	shared := (still*p.rows + stages*p.tile) * f.dim * tensor.BF16.Size()
+	shared := (still*p.rows+2*2*p.tile)*f.dim*tensor.BF16.Size() + 2*p.tile*numbers*tensor.F32.Size()
 	grid := [3]int{rows/p.rows + a.Seqs + 2, heads}
 	c.launchShared("attention_mma", fmt.Sprintf("attention_mma_%s%d", kernel, f.dim), grid, [3]int{flashThreads}, shared,
 		append([]any{a.params}, args...)...)
 }
 
-// forwardMMA keeps q, and two stages of k and v pass by.
+// forwardMMA keeps q; k and v pass by.
 func (a *attn) forwardMMA(c *call, o, lse Ptr) {
-	a.passBy(c, "", flashFor(a.HeadDim).forward, a.totalQ, a.Heads, 1, 4, o, lse, a.q, a.k, a.v)
+	a.passBy(c, "", flashFor(a.HeadDim).forward, a.totalQ, a.Heads, 1, 0, o, lse, a.q, a.k, a.v)
+}
+
+// backwardMMA keeps q and do for dq, and k and v for dk and dv; the others pass by, with the log-sum-exp and delta of
+// queries.
+func (a *attn) backwardMMA(c *call, dq, dk, dv Ptr, rowsK, rowsV int, do, lse, delta Ptr) {
+	f := flashFor(a.HeadDim)
+	a.passBy(c, "dq_", f.dq, a.totalQ, a.Heads, 2, 0, dq, do, lse, delta, a.q, a.k, a.v)
+	kernels := []string{"dkv_"}
+	if f.dim > 128 {
+		kernels = []string{"dk_", "dv_"}
+	}
+	for _, kernel := range kernels {
+		a.passBy(c, kernel, f.kv, max(rowsK, rowsV), a.KVHeads, 2, 2, dk, dv, c.i32of(rowsK), c.i32of(rowsV), do, lse, delta, a.q, a.k, a.v)
+	}
 }

@@ -11,7 +11,8 @@ import (
 	"github.com/mltrain/mltrain/kernels"
 )
 
-// flashResults runs attention forward on tensor cores with one of the kernels changed, and returns what it wrote.
+// flashResults runs attention forward and backward on tensor cores with one of the kernels changed, and returns all that
+// was written.
 func flashResults(t *testing.T, kernel string, plant func(string) string) ([]byte, error) {
 	t.Helper()
 	texts, err := kernels.PTX()
@@ -53,12 +54,16 @@ func flashResults(t *testing.T, kernel string, plant func(string) string) ([]byt
 		StrideQ: heads * dim, StrideK: heads * dim, StrideV: heads * dim, StrideO: heads * dim,
 	}
 	q, k, v := random(1), random(2), random(3)
-	outputs := []tensor.Tensor{operand(nil, tensor.BF16, rows, heads*dim), operand(nil, tensor.F32, heads, rows)}
-	if err := b.Attention(s, outputs[0], outputs[1], q, k, v); err != nil {
+	o, lse, delta := operand(nil, tensor.BF16, rows, heads*dim), operand(nil, tensor.F32, heads, rows), operand(nil, tensor.F32, heads, rows)
+	dq, dk, dv := operand(nil, tensor.BF16, rows, heads*dim), operand(nil, tensor.BF16, rows, heads*dim), operand(nil, tensor.BF16, rows, heads*dim)
+	if err := b.Attention(s, o, lse, q, k, v); err != nil {
+		return nil, err
+	}
+	if err := b.AttentionBwd(s, dq, dk, dv, random(4), o, lse, delta, q, k, v); err != nil {
 		return nil, err
 	}
 	var all []byte
-	for _, x := range outputs {
+	for _, x := range []tensor.Tensor{o, lse, dq, dk, dv} {
 		raw := make([]byte, x.Bytes())
 		if err := b.Download(raw, x); err != nil {
 			t.Fatal(err)
@@ -73,12 +78,12 @@ func flashResults(t *testing.T, kernel string, plant func(string) string) ([]byt
 func TestPlantedFaultsFlash(t *testing.T) {
 	barrier, wait := regexp.MustCompile(`bar\.sync \t0;`), regexp.MustCompile(`cp\.async\.wait_group 0;`)
 	swizzle, store := regexp.MustCompile(`xor\.b32\s`), regexp.MustCompile(`(st\.global\.v4\.u32 \t\[%rd\d+)\]`)
-	for _, kernel := range []string{"attention_mma_32"} {
+	want, err := flashResults(t, "attention_mma_32", func(s string) string { return s })
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, kernel := range []string{"attention_mma_32", "attention_mma_dq_32", "attention_mma_dkv_32"} {
 		run := func(t *testing.T, plant func(string) string) ([]byte, error) { return flashResults(t, kernel, plant) }
-		want, err := run(t, func(s string) string { return s })
-		if err != nil {
-			t.Fatal(err)
-		}
 		expectFound(t, kernel, want, run, []planted{
 			{"the barrier before a tile", "without a barrier|unfinished|nothing has written", func(s string) string { return replaceNth(s, barrier, 0, "") }},
 			{"the wait for a tile", "unfinished cp.async", func(s string) string { return wait.ReplaceAllString(s, "") }},
