@@ -236,7 +236,11 @@ func (b *Backend) Attention(s tensor.AttnSpec, o, lse, q, k, v tensor.Tensor) er
 	pairs := s.Seqs * s.KVHeads
 	// With a causal mask late blocks are long: they come first, so that cores finish together.
 	par.Do(pairs*a.blocks, func(task int) {
-		if l, ok := a.block(task%pairs/s.KVHeads, task%s.KVHeads, a.blocks-1-task/pairs); ok {
+		l, ok := a.block(task%pairs/s.KVHeads, task%s.KVHeads, a.blocks-1-task/pairs)
+		switch {
+		case ok && l.n <= fewLanes:
+			a.forwardFew(&l, of, ls)
+		case ok:
 			a.forward(&l, of, ls)
 		}
 	})

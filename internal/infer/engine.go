@@ -4,10 +4,10 @@ package infer
 
 import (
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
-	"math"
+	"slices"
+	"unsafe"
 
 	"github.com/mltrain/mltrain/internal/autograd"
 	"github.com/mltrain/mltrain/internal/model"
@@ -25,8 +25,10 @@ type Engine struct {
 	store *nn.Store
 	tape  *autograd.Tape
 	host  []byte
-	ids   tensor.Tensor // room for the integers of a batch
-	cache cache
+	// numbers is what was downloaded last: the logits of a batch are megabytes for each token.
+	numbers []float32
+	ids     tensor.Tensor // room for the integers of a batch
+	cache   cache
 	// session is whose tokens the cache holds, if anybody's.
 	session *Session
 }
@@ -134,16 +136,11 @@ func (e *Engine) ints(lists ...[]int32) ([]tensor.Tensor, error) {
 	return out, nil
 }
 
+// download returns the numbers of x, which are valid until the next call.
 func (e *Engine) download(x tensor.Tensor) ([]float32, error) {
-	raw := make([]byte, x.Bytes())
-	if err := e.b.Download(raw, x); err != nil {
-		return nil, err
-	}
-	out := make([]float32, x.Len())
-	for i := range out {
-		out[i] = math.Float32frombits(binary.LittleEndian.Uint32(raw[4*i:]))
-	}
-	return out, nil
+	e.numbers = slices.Grow(e.numbers[:0], x.Len())[:x.Len()]
+	raw := unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(e.numbers))), 4*x.Len())
+	return e.numbers, e.b.Download(raw, x)
 }
 
 // head computes the logits [R,V] of rows of hidden states.

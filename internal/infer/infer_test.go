@@ -1,8 +1,10 @@
 package infer
 
 import (
+	"cmp"
 	"encoding/json"
 	"math"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"slices"
@@ -177,5 +179,23 @@ func TestSampling(t *testing.T) {
 	}
 	if differ == 0 {
 		t.Error("another seed draws the same 50 tokens")
+	}
+}
+
+// TestLikeliest: what is taken from the heap is in the order of a stable sort, whatever ties there are.
+func TestLikeliest(t *testing.T) {
+	r := rand.New(rand.NewPCG(1, 2))
+	for n := range 200 {
+		cands := make([]candidate, n)
+		for i := range cands {
+			cands[i] = candidate{int32(i), float64(r.IntN(20))}
+		}
+		want := slices.Clone(cands)
+		slices.SortStableFunc(want, func(a, b candidate) int { return cmp.Compare(b.p, a.p) })
+		heap := newLikeliest(cands)
+		head := heap.take(n / 3)
+		if got := append(head, heap.take(n)...); !slices.Equal(got, want) {
+			t.Fatalf("%d candidates: %v, want %v", n, got, want)
+		}
 	}
 }

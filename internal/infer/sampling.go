@@ -1,10 +1,8 @@
 package infer
 
 import (
-	"cmp"
 	"fmt"
 	"math"
-	"slices"
 
 	"github.com/mltrain/mltrain/internal/tensor"
 )
@@ -35,37 +33,33 @@ func (s Sampling) Pick(logits []float32, seq, pos int) int32 {
 	if s.Temperature == 0 {
 		return argmax(logits)
 	}
-	type cand struct {
-		id int32
-		p  float64
-	}
-	cands := make([]cand, len(logits))
+	cands := make([]candidate, len(logits))
 	top := float64(logits[argmax(logits)])
-	for i, l := range logits {
-		cands[i] = cand{int32(i), math.Exp((float64(l) - top) / s.Temperature)}
-	}
-	all := s.TopP <= 0 || s.TopP >= 1
-	if s.TopK > 0 || !all {
-		slices.SortStableFunc(cands, func(a, b cand) int { return cmp.Compare(b.p, a.p) })
-	}
-	if s.TopK > 0 {
-		cands = cands[:min(s.TopK, len(cands))]
-	}
 	var sum float64
-	for _, c := range cands {
-		sum += c.p
+	for i, l := range logits {
+		p := math.Exp((float64(l) - top) / s.Temperature)
+		cands[i] = candidate{int32(i), p}
+		sum += p
 	}
-	if !all {
-		// A token is kept while those more likely than it have less than TopP together.
-		var before float64
-		for i, c := range cands {
-			if before >= s.TopP*sum && i > 0 {
-				cands = cands[:i]
-				sum = before
-				break
-			}
-			before += c.p
+	// Few tokens of a vocabulary are kept: they come from a heap, and the rest is never sorted.
+	if s.TopK > 0 {
+		heap := newLikeliest(cands)
+		cands = heap.take(s.TopK)
+		sum = 0
+		for _, c := range cands {
+			sum += c.p
 		}
+	}
+	if s.TopP > 0 && s.TopP < 1 {
+		// A token is kept while those more likely than it have less than TopP together.
+		rest := newLikeliest(cands)
+		var kept []candidate
+		var before float64
+		for len(rest) > 0 && (len(kept) == 0 || before < s.TopP*sum) {
+			kept = append(kept, rest.pop())
+			before += kept[len(kept)-1].p
+		}
+		cands, sum = kept, before
 	}
 	key := tensor.RNGKey{Seed: s.Seed, Micro: uint32(seq), Op: uint32(pos)}
 	w := key.Philox(0)
@@ -76,6 +70,62 @@ func (s Sampling) Pick(logits []float32, seq, pos int) int32 {
 		}
 	}
 	return cands[len(cands)-1].id
+}
+
+type candidate struct {
+	id int32
+	p  float64
+}
+
+// likeliest is a heap of candidates: the most likely is on top, of equal ones that of the lowest id.
+type likeliest []candidate
+
+func newLikeliest(cands []candidate) likeliest {
+	h := likeliest(cands)
+	for i := len(h)/2 - 1; i >= 0; i-- {
+		h.down(i)
+	}
+	return h
+}
+
+func (h likeliest) before(i, j int) bool {
+	return h[i].p > h[j].p || h[i].p == h[j].p && h[i].id < h[j].id
+}
+
+// down moves element i below those that come before it.
+func (h likeliest) down(i int) {
+	for {
+		child := 2*i + 1
+		if child >= len(h) {
+			return
+		}
+		if child+1 < len(h) && h.before(child+1, child) {
+			child++
+		}
+		if !h.before(child, i) {
+			return
+		}
+		h[i], h[child] = h[child], h[i]
+		i = child
+	}
+}
+
+func (h *likeliest) pop() candidate {
+	old := *h
+	top, last := old[0], len(old)-1
+	old[0] = old[last]
+	*h = old[:last]
+	h.down(0)
+	return top
+}
+
+// take pops the first n candidates, or all.
+func (h *likeliest) take(n int) []candidate {
+	out := make([]candidate, 0, min(n, len(*h)))
+	for len(out) < cap(out) {
+		out = append(out, h.pop())
+	}
+	return out
 }
 
 // argmax returns the first largest logit.
