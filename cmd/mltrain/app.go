@@ -19,12 +19,14 @@ type App struct {
 	// Quiet silences progress and everything in the log below a warning.
 	Quiet bool
 
-	level *slog.LevelVar
+	// memory returns the bytes of the machine's memory that a run can have, 0 if that is not known.
+	memory func() int64
+	level  *slog.LevelVar
 }
 
 func newApp(in io.Reader, out, errw io.Writer) *App {
 	level := &slog.LevelVar{}
-	return &App{In: in, Out: out, Err: errw, Log: slog.New(ui.NewHandler(errw, level)), level: level}
+	return &App{In: in, Out: out, Err: errw, Log: slog.New(ui.NewHandler(errw, level)), memory: availableMemory, level: level}
 }
 
 // setLogLevel goes by --quiet and MLTRAIN_LOG (debug, info, warn, error).

@@ -19,10 +19,26 @@ func availableMemory() int64 {
 		}
 	}
 	limit, used := readCount("/sys/fs/cgroup/memory.max"), readCount("/sys/fs/cgroup/memory.current")
+	used -= fileCache("/sys/fs/cgroup/memory.stat")
 	if left := limit - used; limit > 0 && left > 0 && (free == 0 || left < free) {
 		return left
 	}
 	return free
+}
+
+// fileCache returns the bytes of files that a control group holds in memory: they count as used, and are given up when they are needed.
+func fileCache(path string) (n int64) {
+	raw, err := os.ReadFile(path)
+	if err != nil {
+		return 0
+	}
+	for line := range strings.Lines(string(raw)) {
+		if f := strings.Fields(line); len(f) == 2 && (f[0] == "inactive_file" || f[0] == "active_file") {
+			k, _ := strconv.ParseInt(f[1], 10, 64)
+			n += k
+		}
+	}
+	return n
 }
 
 // readCount reads a file with one number; 0 where there is none.

@@ -13,18 +13,22 @@ import (
 // roomMeter is a device that knows the memory that a run can have of it.
 type roomMeter interface{ Room() int64 }
 
+// roomOf returns the memory that a run on a device can have, 0 if that is not known: the machine's, where the device has none of its own.
+func roomOf(app *App, device tensor.Device) int64 {
+	if m, ok := device.(roomMeter); ok {
+		return m.Room()
+	}
+	return app.memory()
+}
+
 // withAdvice adds to the error of a device that has too little memory what the run needs, and the smallest change of the config
 // with which it would fit.
 func withAdvice(ctx context.Context, app *App, job train.Job, d *train.Data, device tensor.Device, err error) error {
-	m, ok := device.(roomMeter)
-	if !ok {
-		return err
-	}
+	room := roomOf(app, device)
 	f, planErr := job.Forecast()
-	if planErr != nil {
+	if planErr != nil || room == 0 {
 		return err
 	}
-	room := m.Room()
 	if f.Peak <= room {
 		return fmt.Errorf("%w\nthe run is planned to take %s, and %s has %s: other programs may have taken memory meanwhile", err, plan.FormatBytes(f.Peak), device.Name(), plan.FormatBytes(room))
 	}

@@ -67,7 +67,7 @@ func runPlan(ctx context.Context, app *App, o *PlanOptions) error {
 	if err != nil {
 		return err
 	}
-	memory := availableMemory()
+	memory := app.memory()
 	if o.Memory != "" {
 		if memory, err = plan.ParseBytes(o.Memory); err != nil {
 			return usageErrorf("--memory: %w", err)

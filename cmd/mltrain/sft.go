@@ -89,10 +89,11 @@ func trainCommand(ctx context.Context, app *App, flags *TrainFlags, r *config.Re
 		return err
 	}
 	device := job.Backend
+	job.Room = roomOf(app, device)
 	job.Backend = report.measure(device)
 	res, err := train.Run(ctx, job)
 	report.close()
-	if errors.Is(err, gpu.ErrNoMemory) {
+	if errors.Is(err, gpu.ErrNoMemory) || errors.Is(err, train.ErrNoRoom) {
 		return withAdvice(ctx, app, job, d, device, err)
 	}
 	if errors.Is(err, train.ErrInterrupted) {

@@ -85,6 +85,9 @@ func knobs(res *config.Resolved) []knob {
 	if c.UsePeft && !c.LoadIn4bit {
 		one("the frozen weights in 4 bits (QLoRA)", func(c *config.Config) { c.LoadIn4bit = true }, "load_in_4bit: true")
 	}
+	if c.UsePeft && c.UseDora {
+		one("trains LoRA in place of DoRA", func(c *config.Config) { c.UseDora = false }, "use_dora: false")
+	}
 	if !c.UsePeft && !c.TrainFromScratch {
 		one("trains an adapter only (LoRA)", func(c *config.Config) { c.UsePeft = true }, "use_peft: true")
 		one("trains an adapter only, on weights in 4 bits (QLoRA)", func(c *config.Config) { c.UsePeft, c.LoadIn4bit = true, true }, "use_peft: true", "load_in_4bit: true")

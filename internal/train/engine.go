@@ -36,6 +36,8 @@ type EngineSpec struct {
 	BF16 bool
 	// Train and Eval bound the micro-batches; a zero Eval means that nothing is evaluated.
 	Train, Eval data.Limits
+	// Room is the memory in bytes that there is, 0 if nothing is known of it.
+	Room int64
 }
 
 // Engine is a model with all that training it needs, on one backend.
@@ -64,13 +66,17 @@ const (
 	programEval  = "eval"
 )
 
-// NewEngine plans the engine's memory, allocates it on b and loads the weights. It returns the plan: bytes by purpose.
+// NewEngine plans the engine's memory, allocates it on b and loads the weights. It returns the plan: bytes by purpose. What is planned to
+// take more than there is fails with ErrNoRoom, before any weight is read.
 func NewEngine(b tensor.Backend, spec EngineSpec) (*Engine, map[tensor.Use]int64, error) {
 	f, err := forecast(b, spec)
 	if err != nil {
 		return nil, nil, err
 	}
 	planned := f.Bytes
+	if err := f.fits(b, spec.Room); err != nil {
+		return nil, planned, err
+	}
 	e, err := assemble(b, spec, func(bd *nn.Builder) (*nn.Store, error) { return bd.Load(b, spec.Seed) })
 	if err != nil {
 		return nil, planned, err

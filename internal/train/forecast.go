@@ -19,6 +19,37 @@ type Forecast struct {
 	// FLOPs are the floating-point operations of matrix products and attention of one largest micro-batch, forward and backward.
 	FLOPs float64 `json:"micro_batch_flops"`
 	tape  autograd.Plan
+	// whole is the weight in four bits that takes most memory when DoRA decodes it for its norms.
+	whole *nn.Weight
+}
+
+// ErrNoRoom is matched by the error of a run that is planned to take more memory than there is.
+var ErrNoRoom = errors.New("out of memory")
+
+// fits holds the plan against the memory that there is, if that is known. Mapped files take none that the system cannot have back.
+func (f Forecast) fits(b tensor.Backend, room int64) error {
+	own := f.Peak - f.Bytes[tensor.UseMapped]
+	if room == 0 || own <= room {
+		return nil
+	}
+	what := ""
+	if f.whole != nil {
+		what = fmt.Sprintf("; up to %s of it are for DoRA, whose norms take whole weights, decoded from 4 bits (%s %v)", plan.FormatBytes(wholeBytes(f.whole)), f.whole.Name, f.whole.Shape)
+	}
+	return fmt.Errorf("%w: the run takes %s on %s%s", ErrNoRoom, plan.FormatBytes(own), b.Name(), what)
+}
+
+// wholeBytes is the memory of a weight in float32.
+func wholeBytes(w *nn.Weight) int64 { return 4 * int64(w.Shape[0]) * int64(w.Shape[1]) }
+
+// wholeWeight finds Forecast.whole.
+func wholeWeight(s *nn.Store) (largest *nn.Weight) {
+	for w, a := range s.Adapted {
+		if w.Quant != nil && a.M != nil && (largest == nil || wholeBytes(w) > wholeBytes(largest) || wholeBytes(w) == wholeBytes(largest) && w.Name < largest.Name) {
+			largest = w
+		}
+	}
+	return largest
 }
 
 // Forecast plans the memory of a run. It reads the headers of the model's files, no weight, and computes nothing.
@@ -61,5 +92,6 @@ func forecast(b tensor.Backend, spec EngineSpec) (Forecast, error) {
 	}
 	return Forecast{
 		Bytes: counter.Allocated(), Peak: counter.Peak(), Parameters: e.Store.Len(), Trainable: e.Store.TrainableCount(), FLOPs: flops, tape: p,
+		whole: wholeWeight(e.Store),
 	}, nil
 }

@@ -25,6 +25,8 @@ type Job struct {
 	Config   *config.Resolved
 	Backend  tensor.Backend
 	ModelDir string
+	// Room is the memory in bytes that the run can have, 0 if nothing is known of it.
+	Room int64
 	// RefModelDir is where ref_model is, "" if the config names none.
 	RefModelDir string
 	Train       Batches
@@ -191,6 +193,7 @@ func (j *Job) engineSpec(resumeFrom string) (spec EngineSpec, reader *checkpoint
 	if j.Eval != nil {
 		spec.Eval = j.Eval.Limits()
 	}
+	spec.Room = j.Room
 	return spec, reader, closeReference, nil
 }
 
