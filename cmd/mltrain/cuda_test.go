@@ -256,6 +256,24 @@ func TestCUDAOutOfMemory(t *testing.T) {
 	}
 }
 
+// A plan for a GPU is held against the GPU's memory.
+func TestCUDAPlan(t *testing.T) {
+	lib := t.TempDir()
+	if err := fakecuda.Build(lib); errors.Is(err, exec.ErrNotFound) {
+		t.Skip(err)
+	} else if err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("MLTRAIN_CACHE", t.TempDir())
+	cmd := child(t, 1, "plan", "--model", testModel(t), "--data", sums(t, 40), "--device", "cuda", "--json", "--set", "max_length=24")
+	cmd.Env = append(cmd.Env, "LD_LIBRARY_PATH="+lib, fakecuda.EnvMemory+"=1000000")
+	out, err := cmd.Output()
+	var p planned
+	if err != nil || json.Unmarshal(out, &p) != nil || p.Memory != 1000000 || p.Fits == nil {
+		t.Errorf("%v: %s", err, out)
+	}
+}
+
 // dropDevice takes the device out of a command line.
 func dropDevice(args []string) []string {
 	i := slices.Index(args, "--device")

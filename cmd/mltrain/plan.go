@@ -42,7 +42,7 @@ planned in the same way.`,
 	}
 	o.Register(cmd)
 	cmd.Flags().StringVar(&o.Command, "command", "sft", "the training command that the config is for: "+strings.Join(config.Commands(), ", "))
-	cmd.Flags().StringVar(&o.Memory, "memory", "", "memory that the run must fit into, such as 24GB; what the machine has free if not given")
+	cmd.Flags().StringVar(&o.Memory, "memory", "", "memory that the run must fit into, such as 24GB; what the machine, or its GPU, has free if not given")
 	complete(cmd, "command", config.Commands(), cobra.ShellCompDirectiveNoFileComp)
 	return cmd
 }
@@ -84,6 +84,9 @@ func runPlan(ctx context.Context, app *App, o *PlanOptions) error {
 	f, err := job.Forecast()
 	if err != nil {
 		return err
+	}
+	if m, ok := job.Backend.(roomMeter); ok && o.Memory == "" && job.Backend.Name() != deviceEmulator {
+		memory = m.Room() // a GPU has memory of its own
 	}
 	limits := job.Train.Limits()
 	p := planned{Command: r.Command, Device: job.Backend.Name(), Forecast: f, Tokens: limits.Tokens, Sequences: limits.Sequences, Memory: memory}
