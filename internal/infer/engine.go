@@ -16,7 +16,7 @@ import (
 )
 
 // forwardTokens bounds the tokens of one forward pass: longer prompts are read in pieces.
-const forwardTokens = 2048
+const forwardTokens = 1024
 
 // Engine is a model that generates and scores.
 type Engine struct {
