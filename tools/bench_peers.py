@@ -118,6 +118,8 @@ def main():
         ("bf16 / fp32 full step, ours", "1.0", lambda: b.ours("step", SMOL, "--bf16"), lambda: b.ours("step", SMOL)),
         ("2 cores / 1 core, full step, ours", "1.9", lambda: b.ours("step", SMOL), lambda: b.ours("step", SMOL, env=one)),
         ("generate batch 1 / transformers", "2", lambda: b.ours("generate", SMOL), lambda: b.torch("generate", SMOL)),
+        ("generate, bf16 checkpoint / transformers bf16", "2", lambda: b.ours("generate", SMOL, "--bf16"), lambda: b.torch("generate", SMOL, "--bf16")),
+        ("generate, bf16 checkpoint / transformers fp32", "2", lambda: b.ours("generate", SMOL, "--bf16"), lambda: b.torch("generate", SMOL)),
     ]
     if args.llmc:
         shape = ("--batch", "4", "--seq", "64")
@@ -142,7 +144,7 @@ def main():
         row = {"what": name, "target": target, "ours_s": middle(a), "peer_s": middle(c), "ratio": middle(c) / middle(a), "ours_rss_mib": mem[0], "peer_rss_mib": mem[1]}
         results.append(row)
         memory = f"   memory {mem[0]:.0f} / {mem[1]:.0f} MiB = {mem[0] / mem[1]:.2f}" if None not in mem else ""
-        print(f"{name:42s} target {target or '–':5s} {row['ours_s']:9.4f} s  {row['peer_s']:9.4f} s  ratio {row['ratio']:.2f}{memory}", flush=True)
+        print(f"{name:46s} target {target or '–':5s} {row['ours_s']:9.4f} s  {row['peer_s']:9.4f} s  ratio {row['ratio']:.2f}{memory}", flush=True)
     if args.csv:
         import torch
         import transformers

@@ -18,7 +18,7 @@ from transformers import AutoConfig, AutoModelForCausalLM
 def build(args):
     config = AutoConfig.for_model(**{k: v for k, v in json.load(open(args.shape)).items() if k != "architectures"})
     torch.manual_seed(1)
-    dtype = torch.bfloat16 if args.bf16 and args.lora_rank else torch.float32
+    dtype = torch.bfloat16 if args.bf16 and (args.lora_rank or args.what == "generate") else torch.float32
     with torch.device(args.device):
         model = AutoModelForCausalLM.from_config(config, dtype=dtype, attn_implementation="sdpa")
     model.config.use_cache = False

@@ -180,7 +180,7 @@ func newBenchGenerateCommand(app *App) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			first, rest, err := bench.Generate(cmd.Context(), b, raw, o.Prompt, o.Tokens)
+			first, rest, err := bench.Generate(cmd.Context(), b, raw, o.BF16, o.Prompt, o.Tokens)
 			if err != nil {
 				return err
 			}
@@ -196,5 +196,6 @@ func newBenchGenerateCommand(app *App) *cobra.Command {
 	f := cmd.Flags()
 	f.IntVar(&o.Prompt, "prompt", 64, "tokens of the prompt")
 	f.IntVar(&o.Tokens, "tokens", 64, "tokens to generate")
+	f.BoolVar(&o.BF16, "bf16", false, "hold the matrices in bfloat16, as most published checkpoints do; activations stay float32")
 	return cmd
 }

@@ -137,12 +137,18 @@ func (s Step) Run(b tensor.Backend, profiled bool) (StepResult, error) {
 func token(i int) int32 { return int32(uint32(i)*2654435761>>23) % 500 }
 
 // Generate measures greedy generation of n tokens after a prompt: the first result is the time of the prompt and the first
-// token, the second of the others.
-func Generate(ctx context.Context, b tensor.Backend, configJSON []byte, prompt, n int) (first, rest time.Duration, err error) {
-	e, err := infer.New(b, configJSON, nil, prompt+n)
+// token, the second of the others. bf16 holds matrices in bfloat16, as checkpoints do; activations are float32 always.
+func Generate(ctx context.Context, b tensor.Backend, configJSON []byte, bf16 bool, prompt, n int) (first, rest time.Duration, err error) {
+	builder := nn.NewBuilder(nn.Options{Frozen: func(string) bool { return true }, Ignore: model.Ignored, BF16: bf16})
+	m, err := model.New(configJSON, builder, model.Options{Positions: prompt + n, Dropout: model.NoDropout()})
 	if err != nil {
 		return 0, 0, err
 	}
+	store, err := builder.Load(b, 0)
+	if err != nil {
+		return 0, 0, err
+	}
+	e := infer.Of(b, m, store)
 	defer e.Close()
 	ids := make([]int32, prompt)
 	for i := range ids {
