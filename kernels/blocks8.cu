@@ -1,12 +1,13 @@
 // Vectors in 8 bits: an index into a map of 256 ascending values, and a scale for 256 elements.
 #include "common.cuh"
+#include "states8.cuh"
 
 KERNEL __launch_bounds__(256)
 decode8(float *x, const unsigned char *codes, const float *absmax, const float *map, i64 n) {
   EACH(i, n) x[i] = map[codes[i]] * absmax[i >> 8];
 }
 
-// A thread block quantises a block. The nearest value is found by bisection of the midpoints; of two equally near the lower.
+// A thread block quantises a block.
 KERNEL __launch_bounds__(256)
 encode8(unsigned char *codes, float *absmax, const float *map, const float *x, i64 n) {
   __shared__ float red[32];
@@ -16,13 +17,5 @@ encode8(unsigned char *codes, float *absmax, const float *map, const float *x, i
   if (TID == 0) absmax[BLOCK_X] = top;
   if (i >= n) return;
   float r = top > 0 ? __nvvm_div_rn_f(v, top) : 0.f;
-  i32 lo = 0, hi = 255; // the code is in [lo, hi]
-  while (lo < hi) {
-    i32 mid = (lo + hi) >> 1;
-    // In float64, rounded once: as internal/quant has the midpoints.
-    float between = (float)(((double)map[mid] + (double)map[mid + 1]) / 2);
-    if (r > between) lo = mid + 1;
-    else hi = mid;
-  }
-  codes[i] = (unsigned char)lo;
+  codes[i] = nearest(map, r);
 }

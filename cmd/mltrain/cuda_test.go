@@ -290,10 +290,16 @@ func TestCUDAStepsDoNotWait(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Setenv("MLTRAIN_CACHE", t.TempDir())
+	for _, optim := range []string{"adamw", "adamw_8bit"} {
+		t.Run(optim, func(t *testing.T) { stepsDoNotWait(t, lib, optim) })
+	}
+}
+
+func stepsDoNotWait(t *testing.T, lib, optim string) {
 	logFile := filepath.Join(t.TempDir(), "log")
 	const steps = 3
 	cmd := child(t, 1, "sft", "--model", testModel(t), "--data", sums(t, 40), "--output", filepath.Join(t.TempDir(), "out"), "--max-steps", fmt.Sprint(steps), "--device", "cuda",
-		"--set", "max_length=24", "--set", "per_device_train_batch_size=2", "--set", "gradient_accumulation_steps=4", "--set", "save_strategy=no", "--set", "logging_steps=1")
+		"--set", "max_length=24", "--set", "per_device_train_batch_size=2", "--set", "gradient_accumulation_steps=4", "--set", "save_strategy=no", "--set", "logging_steps=1", "--set", "optim="+optim)
 	cmd.Env = append(cmd.Env, "LD_LIBRARY_PATH="+lib, fakecuda.EnvLog+"="+logFile)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
@@ -306,7 +312,7 @@ func TestCUDAStepsDoNotWait(t *testing.T) {
 		s := &seen[len(seen)-1]
 		kind, rest, _ := strings.Cut(l, " ")
 		switch {
-		case kind == "launch" && strings.HasPrefix(rest, "optim "):
+		case kind == "launch" && strings.HasPrefix(rest, "optim"):
 			updated = true
 		case kind == "launch" && updated:
 			updated = false

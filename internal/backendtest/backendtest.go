@@ -15,7 +15,7 @@ import (
 
 // Case is one use of a kernel.
 type Case struct {
-	Kernel string // the method of tensor.Kernels, tensor.Device or tensor.Quant4Multiplier
+	Kernel string // the method of tensor.Kernels, tensor.Device, tensor.Quant4Multiplier or tensor.Updater8
 	Name   string
 	// Prepare makes the operands in e and returns the call and the check of its results.
 	Prepare func(e *Env) Job
@@ -59,15 +59,18 @@ func (l *list) add(kernel string, prepare func(e *Env) Job, format string, args 
 // activations are the types that activations have.
 var activations = []tensor.DType{tensor.F32, tensor.BF16}
 
-// RunAll runs every case on b, with those of tensor.Quant4Multiplier if it is one, and fails if a method of tensor.Kernels has none.
+// RunAll runs every case on b, with those of tensor.Quant4Multiplier and tensor.Updater8 if it is one, and fails if a method of tensor.Kernels has none.
 func RunAll(t *testing.T, b tensor.Backend) {
 	seen := map[string]bool{}
 	cases := Cases()
+	var more list
 	if _, ok := b.(tensor.Quant4Multiplier); ok {
-		var l list
-		l.fewRows()
-		cases = append(cases, l.cases...)
+		more.fewRows()
 	}
+	if _, ok := b.(tensor.Updater8); ok {
+		more.updates8()
+	}
+	cases = append(cases, more.cases...)
 	for _, c := range cases {
 		seen[c.Kernel] = true
 		t.Run(c.String(), func(t *testing.T) {

@@ -1,6 +1,8 @@
 package backendtest
 
 import (
+	"bytes"
+	"errors"
 	"math"
 
 	"github.com/mltrain/mltrain/internal/quant"
@@ -76,6 +78,121 @@ func (c fewRowsCase) prepare(e *Env) Job {
 			refGemm(s, want, xs, widened(w), biasV)
 			e.Expect(y, want, Tolerance(c.y))
 		},
+	}
+}
+
+// updates8 covers tensor.Updater8: parameters of any length, on odd places of the vector, some with plain states.
+func (l *list) updates8() {
+	for _, w := range []tensor.DType{tensor.Invalid, tensor.F32, tensor.BF16} {
+		for _, g := range activations {
+			for _, scale := range []float64{0.5, math.NaN()} {
+				for _, kind := range []tensor.OptKind{tensor.Adam, tensor.AdamW} {
+					s := tensor.OptSpec{Kind: kind, Step: 3, Beta1: 0.9, Beta2: 0.999, Eps: 1e-8}
+					l.add("Optim8", optim8Case(s, g, w, scale), "%d/g=%v/w=%v/scale=%v", kind, g, w, scale)
+				}
+			}
+		}
+	}
+}
+
+// optim8Case compares with Decode8, Optim and Encode8 of each region: to the bit.
+func optim8Case(s tensor.OptSpec, gt, wt tensor.DType, scale float64) func(*Env) Job {
+	return func(e *Env) Job {
+		const n, coded, plain = 1800, 3 * 256, 70
+		regions := []tensor.Region8{
+			{Segment: tensor.Segment{Off: 3, Len: 300, LR: 0.01, WeightDecay: 0.1}, At: 256},
+			{Segment: tensor.Segment{Off: 400, Len: 61, LR: 0.02}, At: 7, Plain: true},
+			{Segment: tensor.Segment{Off: 1024, Len: 200, LR: 0.03, WeightDecay: 0.2}, At: 0},
+		}
+		type vectors struct {
+			w, master, s1, s2 tensor.Tensor
+			q                 [2]tensor.Blocks8
+		}
+		masters, states := e.Rand(n), [2][]float64{e.Rand(plain), e.Rand(plain)}
+		for i, v := range states[1] {
+			states[1][i] = v * v
+		}
+		copied := func(x []float64) []float64 { return append([]float64(nil), x...) }
+		// fresh makes the vectors, all of them alike.
+		fresh := func() (v vectors) {
+			if wt != tensor.Invalid {
+				v.w = e.Out("w", wt, n)
+			}
+			v.master = e.InOut("master", tensor.F32, copied(masters), n)
+			v.s1, v.s2 = e.InOut("s1", tensor.F32, copied(states[0]), plain), e.InOut("s2", tensor.F32, copied(states[1]), plain)
+			for i := range v.q {
+				values := quant.DynamicMap(i == 0)
+				codes, absmax := make([]float64, coded), []float64{2, 0, 0.5}
+				for j := range codes {
+					codes[j] = float64(uint32(j+1) * 2654435761 >> 24)
+				}
+				v.q[i] = tensor.Blocks8{
+					Codes: e.InOut("codes", tensor.U8, codes, coded), Absmax: e.InOut("absmax", tensor.F32, absmax, 3),
+					Map: e.In("map", tensor.F32, widened(values[:]), 256), Signed: i == 0,
+				}
+			}
+			return v
+		}
+		got, want := fresh(), fresh()
+		g, sc := e.In("g", gt, e.Rand(n), n), e.In("scale", tensor.F32, []float64{scale}, 1)
+		return Job{
+			Run: func() error {
+				return e.B.(tensor.Updater8).Optim8(s, regions, got.w, got.master, got.s1, got.s2, got.q[0], got.q[1], g, sc)
+			},
+			Bytes: n * 10,
+			Check: func() {
+				if finite(scale) {
+					for _, r := range regions {
+						e.inParts(s, r, want.w, want.master, want.s1, want.s2, want.q, g, sc)
+					}
+				}
+				type pair struct{ got, want tensor.Tensor }
+				all := []pair{{got.master, want.master}, {got.s1, want.s1}, {got.s2, want.s2}}
+				for i := range got.q {
+					all = append(all, pair{got.q[i].Codes, want.q[i].Codes}, pair{got.q[i].Absmax, want.q[i].Absmax})
+				}
+				if wt != tensor.Invalid {
+					all = append(all, pair{got.w, want.w})
+				}
+				for i, p := range all {
+					if !bytes.Equal(e.bytes(p.got), e.bytes(p.want)) {
+						e.TB.Errorf("vector %d differs from what decoding, updating and encoding give", i)
+					}
+				}
+			},
+		}
+	}
+}
+
+// inParts updates a region by decoding, updating and encoding.
+func (e *Env) inParts(s tensor.OptSpec, r tensor.Region8, w, master, s1, s2 tensor.Tensor, q [2]tensor.Blocks8, g, scale tensor.Tensor) {
+	e.TB.Helper()
+	part := func(x tensor.Tensor, off int) tensor.Tensor {
+		if x.IsZero() {
+			return x
+		}
+		return x.Slice(off, off+r.Len)
+	}
+	var d [2]tensor.Tensor
+	var errs []error
+	if r.Plain {
+		d = [2]tensor.Tensor{part(s1, r.At), part(s2, r.At)}
+	} else {
+		first, blocks := r.At/quant.StateBlock, quant.Blocks(r.Len, quant.StateBlock)
+		for i := range q {
+			q[i].Codes, q[i].Absmax = part(q[i].Codes, r.At), q[i].Absmax.Slice(first, first+blocks)
+			d[i] = e.Out("decoded", tensor.F32, r.Len)
+			errs = append(errs, e.B.Decode8(d[i], q[i]))
+		}
+	}
+	seg := r.Segment
+	seg.Off = 0
+	errs = append(errs, e.B.Optim(s, []tensor.Segment{seg}, part(w, r.Off), part(master, r.Off), d[0], d[1], part(g, r.Off), scale))
+	if !r.Plain {
+		errs = append(errs, e.B.Encode8(q[0], d[0]), e.B.Encode8(q[1], d[1]))
+	}
+	if err := errors.Join(errs...); err != nil {
+		e.TB.Fatal(err)
 	}
 }
 

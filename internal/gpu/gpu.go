@@ -34,6 +34,7 @@ var (
 	_ tensor.Backend          = (*Backend)(nil)
 	_ tensor.PeakMeter        = (*Backend)(nil)
 	_ tensor.Quant4Multiplier = (*Backend)(nil)
+	_ tensor.Updater8         = (*Backend)(nil)
 )
 
 // New returns a backend over a driver, with all kernels loaded.

@@ -59,11 +59,15 @@ func (b *Backend) Optim(s tensor.OptSpec, segs []tensor.Segment, w, master, s1, 
 	if c.err == nil {
 		c.err = c.wrap(b.driver.Upload(segp, table))
 	}
+	c.launch("optim", "optim", [3]int{total}, [3]int{maxThreads}, append(moments(s), s.Momentum, flag(s.Nesterov), segp, c.i32of(count), wp, code(w), mp, m1, m2, gp, code(g), sp)...)
+	return c.err
+}
+
+// moments are the kernels' arguments for an update rule.
+func moments(s tensor.OptSpec) []any {
 	b1, b2 := decimal(s.Beta1), decimal(s.Beta2)
 	root := math.Sqrt(1 - math.Pow(b2, float64(s.Step)))
-	c.launch("optim", "optim", [3]int{total}, [3]int{maxThreads}, int32(s.Kind), float32(b1), float32(1-b1), float32(b2), float32(1-b2),
-		s.Eps, float32(root), s.Momentum, flag(s.Nesterov), segp, c.i32of(count), wp, code(w), mp, m1, m2, gp, code(g), sp)
-	return c.err
+	return []any{int32(s.Kind), float32(b1), float32(1 - b1), float32(b2), float32(1 - b2), s.Eps, float32(root)}
 }
 
 // segmentTable lays out the segments that are not empty for the kernel, and returns their number and that of the blocks.
@@ -71,19 +75,24 @@ func segmentTable(c *call, s tensor.OptSpec, segs []tensor.Segment) (table []byt
 	segs = slices.DeleteFunc(slices.Clone(segs), func(s tensor.Segment) bool { return s.Len == 0 })
 	slices.SortFunc(segs, func(a, b tensor.Segment) int { return cmp.Compare(a.Off, b.Off) })
 	for _, seg := range segs {
-		lr, wd := decimal(seg.LR), decimal(seg.WeightDecay)
-		step, decay, l2 := lr, 0.0, wd
-		switch s.Kind {
-		case tensor.Adam:
-			step = lr / (1 - math.Pow(decimal(s.Beta1), float64(s.Step)))
-		case tensor.AdamW:
-			step = lr / (1 - math.Pow(decimal(s.Beta1), float64(s.Step)))
-			decay, l2 = lr*wd, 0
-		case tensor.Lion:
-			decay, l2 = lr*wd, 0
-		}
-		table = pack(table, []any{int64(seg.Off), int64(seg.Len), c.i32of(total), int32(0), float32(step), float32(decay), float32(l2), int32(0)})
+		table = packSegment(c, table, s, seg, total)
 		total += blocks(seg.Len, optChunk)
 	}
 	return table, len(segs), total
+}
+
+// packSegment appends a segment that begins with a block.
+func packSegment(c *call, table []byte, s tensor.OptSpec, seg tensor.Segment, block int) []byte {
+	lr, wd := decimal(seg.LR), decimal(seg.WeightDecay)
+	step, decay, l2 := lr, 0.0, wd
+	switch s.Kind {
+	case tensor.Adam:
+		step = lr / (1 - math.Pow(decimal(s.Beta1), float64(s.Step)))
+	case tensor.AdamW:
+		step = lr / (1 - math.Pow(decimal(s.Beta1), float64(s.Step)))
+		decay, l2 = lr*wd, 0
+	case tensor.Lion:
+		decay, l2 = lr*wd, 0
+	}
+	return pack(table, []any{int64(seg.Off), int64(seg.Len), c.i32of(block), int32(0), float32(step), float32(decay), float32(l2), int32(0)})
 }

@@ -69,6 +69,21 @@ type Quant4Multiplier interface {
 	MulQuant4Rows() int
 }
 
+// Region8 is a parameter's run of the flat vector whose optimiser states are in 8 bits: state i of it is element At+i, At a multiple of
+// 256, or, if Plain, element At+i of the float32 states.
+type Region8 struct {
+	Segment
+	At    int
+	Plain bool
+}
+
+// Updater8 is implemented by backends that update parameters with states in 8 bits in one go.
+type Updater8 interface {
+	// Optim8 does for every region what Decode8, Optim and Encode8 do for its part of the vectors, to the bit, but changes nothing if
+	// the scale is not finite. The rule is Adam or AdamW. s1 and s2 hold the states of plain regions, and are absent if there are none.
+	Optim8(s OptSpec, regions []Region8, w, master, s1, s2 Tensor, q1, q2 Blocks8, g, scale Tensor) error
+}
+
 // Backend is a device with its kernels.
 type Backend interface {
 	Device

@@ -185,8 +185,19 @@ func (o *Optimizer) Step(step int, lr, count float64) (gradNorm float64, err err
 	return o.norm()
 }
 
-// step8 is the update with states in 8 bits.
+// step8 is the update with states in 8 bits. Where the backend does it in parts the scale must be known to be finite before: encoding
+// rounds.
 func (o *Optimizer) step8() (float64, error) {
+	if u, ok := o.b.(tensor.Updater8); ok {
+		e := o.eight
+		if err := u.Optim8(o.spec, e.all(o.segs), o.store.Compute, o.store.Values, e.s1, e.s2, e.q1, e.q2, o.store.Grads, o.scale); err != nil {
+			return 0, err
+		}
+		if err := o.store.PutTokens(); err != nil {
+			return 0, err
+		}
+		return o.norm()
+	}
 	norm, err := o.norm()
 	if err != nil || math.IsNaN(norm) {
 		return norm, err

@@ -103,7 +103,18 @@ func (st *states8) close() {
 	}
 }
 
-// step updates the parameters. The scale must be finite: re-encoding rounds.
+// all describes all parameters for a backend that updates them in one go.
+func (st *states8) all(segs []tensor.Segment) []tensor.Region8 {
+	out := make([]tensor.Region8, len(st.regions))
+	for i, r := range st.regions {
+		seg := segs[r.segment]
+		seg.Off, seg.Len = r.off, r.n
+		out[i] = tensor.Region8{Segment: seg, At: r.at, Plain: r.small}
+	}
+	return out
+}
+
+// step updates the parameters, a part at a time. The scale must be finite: re-encoding rounds.
 func (st *states8) step(spec tensor.OptSpec, segs []tensor.Segment, w, master, g, scale tensor.Tensor) error {
 	for _, r := range st.regions {
 		update := func(lo, hi int, s1, s2 tensor.Tensor) error {

@@ -102,7 +102,12 @@ func throughBits(x []float64, signed bool) {
 
 // A step whose gradient is not finite changes neither parameters nor states.
 func TestAdamW8bitSkipsNonFinite(t *testing.T) {
-	b := cpu.New()
+	for _, b := range []tensor.Backend{cpu.New(), emulator(t)} {
+		t.Run(b.Name(), func(t *testing.T) { skipsNonFinite(t, b) })
+	}
+}
+
+func skipsNonFinite(t *testing.T, b tensor.Backend) {
 	bd := nn.NewBuilder(nn.Options{})
 	bd.Param("w", nn.Init{Std: 1}, 64, 64)
 	store, err := bd.Load(b, 1)
