@@ -1,8 +1,11 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 
 	"github.com/mltrain/mltrain/internal/plan"
@@ -30,14 +33,26 @@ func withAdvice(ctx context.Context, app *App, job train.Job, d *train.Data, dev
 		return err
 	}
 	if f.Peak <= room {
-		return fmt.Errorf("%w\nthe run is planned to take %s, and %s has %s: other programs may have taken memory meanwhile", err, plan.FormatBytes(f.Peak), device.Name(), plan.FormatBytes(room))
+		return fmt.Errorf("%w\nthe run is planned to take %s, and %s has %s: a little more is needed, by kernels and other programs", err, plan.FormatBytes(f.Peak), device.Name(), plan.FormatBytes(room))
 	}
 	v := &variants{ctx: ctx, app: app, job: job, data: d}
 	a := train.Advise(job.Config, f.Peak, room, v.total)
 	if ctx.Err() != nil {
 		return err
 	}
-	return fmt.Errorf("%w\nthe run needs %s, and %s has %s for it; %s", err, plan.FormatBytes(f.Peak), device.Name(), plan.FormatBytes(room), smallest(a))
+	return fmt.Errorf("%w\nthe run needs %s (%s), and %s has %s for it; %s", err, plan.FormatBytes(f.Peak), largest(f.Bytes, 4), device.Name(), plan.FormatBytes(room), smallest(a))
+}
+
+// largest lists the n purposes that take most memory.
+func largest(m map[tensor.Use]int64, n int) string {
+	uses := slices.SortedFunc(maps.Keys(m), func(a, b tensor.Use) int {
+		return cmp.Or(cmp.Compare(m[b], m[a]), cmp.Compare(a, b))
+	})
+	var out []string
+	for _, u := range uses[:min(n, len(uses))] {
+		out = append(out, fmt.Sprintf("%s %s", u, plan.FormatBytes(m[u])))
+	}
+	return strings.Join(out, ", ")
 }
 
 // smallest says how a run can be made to fit.
