@@ -45,6 +45,14 @@ func TestAdapterBadInput(t *testing.T) {
 		return append([]string{"lora", "--model", model, "--data", data, "--output", out, "--max-steps", "2", "--set", "max_length=40", "--set", "save_steps=1"}, more...)
 	}
 	must(t, lora(run, "--set", "lora_r=4", "--quiet")...)
+	other, text := testModelOf(t, "qwen2"), filepath.Join(t.TempDir(), "text.jsonl")
+	write(t, text, `{"text": "1 + 1 = 2"}`)
+	anotherBase := []string{"layers.0.self_attn.q_proj.lora_A.weight: shape [4 48] in the adapter, [4 32] by the model", "made for another base", "so too in 1 other layer)"}
+	// The header of a file in fp4 is as long as that of one in nf4.
+	fp4 := testModelOf(t, "../bnb/llama")
+	weights := filepath.Join(fp4, "model.safetensors")
+	write(t, weights, strings.ReplaceAll(string(read(t, weights)), `"quant_type": "nf4"`, `"quant_type": "fp4"`))
+	fp4State := []string{"model.layers.0.mlp.down_proj.weight: quant_type \"fp4\" is not supported; only nf4 is", "model.layers.1.self_attn.v_proj.weight"}
 	for _, tc := range []struct {
 		name string
 		args []string
@@ -60,6 +68,12 @@ func TestAdapterBadInput(t *testing.T) {
 		{"pissa in 4 bits", lora(t.TempDir()+"/x", "--set", "init_lora_weights=pissa", "--set", "load_in_4bit=true"), []string{"init_lora_weights", "4 bits"}},
 		{"pissa with dora", lora(t.TempDir()+"/x", "--set", "init_lora_weights=pissa", "--set", "use_dora=true"), []string{"init_lora_weights", "use_dora"}},
 		{"tokens that are not there", lora(t.TempDir()+"/x", "--set", "trainable_token_indices=[5, 5000]"), []string{"trainable_token_indices: 5000", "0 to"}},
+		{"another base, to generate", []string{"generate", "--model", other, "--adapter", run, "--prompt", "1"}, anotherBase},
+		{"another base, to evaluate", []string{"eval", "--model", other, "--adapter", run, "--task", "perplexity", "--data", text}, anotherBase},
+		{"another base, to merge", []string{"merge", "--model", other, "--adapter", run, "--output", t.TempDir() + "/x"}, anotherBase},
+		{"another base, to train on", []string{"lora", "--model", other, "--data", data, "--output", t.TempDir() + "/x", "--set", "max_length=40", "--set", "adapter_name_or_path=" + run}, anotherBase},
+		{"unknown quant_type, to generate", []string{"generate", "--model", fp4, "--prompt", "1"}, fp4State},
+		{"unknown quant_type, as a base", []string{"lora", "--model", fp4, "--data", data, "--output", t.TempDir() + "/x", "--set", "max_length=40"}, fp4State},
 		{"no adapter there", []string{"generate", "--model", model, "--adapter", data[:strings.LastIndexByte(data, '/')], "--prompt", "1"}, []string{"adapter_config.json is missing"}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

@@ -69,13 +69,15 @@ func charTokenizer() []byte {
 // testModel copies a tiny model from testdata and gives it a tokenizer.
 func testModel(t *testing.T) string {
 	t.Helper()
+	return testModelOf(t, "llama")
+}
+
+// testModelOf is testModel of a folder of testdata/models.
+func testModelOf(t *testing.T, name string) string {
+	t.Helper()
 	dir := t.TempDir()
-	for _, name := range []string{"config.json", "model.safetensors"} {
-		raw, err := os.ReadFile(filepath.Join("../../testdata/models/llama", name))
-		if err != nil {
-			t.Fatal(err)
-		}
-		write(t, filepath.Join(dir, name), string(raw))
+	for _, file := range []string{"config.json", "model.safetensors"} {
+		write(t, filepath.Join(dir, file), string(read(t, filepath.Join("../../testdata/models", name, file))))
 	}
 	write(t, filepath.Join(dir, "tokenizer.json"), string(charTokenizer()))
 	write(t, filepath.Join(dir, "tokenizer_config.json"), `{"bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>", "pad_token": "<unk>"}`)

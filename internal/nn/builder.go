@@ -8,6 +8,7 @@ package nn
 import (
 	"errors"
 	"fmt"
+	"regexp"
 	"slices"
 	"sort"
 	"strings"
@@ -265,12 +266,41 @@ type TensorError struct{ Faults []string }
 
 func (e *TensorError) Error() string {
 	const most = 40
-	list := e.Faults
+	list := onceForAllLayers(e.Faults)
 	more := ""
 	if len(list) > most {
-		list, more = list[:most], fmt.Sprintf("\n  … and %d more", len(e.Faults)-most)
+		list, more = list[:most], fmt.Sprintf("\n  … and %d more", len(list)-most)
 	}
 	return fmt.Sprintf("%v:\n  %s%s", ErrTensors, strings.Join(list, "\n  "), more)
+}
+
+// numbered finds the number of a layer in the name of a tensor.
+var numbered = regexp.MustCompile(`\.(\d+)\.`)
+
+// onceForAllLayers says what is wrong in the same way in several layers once, of the first, with the number of the others.
+func onceForAllLayers(faults []string) []string {
+	var out []string
+	at, others := map[string]int{}, map[int]int{}
+	for _, f := range faults {
+		key := f
+		if m := numbered.FindStringSubmatchIndex(f); m != nil {
+			key = f[:m[2]] + "*" + f[m[3]:]
+		}
+		if i, ok := at[key]; ok {
+			others[i]++
+			continue
+		}
+		at[key] = len(out)
+		out = append(out, f)
+	}
+	for i, n := range others {
+		word := "layers"
+		if n == 1 {
+			word = "layer"
+		}
+		out[i] += fmt.Sprintf(" (so too in %d other %s)", n, word)
+	}
+	return out
 }
 
 // Is makes errors.Is(err, ErrTensors) true.

@@ -219,11 +219,17 @@ func TestFaultyBitsAndBytesCheckpoints(t *testing.T) {
 		want   []string
 	}{
 		"unknown quant_type": {replace(`"nf4"`, `"fp4"`), []string{weight, `quant_type "fp4" is not supported; only nf4 is`}},
-		"block size":         {replace("64", "128"), []string{weight, "blocksize 128"}},
-		"shape":              {replace("[48, 57]", "[48, 59]"), []string{weight, "[1368 1]", "1416 elements"}},
-		"three sides":        {replace("[48, 57]", "[48, 57, 1]"), []string{"needed are two sides"}},
-		"negative side":      {replace("[48, 57]", "[-48, 57]"), []string{"needed are two sides"}},
-		"no JSON":            {replace("{", "("), []string{weight, "quant_state"}},
+		"a file in fp4": {func(name string, b []byte) (string, []byte) {
+			if name == state {
+				return strings.Replace(name, "nf4", "fp4", 1), []byte(strings.Replace(string(b), `"nf4"`, `"fp4"`, 1))
+			}
+			return name, b
+		}, []string{weight, `quant_type "fp4" is not supported; only nf4 is`}},
+		"block size":    {replace("64", "128"), []string{weight, "blocksize 128"}},
+		"shape":         {replace("[48, 57]", "[48, 59]"), []string{weight, "[1368 1]", "1416 elements"}},
+		"three sides":   {replace("[48, 57]", "[48, 57, 1]"), []string{"needed are two sides"}},
+		"negative side": {replace("[48, 57]", "[-48, 57]"), []string{"needed are two sides"}},
+		"no JSON":       {replace("{", "("), []string{weight, "quant_state"}},
 		"scales missing": {func(name string, b []byte) (string, []byte) {
 			return strings.Replace(name, "down_proj.weight.absmax", "down_proj.weight.abs", 1), b
 		}, []string{weight, "absmax is missing"}},
