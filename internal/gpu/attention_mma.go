@@ -31,13 +31,12 @@ func flashFor(dim int) flash {
 // tensorCores tells whether the kernels on tensor cores can do it: bfloat16, and every row and head of q, k, v, o and
 // their like begins at a multiple of 16 bytes.
 func (a *attn) tensorCores(more ...Ptr) bool {
-	const align = 16
 	at := a.q | a.k | a.v
 	for _, p := range more {
 		at |= p
 	}
 	elements := a.HeadDim | a.StrideQ | a.StrideK | a.StrideV | a.StrideO
-	return a.dt == tensor.BF16 && a.Scale > 0 && at%align == 0 && elements*tensor.BF16.Size()%align == 0
+	return a.dt == tensor.BF16 && a.Scale > 0 && at%pieceBytes == 0 && elements*tensor.BF16.Size()%pieceBytes == 0
 }
 
 // flashThreads is the number of threads of a block.

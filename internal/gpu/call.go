@@ -221,14 +221,12 @@ func (c *call) launchShared(module, kernel string, grid, block [3]int, shared in
 	}
 	f, ok := c.b.functions[kernel]
 	if !ok {
-		m := c.b.modules[module]
-		if m == nil {
-			c.fail("no kernels %q", module)
-			return
+		m, err := c.b.module(module)
+		if err == nil {
+			f, err = m.Function(kernel)
 		}
-		var err error
-		if f, err = m.Function(kernel); err != nil {
-			c.fail("%s: %v", module, err)
+		if err != nil {
+			c.wrap(err)
 			return
 		}
 		c.b.functions[kernel] = f

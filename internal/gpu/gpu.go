@@ -19,6 +19,7 @@ import (
 type Backend struct {
 	driver    Driver
 	name      string
+	texts     map[string]string // PTX of the modules that are not loaded yet
 	modules   map[string]Module
 	functions map[string]Function
 	scratch   *buffer // memory of single kernel calls, which follow one another on the queue
@@ -37,26 +38,43 @@ var (
 	_ tensor.Updater8         = (*Backend)(nil)
 )
 
-// New returns a backend over a driver, with all kernels loaded.
+// New returns a backend over a driver. Kernels are loaded file by file when they are first needed, as a driver takes seconds
+// to compile them all, but for one file that tells whether it takes the PTX at all.
 func New(d Driver) (*Backend, error) {
 	texts, err := kernels.PTX()
 	if err != nil {
 		return nil, fmt.Errorf("gpu: %w", err)
 	}
-	return withKernels(d, texts)
+	b := withKernels(d, texts)
+	if _, err := b.module("elementwise"); err != nil {
+		return nil, fmt.Errorf("gpu: %w", err)
+	}
+	return b, nil
 }
 
 // withKernels is New with kernels that are given by the name of their source.
-func withKernels(d Driver, texts map[string]string) (*Backend, error) {
-	b := &Backend{driver: d, name: d.Info().Name, modules: map[string]Module{}, functions: map[string]Function{}, used: map[tensor.Use]int64{}}
-	for name, text := range texts {
-		m, err := d.Load(text)
-		if err != nil {
-			return nil, fmt.Errorf("gpu: kernels %s: %w", name, err)
-		}
-		b.modules[name] = m
+func withKernels(d Driver, texts map[string]string) *Backend {
+	return &Backend{
+		driver: d, name: d.Info().Name, texts: texts, modules: map[string]Module{}, functions: map[string]Function{}, used: map[tensor.Use]int64{},
 	}
-	return b, nil
+}
+
+// module returns the kernels of a source, loaded once.
+func (b *Backend) module(name string) (Module, error) {
+	if m := b.modules[name]; m != nil {
+		return m, nil
+	}
+	text, ok := b.texts[name]
+	if !ok {
+		return nil, fmt.Errorf("no kernels %q", name)
+	}
+	m, err := b.driver.Load(text)
+	if err != nil {
+		return nil, fmt.Errorf("kernels %s: %w", name, err)
+	}
+	b.modules[name] = m
+	delete(b.texts, name)
+	return m, nil
 }
 
 // Name returns the device's name, like "emulator" or "NVIDIA H100".

@@ -22,10 +22,7 @@ func flashResults(t *testing.T, kernel string, plant func(string) string) ([]byt
 	text := texts["attention_mma"]
 	from, to := entry(t, text, kernel)
 	texts = map[string]string{"attention": texts["attention"], "attention_mma": text[:from] + plant(text[from:to]) + text[to:]}
-	b, err := withKernels(&emulator{mem: ptxvm.NewMemory(1 << 24)}, texts)
-	if err != nil {
-		t.Fatal(err)
-	}
+	b := withKernels(&emulator{mem: ptxvm.NewMemory(1 << 24)}, texts)
 	operand := func(raw []byte, dt tensor.DType, shape ...int) tensor.Tensor {
 		buf, err := b.Alloc(tensor.New(nil, 0, dt, shape...).Bytes(), tensor.UseActivations)
 		if err != nil {
