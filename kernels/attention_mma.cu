@@ -131,20 +131,17 @@ DEV void store_rows(bf16 *to, i64 stride, i32 rows, i32 live, i32 dim, u32 at, c
 #pragma unroll
   for (i32 m = 0; m < M; m++)
 #pragma unroll
-    for (i32 half = 0; half < 2; half++) {
-      i32 row = m * 16 + half * 8 + LANE / 4;
-      float f = row < live ? factor : 0.f;
+    for (i32 n = 0; n < D / 8; n++)
 #pragma unroll
-      for (i32 n = 0; n < D / 8; n++)
-        *(u32 *)(memory + at + place<D>(row, n) + LANE % 4 * 4) =
-            row < live ? pack_bf16(sum[m][n][half * 2] * f, sum[m][n][half * 2 + 1] * f) : 0;
-    }
+      for (i32 half = 0; half < 2; half++)
+        *(u32 *)(memory + at + place<D>(m * 16 + half * 8 + LANE / 4, n) + LANE % 4 * 4) =
+            pack_bf16(sum[m][n][half * 2] * factor, sum[m][n][half * 2 + 1] * factor);
   __nvvm_bar_warp_sync(ALL);
 #pragma unroll 4
   for (i32 c = LANE; c < 16 * M * D / CHUNK; c += 32) {
     i32 row = c / (D / CHUNK), chunk = c % (D / CHUNK);
-    if (row < rows && chunk * CHUNK < dim)
-      *(Chunk *)(to + row * stride + chunk * CHUNK) = *(const Chunk *)(memory + at + place<D>(row, chunk));
+    Chunk x = *(const Chunk *)(memory + at + place<D>(row, chunk));
+    if (row < rows && chunk * CHUNK < dim) *(Chunk *)(to + row * stride + chunk * CHUNK) = row < live ? x : Chunk{0, 0, 0, 0};
   }
 }
 
@@ -265,6 +262,8 @@ DEV Band keys_seen(const Spec &s, i32 queries, i32 keys) {
 // One step of the softmax, row by row: x becomes 2^(x·scale − top), sums and what was added up with the old top fade.
 template <i32 D, i32 M, i32 N>
 DEV void softmax_step(float (*x)[N / 8][4], float (*top)[2], float (*sum)[2], float (*acc)[D / 8][4], float scale) {
+  float fade[M][2];
+  bool changed = false;
 #pragma unroll
   for (i32 m = 0; m < M; m++)
 #pragma unroll
@@ -275,7 +274,8 @@ DEV void softmax_step(float (*x)[N / 8][4], float (*top)[2], float (*sum)[2], fl
       best = fmax2(best, shfl_xor(best, 1));
       best = fmax2(best, shfl_xor(best, 2));
       float zero = best == NEG_INF ? 0.f : best * scale; // rows that have seen nothing yet
-      float fade = exp2_approx(fma_rn(top[m][half], scale, -zero));
+      fade[m][half] = exp2_approx(fma_rn(top[m][half], scale, -zero));
+      changed |= best != top[m][half];
       top[m][half] = best;
 #pragma unroll
       for (i32 n = 0; n < N / 8; n++)
@@ -284,13 +284,15 @@ DEV void softmax_step(float (*x)[N / 8][4], float (*top)[2], float (*sum)[2], fl
           x[m][n][e] = exp2_approx(fma_rn(x[m][n][e], scale, -zero));
           add += x[m][n][e];
         }
-      sum[m][half] = fma_rn(sum[m][half], fade, add);
-#pragma unroll
-      for (i32 n = 0; n < D / 8; n++) {
-        acc[m][n][half * 2] *= fade;
-        acc[m][n][half * 2 + 1] *= fade;
-      }
+      sum[m][half] = fma_rn(sum[m][half], fade[m][half], add);
     }
+  if (!__nvvm_vote_any_sync(ALL, changed)) return; // after some tiles tops seldom change
+#pragma unroll
+  for (i32 m = 0; m < M; m++)
+#pragma unroll
+    for (i32 n = 0; n < D / 8; n++)
+#pragma unroll
+      for (i32 e = 0; e < 4; e++) acc[m][n][e] *= fade[m][e / 2];
 }
 
 // o = softmax(q·kᵀ)·v and the scores' log-sum-exp.
