@@ -53,7 +53,8 @@ type job struct {
 	row, rows int // of the slab
 	from, to  int // steps of the slab
 	groups    int // packing tasks
-	chunk     int // columns of a task
+	tasks     int // tasks of columns
+	chunk     int // columns of a task of a product with few rows
 
 	groupRows int // rows of a task of a narrow product
 	swapped   bool
@@ -169,7 +170,7 @@ func (j *job) run() {
 		depth = max(1, e.slabWords/(rows*j.kBlock)) * j.kBlock
 	}
 	rows = even(j.m, max(j.mr, rows/j.mr*j.mr), j.mr)
-	j.chunk = j.columnChunk()
+	j.tasks = j.columnTasks()
 	j.bInPlace = j.readBInPlace()
 	for j.row = 0; j.row < j.m; j.row += rows {
 		j.rows = min(rows, j.m-j.row)
@@ -179,7 +180,7 @@ func (j *job) run() {
 			j.groups = (j.rows + groupPanels*j.mr - 1) / (groupPanels * j.mr)
 			blocks := (j.to - j.from + j.kBlock - 1) / j.kBlock
 			j.do(j.groups*blocks, j.packTask)
-			j.do((j.n+j.chunk-1)/j.chunk, j.mulTask)
+			j.do(j.tasks, j.mulTask)
 		}
 	}
 }
@@ -202,19 +203,24 @@ func (j *job) readBInPlace() bool {
 	return j.engine.inPlace != nil && j.m <= inPlaceRows && b.kind == copyF32 && !b.contig && b.ld%cacheStride != 0
 }
 
-// columnChunk is the width of a task: a block of B, or less to give every worker some. It may depend on the number of
-// workers because no sum does.
-func (j *job) columnChunk() int {
-	nr := j.engine.nr
-	if j.workers == 1 {
-		return even(j.n, j.engine.columnBlock, nr)
+// columnTasks is how many tasks the columns are cut into: blocks of B, or less to give every worker as many. It may depend on the
+// number of workers because no sum does.
+func (j *job) columnTasks() int {
+	panels := (j.n + j.engine.nr - 1) / j.engine.nr
+	tasks := (j.n + j.engine.columnBlock - 1) / j.engine.columnBlock
+	if j.workers > 1 {
+		if tasks = ceil(tasks, j.workers); panels/tasks >= 8 {
+			tasks *= 2
+		}
 	}
-	panels := (j.n + nr - 1) / nr
-	tasks := ceil((j.n+j.engine.columnBlock-1)/j.engine.columnBlock, j.workers)
-	if panels/tasks >= 8 {
-		tasks *= 2
-	}
-	return max(1, (panels+tasks-1)/tasks) * nr
+	return min(tasks, panels)
+}
+
+// firstColumn is where a task's columns begin. Tasks differ by a panel at most, and the wider ones come first, so that workers
+// with as many tasks have as much to do.
+func (j *job) firstColumn(task int) int {
+	panels := (j.n + j.engine.nr - 1) / j.engine.nr
+	return min(j.n, (task*(panels/j.tasks)+min(task, panels%j.tasks))*j.engine.nr)
 }
 
 // steps to elements
@@ -241,8 +247,8 @@ func (j *job) mulColumns(task int) {
 	e := j.engine
 	w := blocks.get()
 	t := &w.t
-	col := task * j.chunk
-	cols := min(j.chunk, j.n-col)
+	col := j.firstColumn(task)
+	cols := j.firstColumn(task+1) - col
 	w.b = grow(w.b, ceil(cols, e.nr)*min(j.kBlock, j.to-j.from))
 	apart := j.swapped || j.sumsApart()
 	if apart {
