@@ -35,8 +35,7 @@ def step(args):
     optimizer = torch.optim.AdamW(params, lr=1e-5, weight_decay=0, foreach=True)
     ids = torch.randint(0, 500, (args.batch, args.seq), device=args.device)
     if args.recompute:
-        model.gradient_checkpointing_enable()
-        model.enable_input_require_grads()
+        model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
     forward = torch.compile(model) if args.compile else model
     times = []
     for i in range(args.warmup + args.steps):

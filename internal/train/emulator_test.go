@@ -8,6 +8,7 @@ import (
 	"github.com/mltrain/mltrain/internal/cpu"
 	"github.com/mltrain/mltrain/internal/data"
 	"github.com/mltrain/mltrain/internal/gpu"
+	"github.com/mltrain/mltrain/internal/nn"
 	"github.com/mltrain/mltrain/internal/tensor"
 )
 
@@ -76,6 +77,53 @@ func compareGradients(t *testing.T, want, got *Engine) {
 		}
 		if err := norm(diff) / max(norm(ref), 1e-6*largest); !(err <= 1e-4) {
 			t.Errorf("gradient of %s: error %g against the CPU's", w.Name, err)
+		}
+	}
+}
+
+// fewRows counts the products that decode four bits as they multiply.
+type fewRows struct {
+	tensor.Backend
+	products int
+}
+
+func (f *fewRows) MulQuant4Rows() int { return f.Backend.(tensor.Quant4Multiplier).MulQuant4Rows() }
+
+func (f *fewRows) MulQuant4(y, x tensor.Tensor, q tensor.Quant4, bias tensor.Tensor, beta float32) error {
+	f.products++
+	return f.Backend.(tensor.Quant4Multiplier).MulQuant4(y, x, q, bias, beta)
+}
+
+// Batches with few tokens are multiplied by weights in four bits without decoding those, on the memory that was planned for the
+// largest batch, and give the CPU's losses; larger ones in the same run decode first.
+func TestFewRowsOfFourBits(t *testing.T) {
+	dir := filepath.Join(modelsDir, "llama")
+	g := readGolden(t, dir)
+	device := &fewRows{Backend: emulator(t)}
+	quantised := func(s *EngineSpec) { s.Quantise = &nn.Quantise{Nested: true} }
+	limits := data.Limits{Tokens: 20, Sequences: 1, SeqLen: 20}
+	want := goldenEngineOn(t, cpu.New(), dir, g, SFT{}, false, limits, adapted, quantised)
+	got := goldenEngineOn(t, device, dir, g, SFT{}, false, limits, adapted, quantised)
+	for _, n := range []int{1, 3, 16, 17, 20, 5} {
+		h := &data.Batch{Cu: []int32{0, int32(n)}, Lens: []int32{int32(n)}, MaxLen: n, Trained: n}
+		for i := range n {
+			h.Tokens, h.Positions, h.Targets = append(h.Tokens, int32(3+7*i)%50), append(h.Positions, int32(i)), append(h.Targets, int32(5+i))
+		}
+		device.products = 0
+		a, err := want.Accumulate(h)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b, err := got.Accumulate(h)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !(math.Abs(a-b) <= 1e-5*a) {
+			t.Errorf("%d tokens: loss %.7f, the CPU's is %.7f", n, b, a)
+		}
+		gradientsWithin(t, want, got, 1e-4)
+		if few := n <= device.MulQuant4Rows(); (device.products > 0) != few {
+			t.Errorf("%d tokens: %d products without decoding", n, device.products)
 		}
 	}
 }
