@@ -1,5 +1,6 @@
 // Element-wise kernels: conversions, functions of one and two arguments, gates, dropout. One pass over memory each.
 #include "common.cuh"
+#include "mma.cuh"
 #include "wide.cuh"
 
 template <class TO, class FROM> DEV void cast(TO *y, const FROM *x, i64 n) {

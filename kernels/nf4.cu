@@ -3,56 +3,7 @@
 #include "common.cuh"
 #include "mma.cuh"
 #include "wide.cuh"
-
-// The values of the codes; see internal/quant.
-DEV float nf4_value(u32 code) {
-  const float values[16] = {-1.f, -0.6961928009986877f, -0.5250730514526367f, -0.39491748809814453f, -0.28444138169288635f,
-                            -0.18477343022823334f, -0.09105003625154495f, 0.f, 0.07958029955625534f, 0.16093020141124725f,
-                            0.24611230194568634f, 0.33791524171829224f, 0.44070982933044434f, 0.5626170039176941f,
-                            0.7229568362236023f, 1.f};
-  // Selections instead of a table: a table indexed by a variable would live in local memory.
-  float v = values[0];
-  for (u32 i = 1; i < 16; i++) v = code == i ? values[i] : v;
-  return v;
-}
-
-// The values of the codes in shared memory, once for each lane, so that lanes that look up different codes do not collide. The place
-// of a code is its number above the bits of the lane: they are joined by an "or".
-struct __attribute__((aligned(2048))) Table { float value[16][32]; };
-
-// Fills the table and returns the address of this lane's column. It ends with a barrier.
-DEV u32 fill_table(Table &t) {
-  for (i32 i = TID; i < 16 * 32; i += THREADS) t.value[i >> 5][i & 31] = nf4_value(i >> 5);
-  SYNC();
-  return shared_address(&t) | LANE << 2;
-}
-DEV float value_at(u32 column, u32 code_shifted) {
-  float v;
-  asm volatile("ld.shared.f32 %0, [%1];" : "=f"(v) : "r"(column | (code_shifted & 15 << 7)));
-  return v;
-}
-// The value of a code, and that of element e (0 to 7) of four bytes of codes: the even element is in the high half of its byte.
-DEV float look_up(u32 column, u32 code) { return value_at(column, code << 7); }
-DEV float look_up(u32 column, u32 word, i32 e) {
-  i32 shift = e / 2 * 8 + (e & 1 ? 0 : 4);
-  return value_at(column, shift < 7 ? word << (7 - shift) : word >> (shift - 7));
-}
-
-// A quantised matrix. With abs_codes the scale of a block is map[code]·abs_scales + offset.
-struct Quantised {
-  const u8 *codes;
-  const float *absmax;
-  const u8 *abs_codes;
-  const float *abs_scales, *map;
-  float offset;
-};
-DEV float scale_of(const Quantised &q, i64 block) {
-  return q.abs_codes ? add_rn(mul_rn(q.map[q.abs_codes[block]], q.abs_scales[block >> 8]), q.offset) : q.absmax[block];
-}
-DEV u32 code_of(const Quantised &q, i64 at) {
-  u32 c = q.codes[at >> 1];
-  return at & 1 ? c & 15 : c >> 4;
-}
+#include "nf4.cuh"
 
 // Writes elements first … first+n−1: w = value·scale, eight at a time where they lie in whole words.
 template <class T> DEV void dequant(T *w, Quantised q, i64 first, i64 n) {
@@ -128,7 +79,10 @@ DEV void multiply(void *y, i32 ytype, const T *x, Quantised q, const void *bias,
     for (i32 k = LANE; k < K; k += 32) {
       float w[OUT];
 #pragma unroll
-      for (i32 o = 0; o < OUT; o++) w[o] = look_up(column, code_of(q, row[o] + k)) * scale_of(q, (row[o] + k) >> 6);
+      for (i32 o = 0; o < OUT; o++) {
+        w[o] = look_up(column, code_of(q, row[o] + k)) * scale_of(q, (row[o] + k) >> 6);
+        if (sizeof(T) == 2) w[o] = rounded_bf16(w[o]); // as the kernel on tensor cores has it, and Dequant
+      }
 #pragma unroll
       for (i32 m = 0; m < ROWS; m++) {
         if (m >= M) continue;
@@ -152,8 +106,6 @@ DEV void multiply(void *y, i32 ytype, const T *x, Quantised q, const void *bias,
     }
 }
 
-#define QUANTISED_ARGS const u8 *codes, const float *absmax, const u8 *abs_codes, const float *abs_scales, const float *map, float offset
-#define QUANTISED Quantised{codes, absmax, abs_codes, abs_scales, map, offset}
 #define FOR_ROWS(t, T, rows) \
   KERNEL __launch_bounds__(256) nf4_multiply_##t##_##rows(void *y, i32 ytype, const T *x, QUANTISED_ARGS, const void *bias, \
                                                           i32 bias_type, i32 M, i32 N, i32 K, float beta) { \

@@ -1,5 +1,6 @@
 // RMSNorm and LayerNorm, forward and backward. A block per row.
 #include "common.cuh"
+#include "mma.cuh"
 #include "wide.cuh"
 
 // Where the host finds all operands of a row at multiples of 16 bytes, and room for it, a block copies its row here first and

@@ -1,5 +1,6 @@
 // Optimiser updates of a flat parameter vector: one launch over all segments.
 #include "common.cuh"
+#include "mma.cuh"
 #include "wide.cuh"
 #include "optim.cuh"
 

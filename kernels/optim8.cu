@@ -1,6 +1,7 @@
 // AdamW with states in 8 bits: one launch over all parameters. A block of 256 threads has a block of the states: it decodes them,
 // updates and encodes them again.
 #include "common.cuh"
+#include "mma.cuh"
 #include "wide.cuh"
 #include "optim.cuh"
 #include "states8.cuh"

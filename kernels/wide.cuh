@@ -19,7 +19,6 @@ template <class T> DEV bool aligned_rows(i64 stride) { return (stride & (PIECE<T
 
 DEV float low_bf16(u32 w) { return bits_to_float(w << 16); }
 DEV float high_bf16(u32 w) { return bits_to_float(w & 0xffff0000u); }
-DEV u32 pair_bf16(float low, float high) { return (u32)round_bf16(low) | (u32)round_bf16(high) << 16; }
 
 // N neighbouring elements, a multiple of a piece.
 template <i32 N> DEV void load_many(float *r, const float *p) {
@@ -49,11 +48,11 @@ template <i32 N> DEV void store_many(float *p, const float *r) {
 }
 template <i32 N> DEV void store_many(bf16 *p, const float *r) {
   if constexpr (N == 4) {
-    *(Pair *)p = Pair{pair_bf16(r[0], r[1]), pair_bf16(r[2], r[3])};
+    *(Pair *)p = Pair{pack_bf16(r[0], r[1]), pack_bf16(r[2], r[3])};
   } else {
 #pragma unroll
     for (i32 i = 0; i < N; i += 8)
-      *(Words *)(p + i) = Words{pair_bf16(r[i], r[i + 1]), pair_bf16(r[i + 2], r[i + 3]), pair_bf16(r[i + 4], r[i + 5]), pair_bf16(r[i + 6], r[i + 7])};
+      *(Words *)(p + i) = Words{pack_bf16(r[i], r[i + 1]), pack_bf16(r[i + 2], r[i + 3]), pack_bf16(r[i + 4], r[i + 5]), pack_bf16(r[i + 6], r[i + 7])};
   }
 }
 
@@ -116,7 +115,7 @@ template <class F> DEV u32 each_in_word(const float *, u32 a, u32 b, u32 c, F f)
   return float_to_bits(f(bits_to_float(a), bits_to_float(b), bits_to_float(c)));
 }
 template <class F> DEV u32 each_in_word(const bf16 *, u32 a, u32 b, u32 c, F f) {
-  return pair_bf16(f(low_bf16(a), low_bf16(b), low_bf16(c)), f(high_bf16(a), high_bf16(b), high_bf16(c)));
+  return pack_bf16(f(low_bf16(a), low_bf16(b), low_bf16(c)), f(high_bf16(a), high_bf16(b), high_bf16(c)));
 }
 
 // y[i] = f(a[i], b[i], c[i]) for the elements of a piece. The piece is read before it is written: operands may be y.

@@ -51,7 +51,7 @@ func (t *Tape) weightScratch(w *Param, dt tensor.DType) *block {
 // weightMulFew computes y = x·Wᵀ + bias + beta·y without decoding W, where the backend can and x has few rows.
 func (t *Tape) weightMulFew(y, x tensor.Tensor, w *Param, bias tensor.Tensor, beta float32) bool {
 	m, ok := t.b.(tensor.Quant4Multiplier)
-	if !ok || w.Quant == nil || x.Rows() > m.MulQuant4Rows() {
+	if !ok || w.Quant == nil || x.Rows() > m.MulQuant4Rows(x.DType) {
 		return false
 	}
 	t.check(m.MulQuant4(y, x, *w.Quant, bias, beta))

@@ -248,7 +248,7 @@ func (s Sizes) linear(b tensor.Backend, m int) []kernelCase {
 	spec := tensor.GemmSpec{TransB: true, M: m, N: n, K: n, LDA: n, LDB: n, LDC: n, Alpha: 1}
 	flops := 2 * float64(m) * float64(n) * float64(n)
 	mul, few := b.(tensor.Quant4Multiplier)
-	few = few && m <= mul.MulQuant4Rows()
+	few = few && m <= mul.MulQuant4Rows(tensor.BF16)
 	return []kernelCase{
 		{fmt.Sprintf("linear M=%d", m), 0, flops, func(o *operands) func() error {
 			x, w, y := o.random(tensor.BF16, m, n), o.random(tensor.BF16, n, n), o.zeros(tensor.BF16, m, n)

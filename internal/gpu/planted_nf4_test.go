@@ -16,16 +16,21 @@ import (
 // TestPlantedFaultsNF4 breaks the product that decodes four bits: each fault is found, by the interpreter's rules or by a result
 // that differs. The buffers have exactly the size of their operands.
 func TestPlantedFaultsNF4(t *testing.T) {
-	const kernel, m, n, k = "nf4_multiply_f32_4", 3, 6, 96
-	product := func(t *testing.T, plant func(string) string) ([]byte, error) {
+	const m, n, k = 3, 6, 96
+	const plain, mma = "nf4_multiply_f32_4", "nf4_multiply_mma_8"
+	product := func(t *testing.T, kernel string, plant func(string) string) ([]byte, error) {
 		t.Helper()
 		texts, err := kernels.PTX()
 		if err != nil {
 			t.Fatal(err)
 		}
-		text := texts["nf4"]
+		module, dt := "nf4", tensor.F32
+		if kernel == mma {
+			module, dt = "nf4_mma", tensor.BF16
+		}
+		text := texts[module]
 		from, to := entry(t, text, kernel)
-		b := withKernels(&emulator{mem: ptxvm.NewMemory(1 << 24)}, map[string]string{"nf4": text[:from] + plant(text[from:to]) + text[to:]})
+		b := withKernels(&emulator{mem: ptxvm.NewMemory(1 << 24)}, map[string]string{module: text[:from] + plant(text[from:to]) + text[to:]})
 		operand := func(dt tensor.DType, shape ...int) tensor.Tensor {
 			x := tensor.New(nil, 0, dt, shape...)
 			buf, err := b.Alloc(x.Bytes(), tensor.UseActivations)
@@ -39,6 +44,8 @@ func TestPlantedFaultsNF4(t *testing.T) {
 				switch dt {
 				case tensor.F32:
 					raw = binary.LittleEndian.AppendUint32(raw, 0x3f800000|h>>9) // between 1 and 2
+				case tensor.BF16:
+					raw = binary.LittleEndian.AppendUint16(raw, uint16(0x3f80|h>>25)) // the same
 				default:
 					raw = append(raw, byte(h>>24))
 				}
@@ -49,7 +56,7 @@ func TestPlantedFaultsNF4(t *testing.T) {
 			return x
 		}
 		q := tensor.Quant4{Rows: n, Cols: k, Codes: operand(tensor.U8, n*k/2), Absmax: operand(tensor.F32, n*k/64)}
-		x, y := operand(tensor.F32, m, k), operand(tensor.F32, m, n)
+		x, y := operand(dt, m, k), operand(dt, m, n)
 		if err := b.MulQuant4(y, x, q, tensor.Tensor{}, 0); err != nil {
 			return nil, err
 		}
@@ -59,27 +66,38 @@ func TestPlantedFaultsNF4(t *testing.T) {
 		}
 		return got, nil
 	}
-	want, err := product(t, func(s string) string { return s })
-	if err != nil {
-		t.Fatal(err)
+	want := map[string][]byte{}
+	for _, kernel := range []string{plain, mma} {
+		got, err := product(t, kernel, func(s string) string { return s })
+		if err != nil {
+			t.Fatal(err)
+		}
+		want[kernel] = got
 	}
 	for _, tc := range []struct {
-		name, why string // why is what a fault says; empty: the result differs
-		find      string
-		with      string
-		nth       int // which place; −1: all
+		name, kernel, why string // why is what a fault says; empty: the result differs
+		find              string
+		with              string
+		nth               int // which place; −1: all
 	}{
-		{"the barrier after the table", "without a barrier|nothing has written", `bar\.sync \t0;`, "", 0},
-		{"codes of the next sixteen bytes", "past the end", `(ld\.global\.v4\.u32 \t\{.*\}, \[%rd\d+)\]`, "$1+16]", -1},
-		{"codes from the second word on", "not aligned", `(ld\.global\.v4\.u32 \t\{.*\}, \[%rd\d+)\]`, "$1+4]", -1},
-		{"a store off by one", "past the end", `(st\.global\.f32 \t\[%rd\d+)(\+4)?\]`, "$1+8]", -1},
-		{"scales of blocks twice as long", "", `(shr\.s64 \t%rd\d+, %rd\d+), 6;`, "$1, 7;", -1},
-		{"the other half of a byte", "", `(shr\.u32 \t%r\d+, %r\d+), 5;`, "$1, 1;", -1},
-		{"a shuffle that folds too little", "", `(shfl\.sync\.bfly\.b32\t.*), 8, 31, -1;`, "$1, 0, 31, -1;", -1},
+		{"the barrier after the table", plain, "without a barrier|nothing has written", `bar\.sync \t0;`, "", 0},
+		{"codes of the next sixteen bytes", plain, "past the end", `(ld\.global\.v4\.u32 \t\{.*\}, \[%rd\d+)\]`, "$1+16]", -1},
+		{"codes from the second word on", plain, "not aligned", `(ld\.global\.v4\.u32 \t\{.*\}, \[%rd\d+)\]`, "$1+4]", -1},
+		{"a store off by one", plain, "past the end", `(st\.global\.f32 \t\[%rd\d+)(\+4)?\]`, "$1+8]", -1},
+		{"scales of blocks twice as long", plain, "", `(shr\.s64 \t%rd\d+, %rd\d+), 6;`, "$1, 7;", -1},
+		{"the other half of a byte", plain, "", `(shr\.u32 \t%r\d+, %r\d+), 5;`, "$1, 1;", -1},
+		{"a shuffle that folds too little", plain, "", `(shfl\.sync\.bfly\.b32\t.*), 8, 31, -1;`, "$1, 0, 31, -1;", -1},
+		{"the barrier after the table", mma, "without a barrier|nothing has written", `bar\.sync \t0;`, "", 0},
+		{"the barrier before sums are added", mma, "without a barrier|nothing has written", `bar\.sync \t0;`, "", 1},
+		{"codes of the next sixteen bytes", mma, "past the end", `(ld\.global\.v4\.u32 \t\{.*\}, \[%rd\d+)\]`, "$1+16]", -1},
+		{"a store off by one", mma, "past the end", `(st\.global\.u16 \t\[%rd\d+)\]`, "$1+2]", -1},
+		{"scales of blocks twice as long", mma, "", `(shr\.s64 \t%rd\d+, %rd\d+), 6;`, "$1, 7;", -1},
+		{"a step of the product left out", mma, "", `mma\.sync.*;`, "", 3},
+		{"halves of a step swapped", mma, "", `(mma\.sync\S+ \{.*\}, \{.*\}), \{(%r\d+),(%r\d+)\}`, "$1, {$3,$2}", -1},
 	} {
-		t.Run(tc.name, func(t *testing.T) {
+		t.Run(tc.kernel+"/"+tc.name, func(t *testing.T) {
 			changed, find := false, regexp.MustCompile(tc.find)
-			got, err := product(t, func(s string) string {
+			got, err := product(t, tc.kernel, func(s string) string {
 				broken := find.ReplaceAllString(s, tc.with)
 				if tc.nth >= 0 {
 					broken = replaceNth(s, find, tc.nth, tc.with)
@@ -92,7 +110,7 @@ func TestPlantedFaultsNF4(t *testing.T) {
 			}
 			var f *ptxvm.Fault
 			switch {
-			case err == nil && bytes.Equal(got, want):
+			case err == nil && bytes.Equal(got, want[tc.kernel]):
 				t.Error("not found: the result is right")
 			case tc.why == "" && err == nil:
 			case !errors.As(err, &f) || !strings.HasPrefix(f.Kernel, "nf4_multiply") || !regexp.MustCompile(tc.why).MatchString(f.Why):

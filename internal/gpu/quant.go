@@ -42,44 +42,65 @@ func (b *Backend) Dequant(w tensor.Tensor, q tensor.Quant4, row int) error {
 	return c.err
 }
 
-// The most rows of x that there are kernels for which decode as they multiply, and the columns of y that a warp of them makes.
+// The most rows of x that there are kernels for which decode as they multiply, in float32 and on tensor cores, and the columns of y
+// that a warp of the first makes, and a block of the second.
 const (
 	fewRows        = 16
+	fewRowsMMA     = 64
 	fewRowsColumns = 2
+	mmaColumns     = 16
 )
 
-// forRows returns the number of rows that the kernel for m rows is made for.
-func forRows(m int) int {
-	switch {
-	case m <= 1:
-		return 1
-	case m <= 4:
-		return 4
+// forRows returns the smallest of the numbers of rows that kernels are made for which is not less than m.
+func forRows(m int, kernels ...int) int {
+	for _, rows := range kernels {
+		if m <= rows {
+			return rows
+		}
+	}
+	return kernels[len(kernels)-1]
+}
+
+// MulQuant4Rows is the most rows that MulQuant4 takes.
+func (b *Backend) MulQuant4Rows(x tensor.DType) int {
+	if x == tensor.BF16 {
+		return fewRowsMMA
 	}
 	return fewRows
 }
 
-// MulQuant4Rows is the most rows that MulQuant4 takes.
-func (b *Backend) MulQuant4Rows() int { return fewRows }
-
-// MulQuant4 computes y = x·qᵀ + bias + beta·y for few rows of x.
+// MulQuant4 computes y = x·qᵀ + bias + beta·y for few rows of x: on tensor cores if x and y are bfloat16 and 32 elements of x and of q
+// begin at multiples of 16 bytes; else, and for a single row, in float32, up to 16 rows at a time.
 func (b *Backend) MulQuant4(y, x tensor.Tensor, q tensor.Quant4, bias tensor.Tensor, beta float32) error {
 	c := call{b: b, kernel: "nf4 product"}
 	m, n, k := x.Rows(), q.Rows, q.Cols
 	t := c.activation("x", x)
-	c.require(m <= fewRows, "%d rows, want at most %d", m, fewRows)
+	c.require(m <= b.MulQuant4Rows(x.DType), "%d rows of %v, want at most %d", m, x.DType, b.MulQuant4Rows(x.DType))
 	c.require(x.Cols() == k, "x is %v, the matrix [%d,%d]", x, n, k)
 	c.length("y", y, m*n)
 	yp, xp, matrix := c.float("y", y, m*n, true), c.window("x", x, m*k, false), c.quantised(q)
+	codes, _ := matrix[0].(Ptr)
 	var biasP Ptr
 	if !bias.IsZero() {
 		c.length("bias", bias, n)
 		biasP = c.float("bias", bias, n, false)
 	}
-	if m == 0 {
+	if c.err != nil {
 		return c.err
 	}
-	args := append(append([]any{yp, code(y), xp}, matrix...), biasP, code(bias), c.i32of(m), c.i32of(n), c.i32of(k), beta)
-	c.launch("nf4", "nf4_multiply_"+t+"_"+strconv.Itoa(forRows(m)), [3]int{blocks(n, fewRowsColumns*maxThreads/32)}, [3]int{maxThreads}, args...)
+	args := func(yx []any, rows int) []any {
+		return append(append(yx, matrix...), biasP, code(bias), c.i32of(rows), c.i32of(n), c.i32of(k), beta)
+	}
+	if m > 1 && x.DType == tensor.BF16 && y.DType == tensor.BF16 && k%32 == 0 && xp%pieceBytes == 0 && codes%pieceBytes == 0 {
+		kernel := "nf4_multiply_mma_" + strconv.Itoa(forRows(m, 8, 16, 32, fewRowsMMA))
+		c.launch("nf4_mma", kernel, [3]int{blocks(n, mmaColumns)}, [3]int{maxThreads}, args([]any{yp, xp}, m)...)
+		return c.err
+	}
+	for lo := 0; lo < m; lo += fewRows {
+		rows := min(fewRows, m-lo)
+		at := []any{yp + Ptr(lo*n*y.DType.Size()), code(y), xp + Ptr(lo*k*x.DType.Size())}
+		kernel := "nf4_multiply_" + t + "_" + strconv.Itoa(forRows(rows, 1, 4, fewRows))
+		c.launch("nf4", kernel, [3]int{blocks(n, fewRowsColumns*maxThreads/32)}, [3]int{maxThreads}, args(at, rows)...)
+	}
 	return c.err
 }

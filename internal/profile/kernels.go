@@ -102,9 +102,9 @@ func (t *Timer) Dequant(w tensor.Tensor, q tensor.Quant4, row int) error {
 }
 
 // MulQuant4Rows is 0 where the backend has no such kernel.
-func (t *Timer) MulQuant4Rows() int {
+func (t *Timer) MulQuant4Rows(x tensor.DType) int {
 	if m, ok := t.Backend.(tensor.Quant4Multiplier); ok {
-		return m.MulQuant4Rows()
+		return m.MulQuant4Rows(x)
 	}
 	return 0
 }

@@ -62,11 +62,11 @@ func PeakOf(d Device) (n int64) {
 
 // Quant4Multiplier is implemented by backends that multiply few rows by a matrix in NF4 without writing it decoded.
 type Quant4Multiplier interface {
-	// MulQuant4 computes y = x·qᵀ + bias + beta·y for x [M,Cols] and y [M,Rows]; bias [Rows] may be absent. Products and sums are
-	// in float32, of weights that were rounded to float32 only.
+	// MulQuant4 computes y = x·qᵀ + bias + beta·y for x [M,Cols] and y [M,Rows]; bias [Rows] may be absent. Weights are rounded to
+	// float32, or to bfloat16 if x and y are; products and sums are float32.
 	MulQuant4(y, x Tensor, q Quant4, bias Tensor, beta float32) error
-	// MulQuant4Rows is the largest M that MulQuant4 takes: with more, Dequant and Gemm are faster.
-	MulQuant4Rows() int
+	// MulQuant4Rows is the largest M of an x of a type that MulQuant4 takes: with more, Dequant and Gemm are faster.
+	MulQuant4Rows(x DType) int
 }
 
 // Region8 is a parameter's run of the flat vector whose optimiser states are in 8 bits: state i of it is element At+i, At a multiple of

@@ -87,7 +87,9 @@ type fewRows struct {
 	products int
 }
 
-func (f *fewRows) MulQuant4Rows() int { return f.Backend.(tensor.Quant4Multiplier).MulQuant4Rows() }
+func (f *fewRows) MulQuant4Rows(x tensor.DType) int {
+	return f.Backend.(tensor.Quant4Multiplier).MulQuant4Rows(x)
+}
 
 func (f *fewRows) MulQuant4(y, x tensor.Tensor, q tensor.Quant4, bias tensor.Tensor, beta float32) error {
 	f.products++
@@ -122,7 +124,7 @@ func TestFewRowsOfFourBits(t *testing.T) {
 			t.Errorf("%d tokens: loss %.7f, the CPU's is %.7f", n, b, a)
 		}
 		gradientsWithin(t, want, got, 1e-4)
-		if few := n <= device.MulQuant4Rows(); (device.products > 0) != few {
+		if few := n <= device.MulQuant4Rows(tensor.F32); (device.products > 0) != few {
 			t.Errorf("%d tokens: %d products without decoding", n, device.products)
 		}
 	}

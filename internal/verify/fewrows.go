@@ -12,7 +12,11 @@ import (
 // fewRows multiplies few rows by a matrix in four bits, as generation does, where the device has a kernel for that.
 func fewRows(s *shadow, bf16 bool) error {
 	const rows, cols = 37, 160
-	most := s.MulQuant4Rows()
+	dt := tensor.F32
+	if bf16 {
+		dt = tensor.BF16
+	}
+	most := s.MulQuant4Rows(dt)
 	if most == 0 {
 		return nil
 	}
@@ -49,10 +53,6 @@ func fewRows(s *shadow, bf16 bool) error {
 		AbsScales: upload(tensor.F32, floats(p.Nested.Scales), len(p.Nested.Scales)), Map: upload(tensor.F32, floats(values[:]), len(values)), Offset: p.Nested.Offset,
 	}
 	exact := upload(tensor.F32, floats(numbers(most*cols)), most, cols)
-	dt := tensor.F32
-	if bf16 {
-		dt = tensor.BF16
-	}
 	x, y := upload(dt, make([]byte, most*cols*dt.Size()), most, cols), upload(dt, make([]byte, most*rows*dt.Size()), most, rows)
 	if err := errors.Join(errs...); err != nil {
 		return err

@@ -102,9 +102,9 @@ func (s *shadow) Dequant(w ten, q tensor.Quant4, row int) error {
 	})
 }
 
-func (s *shadow) MulQuant4Rows() int {
+func (s *shadow) MulQuant4Rows(x tensor.DType) int {
 	if m, ok := s.Backend.(tensor.Quant4Multiplier); ok {
-		return m.MulQuant4Rows()
+		return m.MulQuant4Rows(x)
 	}
 	return 0
 }
