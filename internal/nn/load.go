@@ -5,8 +5,11 @@ import (
 	"fmt"
 	"hash/fnv"
 	"math"
+	"runtime"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"unsafe"
 
 	"github.com/mltrain/mltrain/internal/autograd"
@@ -410,21 +413,38 @@ func (s *Store) Close() {
 	s.buffers = nil
 }
 
-// draw returns elements lo … hi−1 of the named weight, lo a multiple of 4. The normal deviates are those of Box and Muller (1958).
+// draw returns elements lo … hi−1 of the named weight, lo a multiple of 4. Each element's number depends on its place alone, so that
+// all cores can draw.
 func (i Init) draw(lo, hi int, name string, seed uint64) []float32 {
-	n := hi - lo
-	x := make([]float32, n)
+	const part = 1 << 16
+	x := make([]float32, hi-lo)
+	h := fnv.New64a()
+	h.Write([]byte(name))
+	key := tensor.RNGKey{Seed: seed ^ h.Sum64(), Op: 0x1417}
+	var next atomic.Int64
+	var workers sync.WaitGroup
+	for range min(runtime.GOMAXPROCS(0), len(x)/part+1) {
+		workers.Go(func() {
+			for at := int(next.Add(part)) - part; at < len(x); at = int(next.Add(part)) - part {
+				i.fill(x[at:min(at+part, len(x))], lo+at, key)
+			}
+		})
+	}
+	workers.Wait()
+	return x
+}
+
+// fill draws elements from … of a weight, from a multiple of 4. The normal deviates are those of Box and Muller (1958).
+func (i Init) fill(x []float32, from int, key tensor.RNGKey) {
+	n := len(x)
 	if i.Std == 0 && i.Uniform == 0 {
 		for j := range x {
 			x[j] = i.Const
 		}
-		return x
+		return
 	}
-	h := fnv.New64a()
-	h.Write([]byte(name))
-	key := tensor.RNGKey{Seed: seed ^ h.Sum64(), Op: 0x1417}
 	for j := 0; j < n; j += 4 {
-		u := key.Philox(uint64((lo + j) / 4))
+		u := key.Philox(uint64((from + j) / 4))
 		if i.Std == 0 {
 			for p := 0; p < 4 && j+p < n; p++ {
 				x[j+p] = float32(float64(i.Uniform) * (2*(float64(u[p])+0.5)/(1<<32) - 1))
@@ -441,7 +461,6 @@ func (i Init) draw(lo, hi int, name string, seed uint64) []float32 {
 			}
 		}
 	}
-	return x
 }
 
 // f32Bytes returns the little-endian bytes of x; every platform that mltrain runs on is little endian.
