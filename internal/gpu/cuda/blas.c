@@ -89,13 +89,16 @@ static int layout(mlt_blas *b, cublasLtMatrixLayout_t *l, int type, int64_t rows
 }
 
 // prepare fills a plan. As the library sees all matrices transposed, it is asked for Cᵀ = op(B)ᵀ·op(A)ᵀ: its A is our B.
-static int prepare(mlt_blas *b, const mlt_product *s, uint64_t room, mlt_plan *p, int *found) {
+static int prepare(mlt_blas *b, const mlt_product *s, CUdeviceptr bias, uint64_t room, mlt_plan *p, int *found) {
 	int32_t op_a = s->trans_b ? CUBLAS_OP_T : CUBLAS_OP_N, op_b = s->trans_a ? CUBLAS_OP_T : CUBLAS_OP_N;
 	int32_t epilogue = s->has_bias ? CUBLASLT_EPILOGUE_BIAS : CUBLASLT_EPILOGUE_DEFAULT;
 	CALL(b->cublasLtMatmulDescCreate(&p->desc, CUBLAS_COMPUTE_32F, CUDA_R_32F));
 	CALL(b->cublasLtMatmulDescSetAttribute(p->desc, CUBLASLT_MATMUL_DESC_TRANSA, &op_a, sizeof op_a));
 	CALL(b->cublasLtMatmulDescSetAttribute(p->desc, CUBLASLT_MATMUL_DESC_TRANSB, &op_b, sizeof op_b));
 	CALL(b->cublasLtMatmulDescSetAttribute(p->desc, CUBLASLT_MATMUL_DESC_EPILOGUE, &epilogue, sizeof epilogue));
+	if (s->has_bias) { // the library goes by its alignment
+		CALL(b->cublasLtMatmulDescSetAttribute(p->desc, CUBLASLT_MATMUL_DESC_BIAS_POINTER, &bias, sizeof bias));
+	}
 	CALL(layout(b, &p->a, CUDA_R_16BF, s->trans_b ? s->n : s->k, s->trans_b ? s->k : s->n, s->ldb, s->batch, s->stride_b));
 	CALL(layout(b, &p->b, CUDA_R_16BF, s->trans_a ? s->k : s->m, s->trans_a ? s->m : s->k, s->lda, s->batch, s->stride_a));
 	CALL(layout(b, &p->c, s->c_is_f32 ? CUDA_R_32F : CUDA_R_16BF, s->m, s->n, s->ldc, s->batch, s->stride_c));
@@ -131,10 +134,10 @@ static int prepare(mlt_blas *b, const mlt_product *s, uint64_t room, mlt_plan *p
 	return result;
 }
 
-int mlt_blas_plan(mlt_blas *b, const mlt_product *s, uint64_t room, mlt_plan **out) {
+int mlt_blas_plan(mlt_blas *b, const mlt_product *s, CUdeviceptr bias, uint64_t room, mlt_plan **out) {
 	int found = 0;
 	mlt_plan *p = calloc(1, sizeof *p);
-	int result = prepare(b, s, room, p, &found);
+	int result = prepare(b, s, bias, room, p, &found);
 	if (result != CUBLAS_STATUS_SUCCESS || found == 0) {
 		forget(b, p);
 		p = NULL;

@@ -84,12 +84,12 @@ func (d *driver) Multiply(p gpu.Product) (bool, error) {
 		trans_a: truth(p.TransA), trans_b: truth(p.TransB), c_is_f32: truth(p.CType == tensor.F32), has_bias: truth(p.Bias != 0), batch: C.int(max(1, p.Batch)),
 		m: C.int64_t(p.M), n: C.int64_t(p.N), k: C.int64_t(p.K), lda: C.int64_t(p.LDA), ldb: C.int64_t(p.LDB), ldc: C.int64_t(p.LDC),
 		stride_a: C.int64_t(p.StrideA), stride_b: C.int64_t(p.StrideB), stride_c: C.int64_t(p.StrideC),
-		align_a: alignment(p.A), align_b: alignment(p.B), align_c: alignment(p.C),
+		align_a: alignment(p.A), align_b: alignment(p.B), align_c: alignment(p.C), align_bias: alignment(p.Bias),
 	}
 	plan, known := d.blas.plans[key]
 	if !known {
-		if code := C.mlt_blas_plan(d.blas.lib, &key, blasRoom, &plan); code != 0 {
-			return false, fmt.Errorf("cublasLt: preparing %+v: cuBLAS status %d", p.GemmSpec, code)
+		if code := C.mlt_blas_plan(d.blas.lib, &key, C.CUdeviceptr(p.Bias), blasRoom, &plan); code != 0 {
+			return false, libraryFault(p, "cublasLtMatmulAlgoGetHeuristic", code)
 		}
 		d.blas.plans[key] = plan
 	}
@@ -99,9 +99,13 @@ func (d *driver) Multiply(p gpu.Product) (bool, error) {
 	code := C.mlt_blas_run(d.blas.lib, d.queue, plan, C.float(p.Alpha), C.float(p.Beta), C.CUdeviceptr(p.A), C.CUdeviceptr(p.B), C.CUdeviceptr(p.C),
 		C.CUdeviceptr(p.Bias), C.CUdeviceptr(d.blas.room))
 	if code != 0 {
-		return false, fmt.Errorf("cublasLt: %+v: cuBLAS status %d", p.GemmSpec, code)
+		return false, libraryFault(p, "cublasLtMatmul", code)
 	}
 	return true, nil
+}
+
+func libraryFault(p gpu.Product, function string, code C.int) error {
+	return fmt.Errorf("%s: cuBLAS status %d for %+v into %v; set %s=off to do without the library", function, code, p.GemmSpec, p.CType, EnvLibrary)
 }
 
 var _ gpu.Multiplier = (*driver)(nil)

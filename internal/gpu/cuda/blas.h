@@ -18,14 +18,15 @@ size_t mlt_blas_version(const mlt_blas *b);
 typedef struct {
 	int trans_a, trans_b, c_is_f32, has_bias, batch;
 	int64_t m, n, k, lda, ldb, ldc, stride_a, stride_b, stride_c;
-	uint32_t align_a, align_b, align_c;
+	uint32_t align_a, align_b, align_c, align_bias;
 } mlt_product;
 
 // What was prepared for a shape.
 typedef struct mlt_plan mlt_plan;
 
-// mlt_blas_plan prepares a shape, with so much room to work in. *p is NULL if the library has no algorithm for it.
-int mlt_blas_plan(mlt_blas *b, const mlt_product *s, uint64_t room, mlt_plan **p);
+// mlt_blas_plan prepares a shape, with so much room to work in and a bias as well aligned as the one given. *p is NULL if the library
+// has no algorithm for it.
+int mlt_blas_plan(mlt_blas *b, const mlt_product *s, CUdeviceptr bias, uint64_t room, mlt_plan **p);
 // mlt_blas_run begins a product.
 int mlt_blas_run(mlt_blas *b, mlt_queue q, mlt_plan *p, float alpha, float beta, CUdeviceptr a, CUdeviceptr x, CUdeviceptr c, CUdeviceptr bias, CUdeviceptr room);
 

@@ -127,15 +127,21 @@ static int fits(const desc *d, const layout *a, const layout *b, const layout *c
 		(d->epilogue == 1 || d->epilogue == 4);
 }
 
+// lowest returns the power of two, up to 256, that an address is a multiple of.
+static uint64_t lowest(uintptr_t p) { return p % 256 ? p & -p : 256; }
+
 int cublasLtMatmulAlgoGetHeuristic(void *h, desc *d, layout *a, layout *b, layout *c, layout *out, preference *p, int requested, heuristic *found, int *n) {
 	*n = 0;
 	if (h != &handle || requested < 1 || p->magic != PREFERENCE || p->reduction != 2 || !fits(d, a, b, c) || c != out) {
 		return INVALID_VALUE;
 	}
+	if (d->epilogue == 4 && !d->bias) { // it could be aligned in any way
+		return INVALID_VALUE;
+	}
 	if (getenv("FAKE_CUBLASLT_REFUSE") || p->room < NEEDS) {
 		return NOT_SUPPORTED;
 	}
-	*found = (heuristic){{{ALGORITHM, p->align[0], p->align[1], p->align[2], p->align[3], d->epilogue}}, NEEDS, OK, 1, {0}};
+	*found = (heuristic){{{ALGORITHM, p->align[0], p->align[1], p->align[2], p->align[3], d->epilogue, lowest((uintptr_t)d->bias)}}, NEEDS, OK, 1, {0}};
 	*n = 1;
 	return OK;
 }
@@ -172,6 +178,9 @@ int cublasLtMatmul(void *h, desc *d, const float *alpha, const void *a, layout *
 		if ((uintptr_t)pointers[i] % algo->data[1 + i]) {
 			return INVALID_VALUE;
 		}
+	}
+	if (d->epilogue == 4 && (uintptr_t)d->bias % algo->data[6]) {
+		return INVALID_VALUE;
 	}
 	size_t m = lc->rows, n = lc->cols, k = d->op_a ? la->rows : la->cols;
 	if (!inside((uintptr_t)a, bytes(la)) || !inside((uintptr_t)b, bytes(lb)) || !inside((uintptr_t)out, bytes(lc)) ||
