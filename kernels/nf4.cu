@@ -92,18 +92,19 @@ DEV void multiply(void *y, i32 ytype, const T *x, Quantised q, const void *bias,
       }
     }
   }
+  float s = 0; // of the element that this lane stores
 #pragma unroll
-  for (i32 o = 0; o < OUT; o++)
-#pragma unroll
-    for (i32 m = 0; m < ROWS; m++) {
-      float s = warp_sum(sum[o][m]);
-      if (LANE != (o * ROWS + m) % 32 || m >= M || n0 + o >= N) continue; // a lane stores a number
-      i64 at = (i64)m * N + n0 + o;
-      if (beta != 0) s += beta * load_as(y, at, ytype);
-      if (bias) s += load_as(bias, n0 + o, bias_type);
-      if (ytype == F32) store((float *)y + at, s);
-      else store((bf16 *)y + at, s);
-    }
+  for (i32 e = 0; e < OUT * ROWS; e++) {
+    float all = warp_sum(sum[e / ROWS][e % ROWS]);
+    if (LANE == e) s = all;
+  }
+  i32 n = n0 + LANE / ROWS, m = LANE % ROWS;
+  if (LANE >= OUT * ROWS || m >= M || n >= N) return;
+  i64 at = (i64)m * N + n;
+  if (beta != 0) s += beta * load_as(y, at, ytype);
+  if (bias) s += load_as(bias, n, bias_type);
+  if (ytype == F32) store((float *)y + at, s);
+  else store((bf16 *)y + at, s);
 }
 
 #define FOR_ROWS(t, T, rows) \

@@ -196,8 +196,8 @@ func TestCUDAStepIsTheEmulators(t *testing.T) {
 			t.Errorf("call %d: %q, without the library %q", i, byLibrary[i], got[i])
 		}
 	}
-	if products != onTensorCores {
-		t.Errorf("%d products by the library, want %d", products, onTensorCores)
+	if products < onTensorCores { // those with few rows are the library's too
+		t.Errorf("%d products by the library, want %d or more", products, onTensorCores)
 	}
 }
 
@@ -212,6 +212,13 @@ func asLaunch(t *testing.T, matmul string) string {
 	}
 	if _, err := fmt.Sscanf(sizes, "%d,%d,%d", &m, &n, &k); err != nil {
 		t.Fatalf("%q: %v", matmul, err)
+	}
+	if layouts == "tn" && n <= 16 { // few rows
+		rows := map[bool]int{true: 4, false: 16}[n <= 4]
+		if n == 1 {
+			rows = 1
+		}
+		return fmt.Sprintf("launch gemm_few_bf16_bf16_%d %d,1,%d 256,1,1 0 ", rows, (m+15)/16, batch)
 	}
 	return fmt.Sprintf("launch gemm_mma_%s_%c%c %d,%d,%d 256,1,1 0 ", format, layouts[1], layouts[0], (m+127)/128, (n+127)/128, batch)
 }

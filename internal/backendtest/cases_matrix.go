@@ -92,6 +92,13 @@ func (l *list) gemm() {
 				}
 			}
 		}
+		for j, shape := range [][3]int{{1, 5, 520}, {3, 34, 72}, {16, 33, 264}, {9, 3, 36}, {17, 9, 40}} { // few rows, of which some begin at multiples of 16 bytes
+			s := tensor.GemmSpec{TransB: true, M: shape[0], N: shape[1], K: shape[2], Alpha: 0.5, Batch: 1 + j%2}
+			if j > 1 {
+				s.Beta = 2
+			}
+			l.add("Gemm", gemmCase(s, dt, j == 2, j%3*8), "%v/few rows %v/batch=%d", dt, shape, s.Batch)
+		}
 		if dt[1] == h && dt[2] == h { // rows that begin at multiples of 16 bytes
 			for j, trans := range [][2]bool{{false, false}, {false, true}, {true, false}, {true, true}} {
 				for i, shape := range [][3]int{{130, 264, 72}, {8, 16, 200}, {136, 40, 24}} {

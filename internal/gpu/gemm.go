@@ -2,6 +2,7 @@ package gpu
 
 import (
 	"fmt"
+	"strconv"
 
 	"github.com/mltrain/mltrain/internal/tensor"
 )
@@ -39,6 +40,11 @@ func (b *Backend) Gemm(s tensor.GemmSpec, c, a, x, bias tensor.Tensor) error {
 	switch {
 	case k.err != nil || s.M == 0 || s.N == 0:
 	case tensorCores(s, a, x, ap, bp) && k.library(Product{s, cp, ap, bp, biasP, c.DType}, bias):
+	case !s.TransA && s.TransB && s.M <= fewRows:
+		kernel := "gemm_few_" + ta + "_" + tb + "_" + strconv.Itoa(forRows(s.M, 1, 4, fewRows))
+		k.launch("gemm_few", kernel, [3]int{blocks(s.N, fewRowsColumns*maxThreads/32), 1, batch}, [3]int{maxThreads},
+			cp, code(c), ap, bp, biasP, code(bias), k.i32of(s.M), k.i32of(s.N), k.i32of(s.K), int64(s.LDA), int64(s.LDB), int64(s.LDC),
+			s.Alpha, s.Beta, int64(s.StrideA), int64(s.StrideB), int64(s.StrideC))
 	case tensorCores(s, a, x, ap, bp):
 		kernel := "gemm_mma_" + tc + "_" + map[bool]string{false: "n", true: "t"}[s.TransA] + map[bool]string{false: "n", true: "t"}[s.TransB]
 		k.launch("gemm_mma", kernel, [3]int{blocks(s.N, mmaTile), blocks(s.M, mmaTile), batch}, [3]int{256},

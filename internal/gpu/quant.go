@@ -42,8 +42,8 @@ func (b *Backend) Dequant(w tensor.Tensor, q tensor.Quant4, row int) error {
 	return c.err
 }
 
-// The most rows of x that there are kernels for which decode as they multiply, in float32 and on tensor cores, and the columns of y
-// that a warp of the first makes, and a block of the second.
+// The most rows that there are kernels for which read a matrix once for all of them, in float32 and on tensor cores, and the columns
+// of the result that a warp of the first makes, and a block of the second.
 const (
 	fewRows        = 16
 	fewRowsMMA     = 64
