@@ -226,7 +226,7 @@ func (c *call) launchShared(module, kernel string, grid, block [3]int, shared in
 			f, err = m.Function(kernel)
 		}
 		if err != nil {
-			c.wrap(err)
+			c.err = c.wrap(err)
 			return
 		}
 		c.b.functions[kernel] = f
