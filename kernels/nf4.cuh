@@ -14,14 +14,18 @@ DEV float nf4_value(u32 code) {
 }
 
 // The values of the codes in shared memory, once for each lane, so that lanes that look up different codes do not collide. The place
-// of a code is its number above the bits of the lane: they are joined by an "or".
-struct __attribute__((aligned(2048))) Table { float value[16][32]; };
+// of a code is its number above the bits of the lane: they are joined by an "or", so the table begins at a multiple of its 2048
+// bytes. There is room to find one: shared memory begins 1024 bytes after such a place on GPUs of compute capability 9.0, and an
+// alignment that is asked for counts from there.
+struct Table { float room[2 * 16 * 32]; };
 
 // Fills the table and returns the address of this lane's column. It ends with a barrier.
 DEV u32 fill_table(Table &t) {
-  for (i32 i = TID; i < 16 * 32; i += THREADS) t.value[i >> 5][i & 31] = nf4_value(i >> 5);
+  u32 room = shared_address(&t), start = (room + 2047) & ~2047u;
+  float *values = t.room + (start - room) / 4;
+  for (i32 i = TID; i < 16 * 32; i += THREADS) values[i] = nf4_value(i >> 5);
   SYNC();
-  return shared_address(&t) | LANE << 2;
+  return start | LANE << 2;
 }
 DEV float value_at(u32 column, u32 code_shifted) {
   float v;

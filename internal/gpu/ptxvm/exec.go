@@ -130,7 +130,7 @@ func (k *Kernel) block(mem *Memory, grid, dim [3]int, dynamic int, params []byte
 	b, _ := k.pool.Get().(*block)
 	static := align(k.shared, 16)
 	if b == nil || b.dim != dim || b.dyn != dynamic {
-		b = &block{kernel: k, dim: dim, dyn: dynamic, shared: newShared(static+dynamic, k.granule)}
+		b = &block{kernel: k, dim: dim, dyn: dynamic, shared: newShared(systemShared+static+dynamic, k.granule)}
 		threads := dim[0] * dim[1] * dim[2]
 		for i := range (threads + 31) / 32 {
 			w := &warp{b: b, id: i, r: make([]lanes, k.regs), p: make([]uint32, k.preds), local: make([]byte, 32*k.local)}
@@ -168,7 +168,7 @@ func (b *block) special(name string, thread int) uint64 {
 	case "WARP_SZ":
 		return 32
 	}
-	return uint64(align(b.kernel.shared, 16)) // "dynamic": where dynamic shared memory begins
+	return uint64(systemShared + align(b.kernel.shared, 16)) // "dynamic": where dynamic shared memory begins
 }
 
 func specialNames(s string) bool {

@@ -94,6 +94,7 @@ func TestFaults(t *testing.T) {
 		{"misaligned vector", "	ld.global.v4.u32 {%r1,%r2,%r3,%r4}, [%a];", "not aligned", 32, 1},
 		{"uninitialised global", "	ld.global.u32 %r1, [%b];", "nothing has written", 32, 0},
 		{"uninitialised shared", "	ld.shared.u32 %r1, [sm+16];", "nothing has written", 32, 0},
+		{"the system's shared memory", "	st.shared.u32 [sm+-4], %t;", "at -4 is outside", 1, 0},
 		{"shared past the end", "	st.shared.u32 [sm+4096], %t;", "outside of the 4096 bytes", 1, 0},
 		{"read without barrier", store + "	xor.b32 %r3, %r1, 128;\n	setp.ge.u32 %p1, %t, 32;\n	@%p1 ld.shared.u32 %r4, [%r3];", "wrote without a barrier", 64, 32},
 		{"read in a warp without barrier", store + "	xor.b32 %r3, %r1, 4;\n	ld.shared.u32 %r4, [%r3];", "wrote without a barrier", 32, 0},
@@ -144,6 +145,7 @@ func TestSynchronised(t *testing.T) {
 		"up":                           {"	shfl.sync.up.b32 %r2, %t, 3, 0, -1;\n	st.global.u32 [%b], %r2;", 32, func(i uint32) uint32 { return i - 3*bit(i >= 3) }},
 		"down":                         {"	shfl.sync.down.b32 %r2, %t, 3, 31, -1;\n	st.global.u32 [%b], %r2;", 32, func(i uint32) uint32 { return i + 3*bit(i < 29) }},
 		"idx":                          {"	shfl.sync.idx.b32 %r2, %t, 5, 31, -1;\n	st.global.u32 [%b], %r2;", 32, func(uint32) uint32 { return 5 }},
+		"shared memory begins at 1024": {"	mov.u32 %r2, sm;\n	st.global.u32 [%b], %r2;", 32, func(uint32) uint32 { return 1024 }},
 		"negative literal is unsigned": {"	mul.hi.u32 %r2, %t, -1;\n	st.global.u32 [%b], %r2;", 32, func(i uint32) uint32 { return uint32(uint64(i) * 0xffffffff >> 32) }},
 	} {
 		t.Run(name, func(t *testing.T) {

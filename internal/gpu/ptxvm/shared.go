@@ -1,5 +1,9 @@
 package ptxvm
 
+// systemShared is how much of a block's shared memory, at its beginning, is the system's on GPUs of compute capability 9.0. A
+// kernel's own begins there: no variable can count on an alignment beyond it, whatever its declaration asks for.
+const systemShared = 1024
+
 // shared is the shared memory of a block, and what is known of its use. It is split into granules, each as large as the
 // kernel's smallest access, so that a granule is touched as a whole or not at all.
 //
@@ -51,8 +55,8 @@ func (s *shared) check(what string, lane int, addr uint64, n int) {
 	if addr%uint64(n) != 0 {
 		fail(lane, "%s of %d bytes of shared memory at %d is not aligned", what, n, addr)
 	}
-	if size := uint64(len(s.mem)); addr > size || uint64(n) > size-addr {
-		fail(lane, "%s of %d bytes at %d is outside of the %d bytes of shared memory", what, n, addr, size)
+	if size := uint64(len(s.mem)); addr < systemShared || addr > size || uint64(n) > size-addr {
+		fail(lane, "%s of %d bytes at %d is outside of the %d bytes of shared memory", what, n, int64(addr)-systemShared, size-systemShared)
 	}
 }
 

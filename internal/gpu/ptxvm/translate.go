@@ -128,7 +128,7 @@ func (t *translator) variable(s statement) {
 	switch v.space {
 	case "shared":
 		t.k.shared = align(t.k.shared, v.align)
-		t.k.symbols[v.name] = int64(t.k.shared)
+		t.k.symbols[v.name] = int64(systemShared + t.k.shared)
 		t.k.shared += size
 	case "local":
 		t.k.local = align(t.k.local, v.align)
