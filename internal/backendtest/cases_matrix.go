@@ -233,12 +233,12 @@ func (l *list) rows() {
 			}
 		}
 	}
+	l.add("ScatterAdd", scatterCase(tensor.BF16, tensor.F32, 20, 25, 33), "float32 into bfloat16")
 	for _, dt := range activations {
 		for _, shape := range [][3]int{{1, 1, 1}, {7, 5, 63}, {3, 65, 65}, {9, 300, 130}, {50, 500, 300}} {
 			l.add("ScatterAdd", scatterCase(tensor.F32, dt, shape[0], shape[1], shape[2]), "%v/%v", dt, shape)
 		}
 		l.add("ScatterAdd", scatterCase(dt, dt, 60, 65, 65), "%v into %v", dt, dt)
-		l.add("ScatterAdd", scatterCase(tensor.BF16, dt, 20, 25, 33), "%v into bfloat16", dt)
 		for _, dst := range activations {
 			for _, shape := range [][3]int{{1, 1, 1}, {7, 5, 63}, {123, 65, 65}, {70, 60, 300}} {
 				l.add("PutRows", putRowsCase(dst, dt, shape[0], shape[1], shape[2]), "%v/%v/%v", dst, dt, shape)
