@@ -41,11 +41,11 @@ func newBackend(log *slog.Logger, device string) (tensor.Backend, error) {
 		if err != nil {
 			return nil, fmt.Errorf("device cuda: %w; use cpu, or see 'mltrain devices'", err)
 		}
-		return gpu.New(d)
+		return onGPU(log, d)
 	case deviceAuto:
 		d, err := cuda.Open(0, o)
 		if err == nil {
-			return gpu.New(d)
+			return onGPU(log, d)
 		}
 		if !errors.Is(err, cuda.ErrNotBuilt) {
 			log.Info("computing on the CPU", "why", err)
@@ -53,6 +53,14 @@ func newBackend(log *slog.Logger, device string) (tensor.Backend, error) {
 		return cpu.New(), nil
 	}
 	return nil, usageErrorf("no device %q: want auto, cpu, cuda or emulator", device)
+}
+
+// onGPU returns the backend on a GPU. Where cuBLASLt was looked for in vain, the log says so.
+func onGPU(log *slog.Logger, d gpu.Driver) (tensor.Backend, error) {
+	if l := cuda.LibraryOf(d); l.Problem != "" {
+		log.Info("products of matrices are mltrain's own kernels'", "why", l.Problem)
+	}
+	return gpu.New(d)
 }
 
 // cudaOptions reads from the environment how products are made on a GPU.

@@ -107,6 +107,10 @@ func TestCUDAStepIsTheEmulators(t *testing.T) {
 		if !strings.Contains(string(stderr), "Fake GPU 0") {
 			t.Errorf("the report does not name the device:\n%s", stderr)
 		}
+		_, err = os.Stat(filepath.Join(lib, "libcublasLt.so.12"))
+		if own := strings.Contains(string(stderr), "mltrain's own kernels'"); own != (err != nil) {
+			t.Errorf("whether our own kernels multiply is not said:\n%s", stderr)
+		}
 	}
 	onFake(lib, logFile)
 

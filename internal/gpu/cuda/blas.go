@@ -43,6 +43,9 @@ func openBLAS(ctx C.CUcontext) (*C.mlt_blas, Library) {
 	return lib, Library{File: C.GoString(&text[0]), Version: fmt.Sprintf("%d.%d.%d", v/10000, v/100%100, v%100)}
 }
 
+// Library returns the library that multiplies for this driver, or why there is none.
+func (d *driver) Library() Library { return d.library }
+
 // useLibrary makes the driver multiply by cuBLASLt, if it is there.
 func (d *driver) useLibrary() error {
 	lib, l := openBLAS(d.queue.ctx)

@@ -2,7 +2,11 @@
 // CUDA SDK to build and only libc to start: libcuda is looked for when a device is asked for.
 package cuda
 
-import "errors"
+import (
+	"errors"
+
+	"github.com/mltrain/mltrain/internal/gpu"
+)
 
 // Why there is no device.
 var (
@@ -35,6 +39,14 @@ type Driver struct {
 
 // EnvLibrary is the variable of the environment that keeps a program from multiplying by cuBLASLt: "off".
 const EnvLibrary = "MLTRAIN_CUBLASLT"
+
+// LibraryOf returns the library that multiplies for a driver of this package, or why there is none.
+func LibraryOf(d gpu.Driver) Library {
+	if l, ok := d.(interface{ Library() Library }); ok {
+		return l.Library()
+	}
+	return Library{}
+}
 
 // Library is NVIDIA's library for products of matrices.
 type Library struct {
