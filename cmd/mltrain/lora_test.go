@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"encoding/json"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -13,7 +14,7 @@ func TestAdapterRunsResumeExactly(t *testing.T) {
 	t.Setenv("MLTRAIN_CACHE", t.TempDir())
 	model, data := testModel(t), sums(t, 40)
 	for _, set := range [][]string{
-		{"init_lora_weights=pissa"}, {"init_lora_weights=pissa_niter_4", "use_rslora=true"}, {"loraplus_lr_ratio=8"}, {"trainable_token_indices=[5, 20]"}, {"trainable_token_indices=[5, 20]", "bf16=true"}, {"init_lora_weights=gaussian", "use_dora=true"},
+		{"init_lora_weights=pissa"}, {"init_lora_weights=pissa_niter_4", "use_rslora=true"}, {"loraplus_lr_ratio=8"}, {"layers_to_transform=[1]"}, {"trainable_token_indices=[5, 20]"}, {"trainable_token_indices=[5, 20]", "bf16=true"}, {"init_lora_weights=gaussian", "use_dora=true"},
 	} {
 		t.Run(strings.Join(set, " "), func(t *testing.T) {
 			out := filepath.Join(t.TempDir(), "run")
@@ -34,6 +35,25 @@ func TestAdapterRunsResumeExactly(t *testing.T) {
 			must(t, "generate", "--model", model, "--adapter", out, "--prompt", "1 + 1 = ", "--max-new-tokens", "2")
 		})
 	}
+}
+
+// PEFT refuses layers_to_transform beside "all-linear": the file names the modules.
+func TestAllLinearOfSomeLayersIsWrittenAsAList(t *testing.T) {
+	t.Setenv("MLTRAIN_CACHE", t.TempDir())
+	model, out := testModel(t), filepath.Join(t.TempDir(), "run")
+	must(t, "lora", "--model", model, "--data", sums(t, 20), "--output", out, "--max-steps", "2", "--quiet", "--set", "max_length=40", "--set", "lora_r=4",
+		"--set", "layers_to_transform=[1]", "--set", "save_steps=1")
+	var c struct {
+		Targets []string `json:"target_modules"`
+		Layers  []int    `json:"layers_to_transform"`
+	}
+	if err := json.Unmarshal(read(t, filepath.Join(out, "adapter_config.json")), &c); err != nil {
+		t.Fatal(err)
+	}
+	if got := strings.Join(c.Targets, " "); got != "down_proj gate_proj k_proj o_proj q_proj up_proj v_proj" || len(c.Layers) != 1 || c.Layers[0] != 1 {
+		t.Errorf("%+v", c)
+	}
+	must(t, "generate", "--model", model, "--adapter", out, "--prompt", "1 + 1 = ", "--max-new-tokens", "2")
 }
 
 // Each bad adapter is one clear error with exit code 1.

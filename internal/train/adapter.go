@@ -171,7 +171,23 @@ func saveAdapter(dir string, e *Engine, cfg *config.Config, modelDir string) err
 	if abs, err := filepath.Abs(modelDir); err == nil && base == modelDir {
 		base = abs
 	}
-	return checkpoint.SaveAdapter(dir, modelDir, adapterConfig(e.spec.Adapter, base, e.Model.Info().Type), adapterTensors(e))
+	a := *e.spec.Adapter
+	if a.Target.AllLinear && len(a.Layers) > 0 { // PEFT takes layers_to_transform with a list only
+		a.Target = nn.Target{Names: adaptedKinds(e.Store)}
+	}
+	return checkpoint.SaveAdapter(dir, modelDir, adapterConfig(&a, base, e.Model.Info().Type), adapterTensors(e))
+}
+
+// adaptedKinds lists the kinds of modules that have an adapter: q_proj and the like.
+func adaptedKinds(s *nn.Store) []string {
+	var out []string
+	for w := range s.Adapted {
+		if kind := moduleKind(w.Name); !slices.Contains(out, kind) {
+			out = append(out, kind)
+		}
+	}
+	slices.Sort(out)
+	return out
 }
 
 // TrainableReport says, as PEFT does, how many parameters are trained, in total and by the kind of module.
