@@ -94,6 +94,7 @@ func TestAdapterBadInput(t *testing.T) {
 		{"another base, to train on", []string{"lora", "--model", other, "--data", data, "--output", t.TempDir() + "/x", "--set", "max_length=40", "--set", "adapter_name_or_path=" + run}, anotherBase},
 		{"unknown quant_type, to generate", []string{"generate", "--model", fp4, "--prompt", "1"}, fp4State},
 		{"unknown quant_type, as a base", []string{"lora", "--model", fp4, "--data", data, "--output", t.TempDir() + "/x", "--set", "max_length=40"}, fp4State},
+		{"layers that are not there", lora(t.TempDir()+"/x", "--set", "layers_to_transform=[7]"), []string{"nothing in the model matches all-linear in layers [7]"}},
 		{"no adapter there", []string{"generate", "--model", model, "--adapter", data[:strings.LastIndexByte(data, '/')], "--prompt", "1"}, []string{"adapter_config.json is missing"}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

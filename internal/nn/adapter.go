@@ -376,6 +376,9 @@ func (b *Builder) adapterFaults() (faults []string) {
 	}
 	if len(a.adapted) == 0 && !(a.Target.empty() && len(a.Save)+len(a.Tokens) > 0) {
 		what := strings.Join(a.Target.Names, ", ") + a.Target.Pattern
+		if a.Target.AllLinear {
+			what = "all-linear"
+		}
 		if len(a.Layers) > 0 {
 			what += fmt.Sprintf(" in layers %v", a.Layers)
 		}
@@ -391,7 +394,7 @@ func (b *Builder) adapterFaults() (faults []string) {
 			faults = append(faults, fmt.Sprintf("modules_to_save: nothing in the model matches %s", n))
 		}
 	}
-	if len(a.Tokens) > 0 && len(a.tokens) == 0 {
+	if len(a.Tokens) > 0 && len(a.tokens) == 0 && len(b.faults) == 0 {
 		faults = append(faults, fmt.Sprintf("trainable_token_indices: the model has no embedding %s", a.TokensOf))
 	}
 	for _, m := range []struct {
