@@ -11,6 +11,7 @@ import (
 // of few rows, then a training step's, with LoRA's. The bytes are those of B, or of A in LoRA's gradients.
 func BenchmarkCold(b *testing.B) {
 	r := rand.New(rand.NewPCG(1, 2))
+	order := map[bool]string{false: "N", true: "T"}
 	type shape struct {
 		transA, transB bool
 		m, n, k        int
@@ -39,7 +40,7 @@ func BenchmarkCold(b *testing.B) {
 		if s.transB {
 			spec.LDB = s.k
 		}
-		b.Run(fmt.Sprintf("%c%c_%dx%dx%d", "NT"[index(s.transA)], "NT"[index(s.transB)], s.m, s.n, s.k), func(b *testing.B) {
+		b.Run(fmt.Sprintf("%s%s_%dx%dx%d", order[s.transA], order[s.transB], s.m, s.n, s.k), func(b *testing.B) {
 			best := time.Hour
 			for b.Loop() {
 				start := time.Now()
