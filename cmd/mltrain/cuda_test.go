@@ -82,15 +82,22 @@ func (f recordedFunction) Launch(grid, block [3]int, shared int, params []byte) 
 	return f.f.Launch(grid, block, shared, params)
 }
 
-// A whole training step through the driver library: what it is asked for, and in which order, is what the interpreter
-// was, whose results other tests check.
-func TestCUDAStepIsTheEmulators(t *testing.T) {
+// standIn builds the stand-in for the driver's library and returns its folder; without a C compiler the test is skipped.
+func standIn(t *testing.T) string {
+	t.Helper()
 	lib := t.TempDir()
 	if err := fakecuda.Build(lib); errors.Is(err, exec.ErrNotFound) {
-		t.Skip(err)
+		t.Skipf("the stand-in for the driver needs a C compiler: %v", err)
 	} else if err != nil {
 		t.Fatal(err)
 	}
+	return lib
+}
+
+// A whole training step through the driver library: what it is asked for, and in which order, is what the interpreter
+// was, whose results other tests check.
+func TestCUDAStepIsTheEmulators(t *testing.T) {
+	lib := standIn(t)
 	t.Setenv("MLTRAIN_CACHE", t.TempDir())
 	model, data, logFile := testModel(t), sums(t, 6), filepath.Join(t.TempDir(), "log")
 	args := func(device, out string) []string {
@@ -229,12 +236,7 @@ func asLaunch(t *testing.T, matmul string) string {
 
 // A model that does not fit is refused with what was asked for, what is free, and the smallest change with which it would fit.
 func TestCUDAOutOfMemory(t *testing.T) {
-	lib := t.TempDir()
-	if err := fakecuda.Build(lib); errors.Is(err, exec.ErrNotFound) {
-		t.Skip(err)
-	} else if err != nil {
-		t.Fatal(err)
-	}
+	lib := standIn(t)
 	t.Setenv("MLTRAIN_CACHE", t.TempDir())
 	args := []string{"sft", "--model", testModel(t), "--data", sums(t, 40), "--output", filepath.Join(t.TempDir(), "out"), "--max-steps", "1", "--device", "cuda",
 		"--set", "max_length=24", "--set", "per_device_train_batch_size=8", "--set", "gradient_checkpointing=true"}
@@ -273,12 +275,7 @@ func TestCUDAOutOfMemory(t *testing.T) {
 
 // A plan for a GPU is held against the GPU's memory.
 func TestCUDAPlan(t *testing.T) {
-	lib := t.TempDir()
-	if err := fakecuda.Build(lib); errors.Is(err, exec.ErrNotFound) {
-		t.Skip(err)
-	} else if err != nil {
-		t.Fatal(err)
-	}
+	lib := standIn(t)
 	t.Setenv("MLTRAIN_CACHE", t.TempDir())
 	cmd := child(t, 1, "plan", "--model", testModel(t), "--data", sums(t, 40), "--device", "cuda", "--json", "--set", "max_length=24")
 	cmd.Env = append(cmd.Env, "LD_LIBRARY_PATH="+lib, fakecuda.EnvMemory+"=1000000")
@@ -298,12 +295,7 @@ func dropDevice(args []string) []string {
 // A step is queued without waiting for the device: what is read back, the norm of the gradient and the loss, is read when all of
 // the step is under way.
 func TestCUDAStepsDoNotWait(t *testing.T) {
-	lib := t.TempDir()
-	if err := fakecuda.Build(lib); errors.Is(err, exec.ErrNotFound) {
-		t.Skip(err)
-	} else if err != nil {
-		t.Fatal(err)
-	}
+	lib := standIn(t)
 	t.Setenv("MLTRAIN_CACHE", t.TempDir())
 	for _, optim := range []string{"adamw", "adamw_8bit"} {
 		t.Run(optim, func(t *testing.T) { stepsDoNotWait(t, lib, optim) })
@@ -375,12 +367,7 @@ func TestNoGPUFallsBack(t *testing.T) {
 }
 
 func TestDevicesListsCUDA(t *testing.T) {
-	lib := t.TempDir()
-	if err := fakecuda.Build(lib); errors.Is(err, exec.ErrNotFound) {
-		t.Skip(err)
-	} else if err != nil {
-		t.Fatal(err)
-	}
+	lib := standIn(t)
 	list := func(compute string) string {
 		cmd := child(t, 1, "devices")
 		cmd.Env = append(cmd.Env, "LD_LIBRARY_PATH="+lib, fakecuda.EnvDevices+"=2", fakecuda.EnvCompute+"="+compute)

@@ -39,7 +39,7 @@ func (b *Backend) Gemm(s tensor.GemmSpec, c, a, x, bias tensor.Tensor) error {
 	tc, ta, tb := k.activation("c", c), k.activation("a", a), k.activation("b", x)
 	switch {
 	case k.err != nil || s.M == 0 || s.N == 0:
-	case tensorCores(s, a, x, ap, bp) && k.library(Product{s, cp, ap, bp, biasP, c.DType}, bias):
+	case tensorCores(s, a, x, ap, bp) && k.handOver(Product{s, cp, ap, bp, biasP, c.DType}, bias):
 	case !s.TransA && s.TransB && s.M <= fewRows:
 		kernel := "gemm_few_" + ta + "_" + tb + "_" + strconv.Itoa(forRows(s.M, 1, 4, fewRows))
 		k.launch("gemm_few", kernel, [3]int{blocks(s.N, fewRowsColumns*maxThreads/32), 1, batch}, [3]int{maxThreads},
@@ -61,8 +61,8 @@ func (b *Backend) Gemm(s tensor.GemmSpec, c, a, x, bias tensor.Tensor) error {
 	return nil
 }
 
-// library leaves a product to the driver's library, if there is one that does it. It tells whether nothing is left to do.
-func (c *call) library(p Product, bias tensor.Tensor) bool {
+// handOver leaves a product to the driver's library, if there is one that does it. It tells whether nothing is left to do.
+func (c *call) handOver(p Product, bias tensor.Tensor) bool {
 	m, ok := c.b.driver.(Multiplier)
 	if !ok || !bias.IsZero() && bias.DType != p.CType {
 		return false

@@ -44,13 +44,13 @@ func openBLAS(ctx C.CUcontext) (*C.mlt_blas, Library) {
 }
 
 // Library returns the library that multiplies for this driver, or why there is none.
-func (d *driver) Library() Library { return d.library }
+func (d *driver) Library() Library { return d.lt }
 
 // useLibrary makes the driver multiply by cuBLASLt, if it is there.
 func (d *driver) useLibrary() error {
 	lib, l := openBLAS(d.queue.ctx)
 	if lib == nil {
-		d.library = l
+		d.lt = l
 		return nil
 	}
 	room, err := d.Alloc(blasRoom)
@@ -58,7 +58,7 @@ func (d *driver) useLibrary() error {
 		C.mlt_blas_close(lib)
 		return fmt.Errorf("%d bytes for cuBLASLt: %w; set %s=off to do without", int64(blasRoom), err, EnvLibrary)
 	}
-	d.library, d.blas = l, &blas{lib: lib, room: room, plans: map[C.mlt_product]*C.mlt_plan{}}
+	d.lt, d.blas = l, &blas{lib: lib, room: room, plans: map[C.mlt_product]*C.mlt_plan{}}
 	return nil
 }
 

@@ -131,7 +131,7 @@ func TestNoLibrary(t *testing.T) {
 	if l := FindLibrary(); l.File != "" || !strings.Contains(l.Problem, "libcublasLt.so is not installed") {
 		t.Skipf("this machine has it: %+v", l)
 	}
-	if d := open(t).(*driver); d.blas != nil || d.library.Problem == "" {
-		t.Errorf("got %+v", d.library)
+	if d := open(t).(*driver); d.blas != nil || d.lt.Problem == "" {
+		t.Errorf("got %+v", d.lt)
 	}
 }

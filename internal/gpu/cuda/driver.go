@@ -27,7 +27,7 @@ type driver struct {
 	queue   C.mlt_queue
 	staging staging
 	mu      sync.Mutex // held by what uses the staging memory
-	library Library
+	lt      Library
 	blas    *blas // nil without the library
 }
 
