@@ -209,20 +209,22 @@ DEV void attention_dkv(const Spec &s, T *dk, T *dv, i32 rows_k, i32 rows_v, cons
     }
 }
 
+// So many blocks at least fit a multiprocessor: with more, or unless told, ptxas spills registers.
+#define BOUNDS(blocks) __launch_bounds__(32 * WARPS, blocks)
+
 #define FOR_TYPE(t, T) \
-  KERNEL __launch_bounds__(32 * WARPS) attention_##t(Spec s, T *o, float *lse, const T *q, const T *k, const T *v) { \
+  KERNEL BOUNDS(5) attention_##t(Spec s, T *o, float *lse, const T *q, const T *k, const T *v) { \
     attention(s, o, lse, q, k, v); \
   } \
-  KERNEL __launch_bounds__(32 * WARPS) attention_delta_##t(Spec s, float *delta, const T *dout, const T *o) { \
+  KERNEL BOUNDS(5) attention_delta_##t(Spec s, float *delta, const T *dout, const T *o) { \
     attention_delta(s, delta, dout, o); \
   } \
-  KERNEL __launch_bounds__(32 * WARPS) attention_dq_##t(Spec s, T *dq, const T *dout, const float *lse, const float *delta, \
-                                                        const T *q, const T *k, const T *v) { \
+  KERNEL BOUNDS(5) attention_dq_##t(Spec s, T *dq, const T *dout, const float *lse, const float *delta, const T *q, const T *k, \
+                                    const T *v) { \
     attention_dq(s, dq, dout, lse, delta, q, k, v); \
   } \
-  KERNEL __launch_bounds__(32 * WARPS) attention_dkv_##t(Spec s, T *dk, T *dv, i32 rows_k, i32 rows_v, const T *dout, \
-                                                         const float *lse, const float *delta, const T *q, const T *k, \
-                                                         const T *v) { \
+  KERNEL BOUNDS(3) attention_dkv_##t(Spec s, T *dk, T *dv, i32 rows_k, i32 rows_v, const T *dout, const float *lse, \
+                                     const float *delta, const T *q, const T *k, const T *v) { \
     attention_dkv(s, dk, dv, rows_k, rows_v, dout, lse, delta, q, k, v); \
   }
 FOR_TYPE(f32, float)
