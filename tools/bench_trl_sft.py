@@ -4,8 +4,10 @@ usage: bench_trl_sft.py --model DIR --data FILE --steps N      FILE is a JSON li
 prints one JSON object with tokens_per_second: real tokens, no padding, the median over steps after the first two.
 """
 import argparse
+import contextlib
 import json
 import statistics
+import sys
 import tempfile
 import time
 
@@ -49,7 +51,7 @@ class Count:
 
 
 clock = Clock()
-with tempfile.TemporaryDirectory() as out:
+with tempfile.TemporaryDirectory() as out, contextlib.redirect_stdout(sys.stderr):  # the trainer prints its log
     trainer = SFTTrainer(
         model=args.model, train_dataset=data, processing_class=tok, callbacks=[clock],
         peft_config=LoraConfig(r=16, lora_alpha=32, lora_dropout=0.05, target_modules="all-linear", task_type="CAUSAL_LM"),

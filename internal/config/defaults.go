@@ -23,6 +23,7 @@ func Default(command string) Config {
 			TruncationMode:        "keep_start",
 			ChatTemplate:          "auto",
 			PackingStrategy:       "bfd",
+			PaddingFree:           true,
 			TrainSamplingStrategy: "random",
 		},
 		TrainKeys: TrainKeys{

@@ -28,7 +28,7 @@ type DataKeys struct {
 	PackingStrategy string `yaml:"packing_strategy" enum:"bfd,bfd_split,wrapped"`
 	// Pack the evaluation rows. auto does as packing does.
 	EvalPacking Auto[bool] `yaml:"eval_packing" alias:"eval_sample_packing"`
-	// Lay the rows of a batch end to end without padding. Attention stays within each row.
+	// Lay the rows of a batch end to end. Attention stays within each row. false pads every row to the longest of its batch: the same loss, more work.
 	PaddingFree bool `yaml:"padding_free"`
 	// Train only the tokens that the assistant says.
 	AssistantOnlyLoss bool `yaml:"assistant_only_loss"`
