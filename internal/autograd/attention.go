@@ -46,9 +46,9 @@ func (t *Tape) Rope(spec tensor.RopeSpec, x *Var, table, pos tensor.Tensor, part
 }
 
 // Attention computes softmax attention: y [TotalQ, Heads·HeadDim]. The strides and, in training, the dropout key of spec
-// are set here; outside of Step there is no dropout.
-func (t *Tape) Attention(spec tensor.AttnSpec, q, k, v Part) *Var {
-	t.use("attention", q.Var)
+// are set here; outside of Step there is no dropout. bias (see AttnSpec) is nil for none.
+func (t *Tape) Attention(spec tensor.AttnSpec, q, k, v Part, bias *Var) *Var {
+	t.use("attention", q.Var, bias)
 	for i, p := range []Part{k, v} {
 		if p.Var != q.Var && (i == 0 || p.Var != k.Var) {
 			t.use("attention", p.Var)
@@ -64,8 +64,12 @@ func (t *Tape) Attention(spec tensor.AttnSpec, q, k, v Part) *Var {
 	}
 	o := t.Alloc(q.Var.Value.DType, rows, width)
 	lse := t.Alloc(tensor.F32, spec.Heads, rows)
-	t.check(t.b.Attention(spec, o, lse, q.tensor(), k.tensor(), v.tensor()))
-	out := t.new(o, anyNeeds(q.Var, k.Var, v.Var))
+	var add tensor.Tensor
+	if bias != nil {
+		add = bias.Value
+	}
+	t.check(t.b.Attention(spec, o, lse, q.tensor(), k.tensor(), v.tensor(), add))
+	out := t.new(o, anyNeeds(q.Var, k.Var, v.Var, bias))
 	out.saved = true
 	t.record(out, func() {
 		do := out.take()
@@ -91,7 +95,14 @@ func (t *Tape) Attention(spec tensor.AttnSpec, q, k, v Part) *Var {
 		}
 		dq, dk, dv := part(q), part(k), part(v)
 		delta := t.scratch(tensor.F32, spec.Heads, rows)
-		t.check(t.b.AttentionBwd(spec, dq, dk, dv, do.t, o, lse, delta.t, q.tensor(), k.tensor(), v.tensor()))
+		var dbias tensor.Tensor
+		if anyNeeds(bias) {
+			var acc bool
+			if dbias, acc = t.gradOut(bias); !acc {
+				t.check(t.b.Zero(dbias))
+			}
+		}
+		t.check(t.b.AttentionBwd(spec, dq, dk, dv, dbias, do.t, o, lse, delta.t, q.tensor(), k.tensor(), v.tensor(), add))
 		t.pool.release(delta)
 		t.pool.release(do)
 		for _, x := range order {

@@ -2,6 +2,7 @@ package autograd
 
 import (
 	"encoding/binary"
+	"fmt"
 	"math"
 	"math/rand/v2"
 	"reflect"
@@ -372,7 +373,22 @@ func attentionCases() (cases []gradCase) {
 			s.CuQ = w.ints(0, 3, 7)
 			s.CuK = s.CuQ
 			return func(t *Tape) ([]*Var, float64) {
-				return one(t.Attention(s, Part{Var: w.input(t, q)}, Part{Var: w.input(t, k)}, Part{Var: w.input(t, v)}))
+				return one(t.Attention(s, Part{Var: w.input(t, q)}, Part{Var: w.input(t, k)}, Part{Var: w.input(t, v)}, nil))
+			}
+		}})
+	}
+	for _, heads := range []int{1, 4} { // one bias for two layers, as T5 has it
+		cases = append(cases, gradCase{fmt.Sprintf("bias of %d", heads), func(w *world) func(*Tape) ([]*Var, float64) {
+			s := base
+			s.SoftCap, s.Dropout = 2.5, 0.2
+			x, b := w.param("x", 0, 1, 7, 24), w.param("bias", 0, 1, heads, 16)
+			s.CuQ = w.ints(0, 3, 7)
+			s.CuK = s.CuQ
+			return func(t *Tape) ([]*Var, float64) {
+				f, bias := w.input(t, x), w.input(t, b)
+				bias.Value = bias.Value.View(heads, 4, 4)
+				one := t.Attention(s, Part{f, 0}, Part{f, 12}, Part{f, 18}, bias)
+				return []*Var{one, t.Attention(s, Part{Var: one}, Part{f, 12}, Part{f, 18}, bias)}, 0
 			}
 		}})
 	}
@@ -383,7 +399,7 @@ func attentionCases() (cases []gradCase) {
 		s.CuK = s.CuQ
 		return func(t *Tape) ([]*Var, float64) {
 			f := w.input(t, x)
-			return []*Var{t.Attention(s, Part{f, 0}, Part{f, 12}, Part{f, 18}), t.Scale(0.5, f)}, 0
+			return []*Var{t.Attention(s, Part{f, 0}, Part{f, 12}, Part{f, 18}, nil), t.Scale(0.5, f)}, 0
 		}
 	}})
 }

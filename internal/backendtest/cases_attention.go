@@ -2,6 +2,8 @@ package backendtest
 
 import (
 	"fmt"
+	"maps"
+	"math"
 
 	"github.com/mltrain/mltrain/internal/tensor"
 )
@@ -13,6 +15,8 @@ type attnShape struct {
 	fused        bool // q, k and v are parts of one buffer (then nq = nk)
 	extra        int  // rows of q that belong to no sequence
 	aligned      bool // all rows begin at multiples of 16 bytes in bfloat16
+	bias         int  // heads of the bias; 0 for none
+	biasN        int  // positions of the bias
 }
 
 // Shapes for kernels that work on aligned rows in tiles of 32 to 128: odd lengths around them, all options.
@@ -93,8 +97,50 @@ func attnShapes() map[string]attnShape {
 	return m
 }
 
+// biasShapes are attention problems with a bias: no more queries than keys.
+func biasShapes() map[string]attnShape {
+	m := map[string]attnShape{}
+	add := func(name string, heads, kv, dim, bias, extra int, nq, nk []int, set ...func(s *attnShape)) {
+		s := attnShape{AttnSpec: tensor.AttnSpec{Heads: heads, KVHeads: kv, HeadDim: dim, Causal: true, Scale: 0.3}, nq: nq, nk: nk, bias: bias}
+		for _, n := range nk {
+			s.biasN = max(s.biasN, n+extra)
+		}
+		for _, f := range set {
+			f(&s)
+		}
+		m["bias "+name] = s
+	}
+	n := func(n ...int) []int { return n }
+	full := func(s *attnShape) { s.Causal = false }
+	fused := func(s *attnShape) { s.fused = true }
+	aligned := func(s *attnShape) { s.aligned = true }
+	softCap := func(s *attnShape) { s.SoftCap = 2.5 }
+	dropout := func(s *attnShape) { s.Dropout, s.Key = 0.25, testKey }
+	window := func(s *attnShape) { s.Window = 40 }
+	add("one", 1, 1, 1, 1, 0, n(1), n(1))
+	add("tiny", 2, 2, 5, 2, 3, n(5, 2), n(5, 2))
+	add("packed", 3, 3, 16, 3, 0, n(1, 63, 65, 3), n(1, 63, 65, 3))
+	add("full", 4, 2, 18, 4, 1, n(65, 30, 0), n(65, 100, 2), full)
+	add("shared", 6, 2, 20, 1, 0, n(70, 31), n(70, 31))
+	add("shared full", 3, 1, 16, 1, 5, n(5, 70), n(200, 201), full, window)
+	add("fused", 4, 2, 16, 4, 2, n(17, 123), n(17, 123), fused)
+	add("decode", 6, 2, 64, 6, 0, n(1, 1, 1), n(300, 200, 77))
+	add("decode shared", 2, 1, 32, 1, 9, n(1, 1, 2), n(30, 20, 77), window)
+	add("cache", 6, 2, 16, 6, 0, n(1, 4, 1), n(96, 96, 96), func(s *attnShape) { s.used = []int{1, 90, 96} })
+	add("window", 4, 2, 24, 4, 0, n(150, 20), n(150, 40), window)
+	add("softcap", 4, 2, 32, 4, 0, n(80, 20), n(80, 33), softCap, window)
+	add("dropout", 4, 2, 16, 4, 0, n(70, 21), n(70, 33), dropout)
+	add("aligned 64", 4, 2, 64, 4, 0, n(150, 40), n(150, 77), aligned)
+	add("aligned full 128", 2, 2, 128, 2, 1, n(70, 35), n(70, 35), full, aligned)
+	all := func(s *attnShape) { s.used, s.extra = n(100, 30, 5), 2 }
+	add("all", 6, 2, 48, 6, 3, n(100, 21, 0), n(100, 33, 7), softCap, dropout, window, all)
+	add("aligned all", 6, 2, 64, 6, 3, n(100, 21, 0), n(100, 33, 7), softCap, dropout, window, all, aligned)
+	return m
+}
+
 func (l *list) attention() {
 	shapes := attnShapes()
+	maps.Copy(shapes, biasShapes())
 	for _, dt := range activations {
 		for _, name := range sortedKeys(shapes) {
 			l.add("Attention", attnCase(shapes[name], dt), "%s/%v", name, dt)
@@ -138,6 +184,7 @@ type attnOperands struct {
 	attention
 	qw, kw, vw window
 	o          window
+	biasT      tensor.Tensor
 }
 
 func (e *Env) attn(a attnShape, dt tensor.DType) *attnOperands {
@@ -183,6 +230,14 @@ func (e *Env) attn(a attnShape, dt tensor.DType) *attnOperands {
 			*p.vals = p.w.dense(vals)
 		}
 	}
+	if a.bias > 0 {
+		x.biasHeads, x.biasN = a.bias, a.biasN
+		x.bias = e.Rand(a.bias * a.biasN * a.biasN)
+		for i := 5; i < len(x.bias); i += 11 {
+			x.bias[i] = math.Inf(-1)
+		}
+		x.biasT = e.In("bias", tensor.F32, x.bias, a.bias, a.biasN, a.biasN)
+	}
 	x.StrideQ, x.StrideK, x.StrideV, x.StrideO = x.qw.stride, x.kw.stride, x.vw.stride, x.o.stride
 	return x
 }
@@ -208,7 +263,9 @@ func attnCase(shape attnShape, dt tensor.DType) func(*Env) Job {
 		rows := x.totalQ()
 		o, lse := e.Out("o", dt, rows*x.o.stride), e.Out("lse", tensor.F32, x.Heads, rows)
 		return Job{
-			Run:   func() error { return e.B.Attention(x.AttnSpec, o, lse, x.qw.tensor(), x.kw.tensor(), x.vw.tensor()) },
+			Run: func() error {
+				return e.B.Attention(x.AttnSpec, o, lse, x.qw.tensor(), x.kw.tensor(), x.vw.tensor(), x.biasT)
+			},
 			Flops: x.flops(),
 			Check: func() {
 				wantO, wantL := x.forward()
@@ -238,15 +295,26 @@ func attnBwdCase(shape attnShape, dt tensor.DType) func(*Env) Job {
 		} else {
 			dq.t, dk.t, dv.t = e.Out("dq", dt, x.qw.t.Len()), e.Out("dk", dt, x.kw.t.Len()), e.Out("dv", dt, x.vw.t.Len())
 		}
+		var dbias tensor.Tensor
+		var had []float64
+		if x.bias != nil {
+			dbias, had = e.AccOut("dbias", tensor.F32, true, x.biasHeads, x.biasN, x.biasN)
+		}
 		return Job{
 			Run: func() error {
-				return e.B.AttentionBwd(x.AttnSpec, dq.tensor(), dk.tensor(), dv.tensor(), do, o, lse, delta, x.qw.tensor(), x.kw.tensor(), x.vw.tensor())
+				return e.B.AttentionBwd(x.AttnSpec, dq.tensor(), dk.tensor(), dv.tensor(), dbias, do, o, lse, delta, x.qw.tensor(), x.kw.tensor(), x.vw.tensor(), x.biasT)
 			},
 			Flops: 2.5 * x.flops(),
 			Check: func() {
 				doDense := x.o.dense(dos)
 				clear(doDense[int(x.cuQ[x.Seqs])*x.o.width:])
-				wq, wk, wv := x.backward(doDense)
+				wq, wk, wv, wb := x.backward(doDense)
+				if x.bias != nil {
+					for i := range wb {
+						wb[i] += had[i]
+					}
+					e.Expect(dbias, wb, 4*Tolerance(dt))
+				}
 				if shape.fused {
 					all := make([]float64, dq.t.Len())
 					dq.spread(all, wq)

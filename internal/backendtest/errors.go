@@ -72,15 +72,31 @@ func runErrors(t *testing.T, b tensor.Backend) {
 		}},
 		{"attention heads", "attention", func(e *Env, x, y, ids tensor.Tensor) error {
 			s := tensor.AttnSpec{CuQ: ids.Slice(0, 2), CuK: ids.Slice(0, 2), Seqs: 1, MaxQ: 1, MaxK: 1, Heads: 3, KVHeads: 2, HeadDim: 2, StrideQ: 6, StrideK: 4, StrideV: 4, StrideO: 6}
-			return e.B.Attention(s, y, y.Slice(0, 12), x, x, x)
+			return e.B.Attention(s, y, y.Slice(0, 12), x, x, x, none)
 		}},
 		{"attention length above MaxK", "attention", func(e *Env, x, y, ids tensor.Tensor) error {
 			s := tensor.AttnSpec{CuQ: ids.Slice(0, 2), CuK: ids.Slice(0, 2), Seqs: 1, MaxQ: 1, Heads: 1, KVHeads: 1, HeadDim: 6, StrideQ: 6, StrideK: 6, StrideV: 6, StrideO: 6}
-			return e.B.Attention(s, y, y.Slice(0, 4), x, x, x)
+			return e.B.Attention(s, y, y.Slice(0, 4), x, x, x, none)
 		}},
 		{"attention backward beyond memory", "attention", func(e *Env, x, y, ids tensor.Tensor) error {
 			s := tensor.AttnSpec{CuQ: ids.Slice(0, 2), CuK: ids.Slice(0, 2), Seqs: 1, MaxQ: 1, MaxK: 1, Heads: 1, KVHeads: 1, HeadDim: 600, StrideQ: 600, StrideK: 600, StrideV: 600, StrideO: 600}
-			return e.B.AttentionBwd(s, y, y, y, x, x, x.Slice(0, 4), y.Slice(0, 4), x, x, x)
+			return e.B.AttentionBwd(s, y, y, y, none, x, x, x.Slice(0, 4), y.Slice(0, 4), x, x, x, none)
+		}},
+		{"attention bias shape", "attention", func(e *Env, x, y, ids tensor.Tensor) error {
+			s := tensor.AttnSpec{CuQ: ids.Slice(0, 2), CuK: ids.Slice(0, 2), Seqs: 1, MaxQ: 1, MaxK: 1, Heads: 2, KVHeads: 2, HeadDim: 3, StrideQ: 6, StrideK: 6, StrideV: 6, StrideO: 6}
+			return e.B.Attention(s, y, y.Slice(0, 8), x, x, x, x.Slice(0, 3).View(3, 1, 1))
+		}},
+		{"attention bias too small", "attention", func(e *Env, x, y, ids tensor.Tensor) error {
+			s := tensor.AttnSpec{CuQ: ids.Slice(0, 2), CuK: e.Ints("CuK", []int32{0, 2}), Seqs: 1, MaxQ: 1, MaxK: 2, Heads: 1, KVHeads: 1, HeadDim: 6, StrideQ: 6, StrideK: 6, StrideV: 6, StrideO: 6}
+			return e.B.Attention(s, y, y.Slice(0, 4), x, x, x, x.Slice(0, 1).View(1, 1, 1))
+		}},
+		{"attention bias for a query without a key", "attention", func(e *Env, x, y, ids tensor.Tensor) error {
+			s := tensor.AttnSpec{CuQ: e.Ints("CuQ", []int32{0, 2}), CuK: ids.Slice(0, 2), Seqs: 1, MaxQ: 2, MaxK: 1, Heads: 1, KVHeads: 1, HeadDim: 6, StrideQ: 6, StrideK: 6, StrideV: 6, StrideO: 6}
+			return e.B.Attention(s, y, y.Slice(0, 4), x, x, x, x.Slice(0, 4).View(1, 2, 2))
+		}},
+		{"attention gradient of no bias", "attention", func(e *Env, x, y, ids tensor.Tensor) error {
+			s := tensor.AttnSpec{CuQ: ids.Slice(0, 2), CuK: ids.Slice(0, 2), Seqs: 1, MaxQ: 1, MaxK: 1, Heads: 1, KVHeads: 1, HeadDim: 6, StrideQ: 6, StrideK: 6, StrideV: 6, StrideO: 6}
+			return e.B.AttentionBwd(s, y, y, y, y.Slice(0, 1).View(1, 1, 1), x, x, x.Slice(0, 4), y.Slice(0, 4), x, x, x, none)
 		}},
 		{"cross entropy target", "cross entropy", func(e *Env, x, y, ids tensor.Tensor) error {
 			return e.B.CrossEntropy(tensor.CESpec{IgnoreIndex: -100}, y.Slice(0, 16), x.Slice(0, 12).View(4, 3), ids)

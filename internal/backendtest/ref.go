@@ -172,11 +172,14 @@ func refRope(s tensor.RopeSpec, y, x, table []float64) {
 	}
 }
 
-// attention is an attention problem in float64, with q [TotalQ,Heads,HeadDim] and k, v [TotalK,KVHeads,HeadDim].
+// attention is an attention problem in float64, with q [TotalQ,Heads,HeadDim] and k, v [TotalK,KVHeads,HeadDim], and bias
+// [biasHeads,biasN,biasN] or nil.
 type attention struct {
 	tensor.AttnSpec
 	cuQ, cuK, usedK []int32
-	q, k, v         []float64
+	q, k, v, bias   []float64
+	biasHeads       int
+	biasN           int
 }
 
 func (a *attention) totalQ() int { return len(a.q) / (a.Heads * a.HeadDim) }
@@ -188,7 +191,7 @@ func (a *attention) keys(s int) int {
 	return int(a.cuK[s+1] - a.cuK[s])
 }
 
-// row computes the scores (before and after the soft cap) and the probabilities of query i of sequence s in head h.
+// row computes the capped scores, without bias, and the probabilities of query i of sequence s in head h.
 // Hidden keys have probability 0.
 func (a *attention) row(s, i, h int) (capped, p []float64, lse float64) {
 	nq, nk := int(a.cuQ[s+1]-a.cuQ[s]), a.keys(s)
@@ -199,6 +202,12 @@ func (a *attention) row(s, i, h int) (capped, p []float64, lse float64) {
 	visible := func(j int) bool {
 		return !(a.Causal && j > pos) && !(a.Window > 0 && j < pos-a.Window+1)
 	}
+	score := func(j int) float64 {
+		if a.bias == nil {
+			return capped[j]
+		}
+		return capped[j] + a.bias[a.biasAt(h, pos, j)]
+	}
 	for j := range nk {
 		q, k := a.qAt(s, i, h), a.kvAt(s, j, h)
 		for d := range a.HeadDim {
@@ -208,12 +217,12 @@ func (a *attention) row(s, i, h int) (capped, p []float64, lse float64) {
 			capped[j] = float64(a.SoftCap) * math.Tanh(capped[j]/float64(a.SoftCap))
 		}
 		if visible(j) {
-			top = math.Max(top, capped[j])
+			top = math.Max(top, score(j))
 		}
 	}
 	for j := range nk {
-		if visible(j) {
-			p[j] = math.Exp(capped[j] - top)
+		if visible(j) && top > math.Inf(-1) {
+			p[j] = math.Exp(score(j) - top)
 			sum += p[j]
 		}
 	}
@@ -231,6 +240,8 @@ func (a *attention) qAt(s, i, h int) int { return ((int(a.cuQ[s])+i)*a.Heads + h
 func (a *attention) kvAt(s, j, h int) int {
 	return ((int(a.cuK[s])+j)*a.KVHeads + h/(a.Heads/a.KVHeads)) * a.HeadDim
 }
+
+func (a *attention) biasAt(h, pos, j int) int { return (h%a.biasHeads*a.biasN+pos)*a.biasN + j }
 
 // kept returns the factor of dropout for key j.
 func (a *attention) kept(s, i, h, j int) float64 {
@@ -275,8 +286,8 @@ func (a *attention) forward() (o, lse []float64) {
 	return o, lse
 }
 
-func (a *attention) backward(do []float64) (dq, dk, dv []float64) {
-	dq, dk, dv = make([]float64, len(a.q)), make([]float64, len(a.k)), make([]float64, len(a.v))
+func (a *attention) backward(do []float64) (dq, dk, dv, dbias []float64) {
+	dq, dk, dv, dbias = make([]float64, len(a.q)), make([]float64, len(a.k)), make([]float64, len(a.v)), make([]float64, len(a.bias))
 	a.each(func(s, i, h int) {
 		capped, p, _ := a.row(s, i, h)
 		q := a.qAt(s, i, h)
@@ -290,7 +301,11 @@ func (a *attention) backward(do []float64) (dq, dk, dv []float64) {
 			delta += p[j] * dp[j]
 		}
 		for j := range p {
-			ds := p[j] * (dp[j] - delta) * float64(a.Scale)
+			ds := p[j] * (dp[j] - delta)
+			if a.bias != nil {
+				dbias[a.biasAt(h, i+len(p)-int(a.cuQ[s+1]-a.cuQ[s]), j)] += ds
+			}
+			ds *= float64(a.Scale)
 			if a.SoftCap > 0 {
 				t := capped[j] / float64(a.SoftCap)
 				ds *= 1 - t*t
@@ -303,7 +318,7 @@ func (a *attention) backward(do []float64) (dq, dk, dv []float64) {
 			}
 		}
 	})
-	return dq, dk, dv
+	return dq, dk, dv, dbias
 }
 
 // refCE returns the row of CECols for one row of logits.

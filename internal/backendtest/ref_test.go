@@ -108,12 +108,17 @@ func TestAttentionGradients(t *testing.T) {
 		"window":  {Causal: true, Window: 2},
 		"softcap": {Causal: true, SoftCap: 1.5},
 		"dropout": {Dropout: 0.4, Key: testKey},
+		"bias":    {Causal: true, SoftCap: 1.5, Window: 3, Dropout: 0.4, Key: testKey},
 	} {
 		a := attention{AttnSpec: spec, cuQ: []int32{0, 3, 3, 5}, cuK: []int32{0, 4, 6, 7}, usedK: []int32{4, 2, 1}}
 		a.Seqs, a.Heads, a.KVHeads, a.HeadDim, a.MaxK, a.Scale = 3, 4, 2, 3, 4, 0.7
 		a.q, a.k, a.v = normals(rng, 5*4*3), normals(rng, 7*2*3), normals(rng, 7*2*3)
+		if name == "bias" { // the third sequence has a key for each of its queries
+			a.usedK[2], a.cuK[3], a.biasHeads, a.biasN = 2, 8, 4, 5
+			a.k, a.v, a.bias = normals(rng, 8*2*3), normals(rng, 8*2*3), normals(rng, 4*5*5)
+		}
 		do := normals(rng, len(a.q))
-		dq, dk, dv := a.backward(do)
+		dq, dk, dv, dbias := a.backward(do)
 		loss := func() float64 {
 			o, _ := a.forward()
 			return dot(o, do)
@@ -121,6 +126,7 @@ func TestAttentionGradients(t *testing.T) {
 		compare(t, name+" dq", dq, differences(a.q, loss))
 		compare(t, name+" dk", dk, differences(a.k, loss))
 		compare(t, name+" dv", dv, differences(a.v, loss))
+		compare(t, name+" dbias", dbias, differences(a.bias, loss))
 	}
 }
 

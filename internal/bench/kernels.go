@@ -288,7 +288,7 @@ func (s Sizes) attention(name string, cu []int32) []kernelCase {
 	return []kernelCase{
 		{"attention forward " + name, 0, flops, func(o *operands) func() error {
 			p, x := forward(o)
-			return func() error { return o.b.Attention(p, x.o, x.lse, x.q, x.k, x.v) }
+			return func() error { return o.b.Attention(p, x.o, x.lse, x.q, x.k, x.v, tensor.Tensor{}) }
 		}},
 		{"attention backward " + name, 0, 2.5 * flops, func(o *operands) func() error {
 			p, x := forward(o)
@@ -296,9 +296,11 @@ func (s Sizes) attention(name string, cu []int32) []kernelCase {
 			zero := func() tensor.Tensor { return o.zeros(tensor.BF16, s.Tokens, width) }
 			dq, dk, dv, delta := zero(), zero(), zero(), o.zeros(tensor.F32, s.Heads, s.Tokens)
 			if len(o.errs) == 0 {
-				o.errs = append(o.errs, o.b.Attention(p, x.o, x.lse, x.q, x.k, x.v))
+				o.errs = append(o.errs, o.b.Attention(p, x.o, x.lse, x.q, x.k, x.v, tensor.Tensor{}))
 			}
-			return func() error { return o.b.AttentionBwd(p, dq, dk, dv, do, x.o, x.lse, delta, x.q, x.k, x.v) }
+			return func() error {
+				return o.b.AttentionBwd(p, dq, dk, dv, tensor.Tensor{}, do, x.o, x.lse, delta, x.q, x.k, x.v, tensor.Tensor{})
+			}
 		}},
 	}
 }

@@ -26,6 +26,7 @@ type attn struct {
 	cuQ, cuK, used   []int32
 	pad              int // HeadDim rounded up to a multiple of 16
 	q, k, v          floats
+	bias             bias
 	threshold        uint32
 	keepScale        float32
 	lanesPer, blocks int // lanes of a block of queries, and the most blocks that a sequence has
@@ -34,7 +35,7 @@ type attn struct {
 func roundUp(n, m int) int { return (n + m - 1) / m * m }
 
 // attnCall checks what forward and backward have in common.
-func (b *Backend) attnCall(c *call, s tensor.AttnSpec, lse, q, k, v tensor.Tensor) *attn {
+func (b *Backend) attnCall(c *call, s tensor.AttnSpec, lse, q, k, v, bias tensor.Tensor) *attn {
 	a := &attn{AttnSpec: s, b: b, pad: roundUp(s.HeadDim, 16)}
 	c.require(s.Heads > 0 && s.KVHeads > 0 && s.HeadDim > 0 && s.Heads%max(1, s.KVHeads) == 0,
 		"%d heads on %d key heads of %d elements: want a positive multiple", s.Heads, s.KVHeads, s.HeadDim)
@@ -71,6 +72,7 @@ func (b *Backend) attnCall(c *call, s tensor.AttnSpec, lse, q, k, v tensor.Tenso
 	a.q = c.strided("q", q, a.totalQ, s.Heads*s.HeadDim, s.StrideQ, false)
 	a.k = c.strided("k", k, keys, s.KVHeads*s.HeadDim, s.StrideK, false)
 	a.v = c.strided("v", v, keys, s.KVHeads*s.HeadDim, s.StrideV, false)
+	a.bias = a.biasOf(c, "bias", bias, false)
 	if s.Dropout > 0 {
 		a.threshold, a.keepScale = tensor.DropThreshold(s.Dropout), 1/(1-s.Dropout)
 	}
@@ -207,21 +209,26 @@ func (a *attn) dropMask(l *lanes, m []float32, j0, n int, tmp []float32) {
 	}
 }
 
-// scores computes s [n, padded] for keys j0 to j0+n from scaled queries qt, soft-capped and masked.
+// scores computes s [n, padded] for keys j0 to j0+n from scaled queries qt, soft-capped.
 func (a *attn) scores(l *lanes, s, qt []float32, j0, n int, tmp []float32) {
 	ks, stride := a.rows(l, a.k, a.StrideK, j0, n, tmp)
 	a.b.v.Tile(s, l.padded, ks, stride, 1, qt, l.padded, n, l.padded, a.HeadDim, false)
 	if a.SoftCap > 0 {
 		a.b.v.Softcap(s[:n*l.padded], s[:n*l.padded], a.SoftCap)
 	}
+}
+
+// hide adds the bias to scores s of keys j0 to j0+n and sets those that lanes do not see to −∞.
+func (a *attn) hide(l *lanes, s []float32, j0, n int) {
+	a.addBias(l, s, j0, n)
 	a.mask(l, s, j0, n)
 }
 
 // Attention computes o and the log-sum-exp of the scores lse [Heads, TotalQ]. A query that sees no key gets zeros and
 // −∞; so do rows of o that belong to no sequence.
-func (b *Backend) Attention(s tensor.AttnSpec, o, lse, q, k, v tensor.Tensor) error {
+func (b *Backend) Attention(s tensor.AttnSpec, o, lse, q, k, v, bias tensor.Tensor) error {
 	c := call{kernel: "attention"}
-	a := b.attnCall(&c, s, lse, q, k, v)
+	a := b.attnCall(&c, s, lse, q, k, v, bias)
 	of := c.strided("o", o, a.totalQ, s.Heads*s.HeadDim, s.StrideO, true)
 	ls := c.f32("lse", lse, lse.Len(), true)
 	if c.err != nil {
@@ -274,6 +281,7 @@ func (a *attn) forward(l *lanes, of floats, lse []float32) {
 	for j := l.lo; j < l.hi; j += keyTile {
 		keys := min(keyTile, l.hi-j)
 		a.scores(l, s, qt, j, keys, tmp)
+		a.hide(l, s, j, keys)
 		v.SoftmaxTile(s, keys, n, m, sum, alpha)
 		if a.Dropout > 0 {
 			drop := sc.floats(5, keyTile*n)

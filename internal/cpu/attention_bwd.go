@@ -16,11 +16,17 @@ import (
 // With P the softmax, D dropout's factors and S the scores: dV = (P·D)ᵀ dO; dP = (dO Vᵀ)·D; dS = P·(dP − Σ do·o), times
 // 1−(S/cap)²; dQ = scale·dS K; dK = scale·dSᵀ Q. Tasks are blocks of queries, which own their dQ. Several add to the
 // same rows of dK and dV, in float32: a task adds its part of a tile of keys only after the block of queries before it
-// did, so that the order of the sum is fixed. Tasks start in that order, so the first unfinished one never waits.
-func (b *Backend) AttentionBwd(s tensor.AttnSpec, dq, dk, dv, do, o, lse, delta, q, k, v tensor.Tensor) error {
+// did, so that the order of the sum is fixed. Tasks start in that order, so the first unfinished one never waits. What
+// adds to the same elements of dbias waits for each other in the same way: block by block, sequence by sequence.
+func (b *Backend) AttentionBwd(s tensor.AttnSpec, dq, dk, dv, dbias, do, o, lse, delta, q, k, v, bias tensor.Tensor) error {
 	c := call{kernel: "attention backward"}
-	a := b.attnCall(&c, s, lse, q, k, v)
+	a := b.attnCall(&c, s, lse, q, k, v, bias)
 	g := gradients{attn: a, pairs: s.Seqs * s.KVHeads}
+	g.behind = g.pairs
+	if g.dbias = a.biasOf(&c, "dbias", dbias, true); g.dbias.x != nil {
+		g.behind = min(s.KVHeads, g.dbias.heads)
+	}
+	c.require(g.dbias.x == nil || g.dbias.heads == a.bias.heads && g.dbias.n == a.bias.n, "dbias is %v for the bias %v", dbias, bias)
 	g.dq = c.strided("dq", dq, a.totalQ, s.Heads*s.HeadDim, s.StrideQ, true)
 	g.do = c.strided("do", do, a.totalQ, s.Heads*s.HeadDim, s.StrideO, false)
 	g.o = c.strided("o", o, a.totalQ, s.Heads*s.HeadDim, s.StrideO, false)
@@ -87,6 +93,8 @@ type gradients struct {
 	lse              []float32
 	dk, dv           []float32 // rows of heads of pad elements
 	strideK, strideV int
+	dbias            bias
+	behind           int            // how many tasks before a task the one is that adds to the same sums before it
 	done             []atomic.Int32 // keys up to which a block of queries has added its part, by block and pair
 }
 
@@ -104,10 +112,10 @@ func (g *gradients) collect(y floats, stride int, sums []float32, from, rows int
 // await returns once the block before has added its part for the keys below hi. It is rarely long in coming, unless the
 // system gave its core to another program: then sleeping, too, leaves this core to it.
 func (g *gradients) await(task, hi int) {
-	if task < g.pairs {
+	if task < g.behind {
 		return
 	}
-	for spin := 1; int(g.done[task-g.pairs].Load()) < hi; spin++ {
+	for spin := 1; int(g.done[task-g.behind].Load()) < hi; spin++ {
 		switch {
 		case spin%4096 == 0:
 			time.Sleep(20 * time.Microsecond)
@@ -120,7 +128,12 @@ func (g *gradients) await(task, hi int) {
 // block computes what one block of queries contributes.
 func (g *gradients) block(task int) {
 	pair := task % g.pairs
-	defer g.done[task].Store(math.MaxInt32)
+	defer func() {
+		if g.dbias.x != nil { // other sequences have other keys: those behind must not pass those ahead
+			g.await(task, math.MaxInt32)
+		}
+		g.done[task].Store(math.MaxInt32)
+	}()
 	l, ok := g.attn.block(pair/g.KVHeads, pair%g.KVHeads, task/g.pairs)
 	if !ok {
 		return
@@ -164,12 +177,10 @@ func (g *gradients) block(task int) {
 		if g.SoftCap > 0 { // w = 1 − (S/cap)²
 			inv := 1 / g.SoftCap
 			for i, x := range p[:keys*n] {
-				w[i] = 0
-				if x != negInf {
-					w[i] = 1 - x*inv*(x*inv)
-				}
+				w[i] = 1 - x*inv*(x*inv)
 			}
 		}
+		g.hide(&l, p, j, keys)
 		v.ExpTile(p, keys, n, lse)
 		vs, stride := g.rows(&l, g.v, g.StrideV, j, keys, tmp)
 		v.Tile(dp, n, vs, stride, 1, dot, n, keys, n, hd, false)
@@ -182,6 +193,10 @@ func (g *gradients) block(task int) {
 			v.Mul(dp[:keys*n], dp, drop)
 		}
 		v.ScoreGradTile(dp, p, keys, n, delta)
+		if g.dbias.x != nil {
+			g.await(task, j+keys)
+			g.addBiasGrad(&l, dp, j, keys)
+		}
 		if g.SoftCap > 0 {
 			v.Mul(dp[:keys*n], dp, w)
 		}

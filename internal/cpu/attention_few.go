@@ -34,6 +34,9 @@ func (a *attn) forwardFew(l *lanes, of floats, lse []float32) {
 	for r := range l.n {
 		lo, hi := a.sees(l, r)
 		x := s[r*keys : (r+1)*keys]
+		if b := a.bias.row(a.query(l, r)); b != nil {
+			v.Add(x, x, b[l.lo:l.lo+keys])
+		}
 		for j := range min(lo-l.lo, keys) {
 			x[j] = negInf
 		}

@@ -1,6 +1,7 @@
 package gpu
 
 import (
+	"errors"
 	"fmt"
 
 	"github.com/mltrain/mltrain/internal/tensor"
@@ -22,6 +23,9 @@ type attn struct {
 	keys    int // key rows that belong to sequences
 	q, k, v Ptr
 }
+
+// ErrNoBias is the error of attention with a bias, which this backend has no kernels for yet.
+var ErrNoBias = errors.New("gpu: attention: a bias is not supported on this device yet")
 
 // attnCall checks what forward and backward have in common.
 func (b *Backend) attnCall(c *call, s tensor.AttnSpec, lse, q, k, v tensor.Tensor) *attn {
@@ -88,7 +92,10 @@ func (a *attn) warps(c *call, kernel string, rows, heads int, args ...any) {
 
 // Attention computes o and the log-sum-exp of the scores lse [Heads, TotalQ]. A query that sees no key gets zeros and
 // −∞; so do rows of o that belong to no sequence.
-func (b *Backend) Attention(s tensor.AttnSpec, o, lse, q, k, v tensor.Tensor) error {
+func (b *Backend) Attention(s tensor.AttnSpec, o, lse, q, k, v, bias tensor.Tensor) error {
+	if !bias.IsZero() {
+		return ErrNoBias
+	}
 	c := call{b: b, kernel: "attention"}
 	a := b.attnCall(&c, s, lse, q, k, v)
 	op := c.strided("o", o, a.dt, a.totalQ, s.Heads*s.HeadDim, s.StrideO, true)
@@ -105,7 +112,10 @@ func (b *Backend) Attention(s tensor.AttnSpec, o, lse, q, k, v tensor.Tensor) er
 }
 
 // AttentionBwd computes dq, dk and dv, laid out with the strides of q, k and v. delta [Heads, TotalQ] is scratch.
-func (b *Backend) AttentionBwd(s tensor.AttnSpec, dq, dk, dv, do, o, lse, delta, q, k, v tensor.Tensor) error {
+func (b *Backend) AttentionBwd(s tensor.AttnSpec, dq, dk, dv, dbias, do, o, lse, delta, q, k, v, bias tensor.Tensor) error {
+	if !bias.IsZero() || !dbias.IsZero() {
+		return ErrNoBias
+	}
 	c := call{b: b, kernel: "attention backward"}
 	a := b.attnCall(&c, s, lse, q, k, v)
 	width, kvWidth := s.Heads*s.HeadDim, s.KVHeads*s.HeadDim

@@ -53,10 +53,10 @@ func flashResults(t *testing.T, kernel string, plant func(string) string) ([]byt
 	q, k, v := random(1), random(2), random(3)
 	o, lse, delta := operand(nil, tensor.BF16, rows, heads*dim), operand(nil, tensor.F32, heads, rows), operand(nil, tensor.F32, heads, rows)
 	dq, dk, dv := operand(nil, tensor.BF16, rows, heads*dim), operand(nil, tensor.BF16, rows, heads*dim), operand(nil, tensor.BF16, rows, heads*dim)
-	if err := b.Attention(s, o, lse, q, k, v); err != nil {
+	if err := b.Attention(s, o, lse, q, k, v, tensor.Tensor{}); err != nil {
 		return nil, err
 	}
-	if err := b.AttentionBwd(s, dq, dk, dv, random(4), o, lse, delta, q, k, v); err != nil {
+	if err := b.AttentionBwd(s, dq, dk, dv, tensor.Tensor{}, random(4), o, lse, delta, q, k, v, tensor.Tensor{}); err != nil {
 		return nil, err
 	}
 	var all []byte

@@ -47,7 +47,7 @@ func (a *SelfAttention) Forward(t *autograd.Tape, x *autograd.Var, b *Batch, lay
 		s.CuK, s.UsedK, s.MaxK = b.Cache.CuSlots, b.Cache.Used, b.Cache.MaxUsed
 		k, v = autograd.Part{Var: t.Const(ck)}, autograd.Part{Var: t.Const(cv)}
 	}
-	return a.Out.Forward(t, t.Attention(s, q, k, v))
+	return a.Out.Forward(t, t.Attention(s, q, k, v, nil))
 }
 
 // shareKeys gathers keys and values, in one go where they are parts of one value.

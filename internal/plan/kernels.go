@@ -11,13 +11,13 @@ func (c *Counter) Gemm(s tensor.GemmSpec, _, _, _, _ tensor.Tensor) error {
 }
 
 // Attention counts 4·MaxQ·MaxK·Heads·HeadDim operations a sequence, half of that if causal.
-func (c *Counter) Attention(s tensor.AttnSpec, _, _, _, _, _ tensor.Tensor) error {
+func (c *Counter) Attention(s tensor.AttnSpec, _, _, _, _, _, _ tensor.Tensor) error {
 	c.FLOPs += attnFLOPs(s)
 	return nil
 }
 
 // AttentionBwd counts 2.5 times the forward pass: five products instead of two.
-func (c *Counter) AttentionBwd(s tensor.AttnSpec, _, _, _, _, _, _, _, _, _, _ tensor.Tensor) error {
+func (c *Counter) AttentionBwd(s tensor.AttnSpec, _, _, _, _, _, _, _, _, _, _, _, _ tensor.Tensor) error {
 	c.FLOPs += 2.5 * attnFLOPs(s)
 	return nil
 }

@@ -24,13 +24,15 @@ func layout(s tensor.GemmSpec) string {
 }
 
 // Attention counts 4·MaxQ·MaxK·Heads·HeadDim operations a sequence, half of that if causal.
-func (t *Timer) Attention(s tensor.AttnSpec, o, lse, q, k, v tensor.Tensor) error {
-	return t.run("attention", attnFLOPs(s), func() error { return t.Backend.Attention(s, o, lse, q, k, v) })
+func (t *Timer) Attention(s tensor.AttnSpec, o, lse, q, k, v, bias tensor.Tensor) error {
+	return t.run("attention", attnFLOPs(s), func() error { return t.Backend.Attention(s, o, lse, q, k, v, bias) })
 }
 
 // AttentionBwd counts 2.5 times the operations of the forward pass.
-func (t *Timer) AttentionBwd(s tensor.AttnSpec, dq, dk, dv, do, o, lse, delta, q, k, v tensor.Tensor) error {
-	return t.run("attention_backward", 2.5*attnFLOPs(s), func() error { return t.Backend.AttentionBwd(s, dq, dk, dv, do, o, lse, delta, q, k, v) })
+func (t *Timer) AttentionBwd(s tensor.AttnSpec, dq, dk, dv, dbias, do, o, lse, delta, q, k, v, bias tensor.Tensor) error {
+	return t.run("attention_backward", 2.5*attnFLOPs(s), func() error {
+		return t.Backend.AttentionBwd(s, dq, dk, dv, dbias, do, o, lse, delta, q, k, v, bias)
+	})
 }
 
 func attnFLOPs(s tensor.AttnSpec) float64 {

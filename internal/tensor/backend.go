@@ -189,8 +189,14 @@ type RopeSpec struct {
 // present, s has UsedK[s] keys (a KV cache holds room for more), else CuK[s+1] − CuK[s]. With nq queries and nk keys,
 // query i stands at key position i + nk − nq (bottom-right alignment): Causal hides keys after it, Window > 0 those more
 // than Window−1 before it. Query head h reads key head h / (Heads/KVHeads). Scores are scale·q·k, then SoftCap·tanh(score
-// / SoftCap) if SoftCap > 0, then softmax in float32, then dropout with probability Dropout from Key, where the counter
-// index is (h·TotalQ + i)·MaxK + j for query row i and the sequence's j-th key.
+// / SoftCap) if SoftCap > 0, then the bias is added, then softmax in float32, then dropout with probability Dropout from
+// Key, where the counter index is (h·TotalQ + i)·MaxK + j for query row i and the sequence's j-th key.
+//
+// A bias, if present, is float32 of shape [Heads, N, N], or [1, N, N] for all heads, N at least the keys of any sequence:
+// element (h, p, j) is added to the score, neither scaled nor capped, of head h for the query that stands at key position
+// p of its sequence and that sequence's j-th key. So one bias serves sequences of all lengths, and with a KV cache a query
+// finds the row of its position. Every query must stand at a key: no sequence may have more queries than keys. −∞ hides a
+// key; keys hidden by Causal, Window or UsedK stay hidden whatever their bias.
 //
 // MaxQ and MaxK bound the lengths of a sequence. Strides are elements between rows, so that a fused qkv projection stays
 // one buffer.
@@ -314,10 +320,11 @@ type Kernels interface {
 	// then as many sines, for each position. y may be x. Elements from RotaryDim on are copied.
 	Rope(s RopeSpec, y, x, table, pos Tensor) error
 
-	// Attention computes o and the log-sum-exp of the scores lse [Heads, TotalQ].
-	Attention(s AttnSpec, o, lse, q, k, v Tensor) error
-	// AttentionBwd computes dq, dk and dv, laid out with the strides of q, k and v. delta [Heads, TotalQ] is scratch.
-	AttentionBwd(s AttnSpec, dq, dk, dv, do, o, lse, delta, q, k, v Tensor) error
+	// Attention computes o and the log-sum-exp of the scores lse [Heads, TotalQ]. bias may be absent.
+	Attention(s AttnSpec, o, lse, q, k, v, bias Tensor) error
+	// AttentionBwd computes dq, dk and dv, laid out with the strides of q, k and v, and adds to dbias, laid out as bias,
+	// unless it is absent: the sum over the sequences, and over the heads that share it. delta [Heads, TotalQ] is scratch.
+	AttentionBwd(s AttnSpec, dq, dk, dv, dbias, do, o, lse, delta, q, k, v, bias Tensor) error
 
 	// Gather copies rows of table [V,C] : y[i] = table[ids[i]].
 	Gather(y, table, ids Tensor) error

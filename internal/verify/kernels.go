@@ -66,18 +66,20 @@ func attnOn(p tensor.AttnSpec, f move) tensor.AttnSpec {
 	return p
 }
 
-func (s *shadow) Attention(p tensor.AttnSpec, o, lse, q, kk, v ten) error {
-	args := []arg{out("o", o), out("lse", lse), in("q", q), in("k", kk), in("v", v), in("CuQ", p.CuQ), in("CuK", p.CuK), in("UsedK", p.UsedK)}
-	return s.run("attention", args, func(k on, f move) error { return k.Attention(attnOn(p, f), f(o), f(lse), f(q), f(kk), f(v)) })
+func (s *shadow) Attention(p tensor.AttnSpec, o, lse, q, kk, v, bias ten) error {
+	args := []arg{
+		out("o", o), out("lse", lse), in("q", q), in("k", kk), in("v", v), in("bias", bias), in("CuQ", p.CuQ), in("CuK", p.CuK), in("UsedK", p.UsedK),
+	}
+	return s.run("attention", args, func(k on, f move) error { return k.Attention(attnOn(p, f), f(o), f(lse), f(q), f(kk), f(v), f(bias)) })
 }
 
-func (s *shadow) AttentionBwd(p tensor.AttnSpec, dq, dk, dv, do, o, lse, delta, q, kk, v ten) error {
+func (s *shadow) AttentionBwd(p tensor.AttnSpec, dq, dk, dv, dbias, do, o, lse, delta, q, kk, v, bias ten) error {
 	args := []arg{
-		out("dq", dq), out("dk", dk), out("dv", dv), in("do", do), in("o", o), in("lse", lse), in("delta", delta), in("q", q), in("k", kk), in("v", v),
-		in("CuQ", p.CuQ), in("CuK", p.CuK), in("UsedK", p.UsedK),
+		out("dq", dq), out("dk", dk), out("dv", dv), out("dbias", dbias), in("do", do), in("o", o), in("lse", lse), in("delta", delta), in("q", q), in("k", kk),
+		in("v", v), in("bias", bias), in("CuQ", p.CuQ), in("CuK", p.CuK), in("UsedK", p.UsedK),
 	}
 	return s.run("attention backward", args, func(k on, f move) error {
-		return k.AttentionBwd(attnOn(p, f), f(dq), f(dk), f(dv), f(do), f(o), f(lse), f(delta), f(q), f(kk), f(v))
+		return k.AttentionBwd(attnOn(p, f), f(dq), f(dk), f(dv), f(dbias), f(do), f(o), f(lse), f(delta), f(q), f(kk), f(v), f(bias))
 	})
 }
 

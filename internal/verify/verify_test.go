@@ -34,8 +34,8 @@ func (b *broken) Gemm(s tensor.GemmSpec, c, x, y, bias tensor.Tensor) error {
 	return nil
 }
 
-func (b *broken) AttentionBwd(s tensor.AttnSpec, dq, dk, dv, do, o, lse, delta, q, k, v tensor.Tensor) error {
-	err := b.Backend.AttentionBwd(s, dq, dk, dv, do, o, lse, delta, q, k, v)
+func (b *broken) AttentionBwd(s tensor.AttnSpec, dq, dk, dv, dbias, do, o, lse, delta, q, k, v, bias tensor.Tensor) error {
+	err := b.Backend.AttentionBwd(s, dq, dk, dv, dbias, do, o, lse, delta, q, k, v, bias)
 	if err == nil && b.attention {
 		err = b.scale(dv, 2)
 	}
