@@ -39,14 +39,6 @@ func normals(rng *rand.Rand, n int) []float64 {
 	return x
 }
 
-func dot(x, y []float64) float64 {
-	s := 0.0
-	for i, v := range x {
-		s += v * y[i]
-	}
-	return s
-}
-
 func TestUnaryDerivatives(t *testing.T) {
 	for op := range tensor.NumUnaryOps {
 		x := []float64{-7, -2, -0.3, 0.01, 0.5, 3, 9}
