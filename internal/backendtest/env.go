@@ -3,6 +3,7 @@ package backendtest
 import (
 	"bytes"
 	"encoding/binary"
+	"fmt"
 	"hash/fnv"
 	"math"
 	"math/rand/v2"
@@ -236,21 +237,27 @@ func finite(x float64) bool { return !math.IsNaN(x) && !math.IsInf(x, 0) }
 func (e *Env) CheckSentinels() {
 	e.TB.Helper()
 	for _, o := range e.ops {
-		n := o.t.Bytes()
-		all := e.bytes(tensor.New(o.t.Buf, 0, tensor.U8, int(n)+2*guard))
-		for i, b := range all {
-			switch at := i - guard; {
-			case at < 0 || int64(at) >= n:
-				if b != sentinel {
-					e.TB.Errorf("%s %v: byte %d outside was written", o.name, o.t, at)
-					return
-				}
-			case !o.output && b != o.before[at]:
-				e.TB.Errorf("input %s %v: byte %d was changed", o.name, o.t, at)
-				return
-			}
+		if what := e.changed(o); what != "" {
+			e.TB.Error(what)
 		}
 	}
+}
+
+// changed tells what was written that is no output, if anything was.
+func (e *Env) changed(o *operand) string {
+	n := o.t.Bytes()
+	all := e.bytes(tensor.New(o.t.Buf, 0, tensor.U8, int(n)+2*guard))
+	for i, b := range all {
+		switch at := i - guard; {
+		case at < 0 || int64(at) >= n:
+			if b != sentinel {
+				return fmt.Sprintf("%s %v: byte %d outside was written", o.name, o.t, at)
+			}
+		case !o.output && b != o.before[at]:
+			return fmt.Sprintf("input %s %v: byte %d was changed", o.name, o.t, at)
+		}
+	}
+	return ""
 }
 
 // encode rounds vals to a type.
