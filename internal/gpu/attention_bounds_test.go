@@ -53,7 +53,7 @@ func TestAttentionBoundsFindFaults(t *testing.T) {
 			where        *regexp.Regexp
 			plant        func(string) string
 		}{
-			{"a product left out", 3, 3, regexp.MustCompile(`mma\.sync.*;`), func(string) string { return "" }},
+			{"a product left out", 3, 1, regexp.MustCompile(`mma\.sync.*;`), func(string) string { return "" }},
 			{"a comparison off by one", 4, 0, regexp.MustCompile(`setp\.(lt|le|gt|ge)\.s32`), off.Replace},
 		} {
 			found := 0
