@@ -45,7 +45,7 @@ template <class T> DEV void share(float *to, const T *from, i32 dim) {
 
 // What a warp works on: a row of q and a head, and the keys that it sees.
 struct Query {
-  i32 row, h, kvh, key0, lo, hi;
+  i32 row, h, kvh, key0, lo, hi, pos; // pos: where it stands among the keys
 };
 
 DEV bool query(const Spec &s, Query &q) {
@@ -53,11 +53,12 @@ DEV bool query(const Spec &s, Query &q) {
   q.row = w / s.heads;
   q.h = w % s.heads;
   q.kvh = q.h / (s.heads / s.kv_heads);
-  q.key0 = q.lo = q.hi = 0;
+  q.key0 = q.lo = q.hi = q.pos = 0;
   if (q.row >= s.total_q) return false;
   i32 seq = sequence_of(s.cu_q, s.seqs, q.row);
   if (seq < 0) return true;
   i32 nk = keys_of(s, seq), pos = q.row - s.cu_q[seq] + nk - (s.cu_q[seq + 1] - s.cu_q[seq]);
+  q.pos = pos;
   q.key0 = s.cu_k[seq];
   q.hi = s.causal && pos + 1 < nk ? pos + 1 : nk;
   if (s.window > 0 && pos - s.window + 1 > 0) q.lo = pos - s.window + 1;
@@ -76,7 +77,9 @@ template <class T> DEV void attention(const Spec &s, T *o, float *lse, const T *
     i32 j = j0 + LANE, n = at.hi - j0 < 32 ? at.hi - j0 : 32;
     bool in = j < at.hi;
     float x = in ? score(s, dot(qs, k + (i64)(at.key0 + j) * s.stride_k + at.kvh * s.dim, s.dim)) : NEG_INF;
-    float best = fmax2(top, warp_max(x)), fade = expf_(top - best), p = in ? expf_(x - best) : 0.f;
+    if (s.bias && in) x += bias_row(s, at.h, at.pos)[j];
+    float best = fmax2(top, warp_max(x)), zero = best == NEG_INF ? 0.f : best; // a bias may hide all keys so far
+    float fade = expf_(top - zero), p = in ? expf_(x - zero) : 0.f;
     top = best;
     sum = sum * fade + warp_sum(p);
     if (in) p *= kept(s, at.h, at.row, j);
@@ -109,17 +112,18 @@ template <class T> DEV void attention_delta(const Spec &s, float *delta, const T
   if (LANE == 0) delta[(i64)h * s.total_q + row] = a;
 }
 
-// With P the softmax, D dropout's factors and S the scores: dP = (dO·V)·D and dS = P·(dP − delta), times 1−(S/cap)² and
-// scale. Returns dS and sets p to P·D.
-DEV float score_gradient(const Spec &s, float qk, float dov, float lse, float delta, float keep, float &p) {
-  float x = score(s, qk), e = expf_(x - lse);
+// With P the softmax, D dropout's factors and S the scores: dP = (dO·V)·D and dS = P·(dP − delta). Returns dS and sets p to P·D,
+// for a score without and with bias. A query that sees no key has no softmax.
+DEV float score_gradient(float biased, float dov, float lse, float delta, float keep, float &p) {
+  float e = lse == NEG_INF ? 0.f : expf_(biased - lse);
   p = e * keep;
-  float ds = e * (dov * keep - delta) * s.scale;
-  if (s.soft_cap > 0) {
-    float t = x / s.soft_cap;
-    ds *= 1.f - t * t;
-  }
-  return ds;
+  return e * (dov * keep - delta);
+}
+
+// What dS is multiplied by for the gradient of q·k, where x is the score without bias: scale, and 1−(x/cap)² under a soft cap.
+DEV float slope(const Spec &s, float x) {
+  float t = s.soft_cap > 0 ? x / s.soft_cap : 0.f;
+  return s.scale * (1.f - t * t);
 }
 
 // dq of a row and head: Σ over keys of dS·k.
@@ -141,7 +145,8 @@ DEV void attention_dq(const Spec &s, T *dq, const T *dout, const float *lse, con
     if (j < at.hi) {
       float qk = dot(qs, k + (i64)(at.key0 + j) * s.stride_k + at.kvh * s.dim, s.dim);
       float dov = dot(dos, v + (i64)(at.key0 + j) * s.stride_v + at.kvh * s.dim, s.dim);
-      ds = score_gradient(s, qk, dov, l, dl, kept(s, at.h, at.row, j), p);
+      float x = score(s, qk), biased = s.bias ? x + bias_row(s, at.h, at.pos)[j] : x;
+      ds = score_gradient(biased, dov, l, dl, kept(s, at.h, at.row, j), p) * slope(s, x);
     }
     const T *ks = k + (i64)(at.key0 + j0) * s.stride_k + at.kvh * s.dim;
     for (i32 i = 0; i < n; i++) {
@@ -186,7 +191,8 @@ DEV void attention_dkv(const Spec &s, T *dk, T *dv, i32 rows_k, i32 rows_v, cons
           i64 at = (i64)h * s.total_q + q0 + i;
           float qk = dot(ks, q + (i64)(q0 + i) * s.stride_q + h * s.dim, s.dim);
           float dov = dot(vs, dout + (i64)(q0 + i) * s.stride_o + h * s.dim, s.dim);
-          ds = score_gradient(s, qk, dov, lse[at], delta[at], kept(s, h, q0 + i, j), p);
+          float x = score(s, qk), biased = s.bias ? x + bias_row(s, h, i + shift)[j] : x;
+          ds = score_gradient(biased, dov, lse[at], delta[at], kept(s, h, q0 + i, j), p) * slope(s, x);
         }
         const T *qs = q + (i64)(q0 + i0) * s.stride_q + h * s.dim, *dos = dout + (i64)(q0 + i0) * s.stride_o + h * s.dim;
         for (i32 m = 0; m < n; m++) {
@@ -209,6 +215,34 @@ DEV void attention_dkv(const Spec &s, T *dk, T *dv, i32 rows_k, i32 rows_v, cons
     }
 }
 
+// dbias += Σ of dS over the sequences that have a query at a position, and over the heads that share a bias, in that order: a
+// warp per position and 32 keys of a head's bias.
+template <class T>
+DEV void attention_dbias(const Spec &s, float *dbias, const T *dout, const float *lse, const float *delta, const T *q, const T *k,
+                         const T *v) {
+  __shared__ float rows[WARPS][2][MAX_DIM];
+  i32 tiles = (s.bias_n + 31) / 32, w = BLOCK_X * WARPS + WARP, pos = w / tiles, j0 = w % tiles * 32, j = j0 + LANE;
+  if (pos >= s.bias_n || (s.causal && j0 > pos)) return;
+  float *qs = rows[WARP][0], *dos = rows[WARP][1], sum = 0;
+  bool visible = !(s.causal && j > pos) && !(s.window > 0 && j < pos - s.window + 1);
+  for (i32 seq = 0; seq < s.seqs; seq++) {
+    i32 nk = keys_of(s, seq), row = s.cu_q[seq + 1] - nk + pos; // the sequence's last query stands at its last key
+    if (row < s.cu_q[seq] || pos >= nk || j0 >= nk) continue;
+    i32 h = s.bias_head ? BLOCK_Y : 0, end = s.bias_head ? h + 1 : s.heads;
+    for (; h < end; h++) {
+      share(qs, q + row * s.stride_q + h * s.dim, s.dim);
+      share(dos, dout + row * s.stride_o + h * s.dim, s.dim);
+      if (j >= nk || !visible) continue;
+      i32 kvh = h / (s.heads / s.kv_heads);
+      i64 at = (i64)h * s.total_q + row, key = s.cu_k[seq] + j;
+      float x = score(s, dot(qs, k + key * s.stride_k + kvh * s.dim, s.dim)), p;
+      float dov = dot(dos, v + key * s.stride_v + kvh * s.dim, s.dim);
+      sum += score_gradient(x + bias_row(s, h, pos)[j], dov, lse[at], delta[at], kept(s, h, row, j), p);
+    }
+  }
+  if (j < s.bias_n) dbias[BLOCK_Y * s.bias_head + (i64)pos * s.bias_n + j] += sum;
+}
+
 // So many blocks at least fit a multiprocessor: with more, or unless told, ptxas spills registers.
 #define BOUNDS(blocks) __launch_bounds__(32 * WARPS, blocks)
 
@@ -226,6 +260,10 @@ DEV void attention_dkv(const Spec &s, T *dk, T *dv, i32 rows_k, i32 rows_v, cons
   KERNEL BOUNDS(3) attention_dkv_##t(Spec s, T *dk, T *dv, i32 rows_k, i32 rows_v, const T *dout, const float *lse, \
                                      const float *delta, const T *q, const T *k, const T *v) { \
     attention_dkv(s, dk, dv, rows_k, rows_v, dout, lse, delta, q, k, v); \
+  } \
+  KERNEL BOUNDS(4) attention_dbias_##t(Spec s, float *dbias, const T *dout, const float *lse, const float *delta, const T *q, \
+                                       const T *k, const T *v) { \
+    attention_dbias(s, dbias, dout, lse, delta, q, k, v); \
   }
 FOR_TYPE(f32, float)
 FOR_TYPE(bf16, bf16)

@@ -22,6 +22,11 @@ DEV float reciprocal_approx(float x) { return __nvvm_rcp_approx_ftz_f(x); }
 
 extern __shared__ __attribute__((aligned(128))) u8 memory[];
 
+// Keeps the compiler from computing ahead of a loop what depends on x: there it would take registers, which are scarce, for
+// all of the loop.
+DEV void here(i32 &x) { asm volatile("" : "+r"(x)); }
+DEV void here(float &x) { asm volatile("" : "+f"(x)); }
+
 // A tile has rows of D elements. Chunks of a row are swapped with each other by its number, so that the same chunk of
 // eight rows, which is what ldmatrix reads at once, lies in different banks.
 template <i32 D> DEV i32 swap(i32 row) { return D >= 64 ? row & 7 : row >> 1 & 3; }
@@ -32,7 +37,9 @@ template <i32 D> DEV u32 place(i32 row, i32 chunk) { return (row * D + (chunk ^ 
 // Begins to copy rows of dim elements to a tile of ROWS; the rest of it becomes zeros.
 template <i32 ROWS, i32 D> DEV void fetch(u32 tile, const bf16 *x, i64 stride, i32 rows, i32 dim) {
   const i32 PER_ROW = D / CHUNK, STEP = BLOCK / PER_ROW;
-  i32 row = TID / PER_ROW, chunk = TID % PER_ROW;
+  i32 thread = TID;
+  here(thread);
+  i32 row = thread / PER_ROW, chunk = thread % PER_ROW;
   const bf16 *from = x + row * stride + chunk * CHUNK;
   if (chunk * CHUNK >= dim) rows = 0;
 #pragma unroll
@@ -196,6 +203,7 @@ template <i32 M, i32 N> DEV bool sees_all(const Band &b, i32 r, i32 c) {
 
 // Sets the scores of hidden columns: rows and columns are counted from r and c.
 template <i32 M, i32 N> DEV void hide(float (*x)[N / 8][4], const Band &b, i32 r, i32 c, float value) {
+  here(r);
 #pragma unroll
   for (i32 m = 0; m < M; m++)
 #pragma unroll
@@ -219,6 +227,7 @@ template <i32 M, i32 N> using Bits = typename Word<(M * N / 2 > 32 ? 64 : 32)>::
 // the other way round.
 template <i32 M, i32 N, bool TURNED> DEV Bits<M, N> kept_bits(const Spec &s, i32 h, i32 q, i32 k) {
   Bits<M, N> bits = 0;
+  here(h), here(q), here(k);
 #pragma unroll 1
   for (i32 i = 0; i < M * N / 2; i++) {
     i32 row = i / (N / 2) * 16 + (i >> 1 & 1) * 8 + LANE / 4, col = (i >> 2) % (N / 8) * 8 + LANE % 4 * 2 + (i & 1);
@@ -251,8 +260,42 @@ template <i32 M, i32 N> DEV void soft_cap(float (*x)[N / 8][4], const Spec &s) {
       }
 }
 
+// The bias of a tile's scores, by rows and columns from the lane's first on; rows are queries and columns keys, or the other
+// way round.
+template <bool TURNED> struct Bias {
+  const float *first;
+  i32 n, rows, cols; // elements of a query; rows and columns that there are
+  DEV_METHOD float at(i32 row, i32 col) const {
+    return row < rows && col < cols ? first[TURNED ? col * n + row : row * n + col] : 0.f;
+  }
+};
+
+// The bias of the queries from q on, of those that there are, and the keys from k on. The last query stands at the last key.
+template <bool TURNED> DEV Bias<TURNED> bias_of(const Spec &s, i32 h, i32 q, i32 queries, i32 k, i32 keys) {
+  i32 down = LANE / 4, right = LANE % 4 * 2, n = s.bias_n;
+  here(n), here(h), here(q), here(queries), here(k), here(keys);
+  q += TURNED ? right : down;
+  k += TURNED ? down : right;
+  const float *first = s.bias + h * s.bias_head + (i64)(q + keys - queries) * n + k;
+  return TURNED ? Bias<TURNED>{first, n, keys - k, queries - q} : Bias<TURNED>{first, n, queries - q, keys - k};
+}
+
+// Turns scores into exponents of 2 and adds the bias.
+template <i32 M, i32 N> DEV void add_bias(float (*x)[N / 8][4], const Bias<false> &bias, float scale) {
+#pragma unroll
+  for (i32 m = 0; m < M; m++)
+#pragma unroll
+    for (i32 n = 0; n < N / 8; n++)
+#pragma unroll
+      for (i32 e = 0; e < 4; e++) x[m][n][e] = fma_rn(bias.at(m * 16 + e / 2 * 8, n * 8 + e % 2), LOG2E, x[m][n][e] * scale);
+}
+
 // What turns dot products, or soft-capped scores, into exponents of 2.
-DEV float exponent_scale(const Spec &s) { return s.soft_cap > 0 ? LOG2E : LOG2E * s.scale; }
+DEV float exponent_scale(const Spec &s) {
+  float cap = s.soft_cap;
+  here(cap);
+  return cap > 0 ? LOG2E : LOG2E * s.scale;
+}
 
 DEV Band keys_seen(const Spec &s, i32 queries, i32 keys) {
   i32 shift = keys - queries; // query i stands at i + shift
@@ -307,7 +350,7 @@ DEV void forward(const Spec &s, bf16 *o, float *lse, const bf16 *q, const bf16 *
   i32 from = band.from(p.first) / N * N, to = band.to(last), mine = p.first + WARP * 16 * M;
   i64 row0 = p.start + p.first;
   u32 rows_tile = shared_address(memory), tiles = rows_tile + ROWS * D * 2;
-  float acc[M][D / 8][4], top[M][2], sum[M][2], scale = exponent_scale(s);
+  float acc[M][D / 8][4], top[M][2], sum[M][2], scale = s.bias ? 1.f : exponent_scale(s);
   clear<M, D>(acc);
 #pragma unroll
   for (i32 m = 0; m < M; m++) top[m][0] = top[m][1] = NEG_INF, sum[m][0] = sum[m][1] = 0;
@@ -336,6 +379,7 @@ DEV void forward(const Spec &s, bf16 *o, float *lse, const bf16 *q, const bf16 *
       float x[M][N / 8][4];
       dot_rows<D, M, N>(x, left, now);
       if (s.soft_cap > 0) soft_cap<M, N>(x, s);
+      if (s.bias) add_bias<M, N>(x, bias_of<false>(s, h, mine, p.rows, j, band.columns), exponent_scale(s));
       if (!sees_all<M, N>(band, mine, j)) hide<M, N>(x, band, mine, j, NEG_INF);
       softmax_step<D, M, N>(x, top, sum, acc, scale);
       if (s.threshold) drop<M, N>(x, kept_bits<M, N, false>(s, h, p.start + mine, j), s.keep);
@@ -372,11 +416,12 @@ FORWARD(64, 2, 64, true)
 FORWARD(128, 2, 32, false)
 FORWARD(256, 1, 32, false)
 
-// The gradients of scores, from dot products x = q·k and y = dO·v: x becomes the softmax's weights P = 2^(x·scale − base),
+// The gradients of scores, from dot products x = q·k and y = dO·v: x becomes the softmax's weights P = 2^(x·scale + bias − base),
 // y becomes P·(y − delta), times 1 − (x/cap)² under a soft cap. base and delta belong to queries, which are the rows, or
 // the columns (TURNED).
-template <i32 M, i32 N, bool TURNED, bool CAPPED>
-DEV void gradients(float (*x)[N / 8][4], float (*y)[N / 8][4], const float (*base)[2], const float (*delta)[2], float scale, float inv_cap) {
+template <i32 M, i32 N, bool TURNED, bool CAPPED, bool BIASED>
+DEV void gradients(float (*x)[N / 8][4], float (*y)[N / 8][4], const float (*base)[2], const float (*delta)[2], float scale, float inv_cap,
+                   const Bias<TURNED> &bias) {
 #pragma unroll
   for (i32 n = 0; n < N / 8; n++)
 #pragma unroll
@@ -384,18 +429,26 @@ DEV void gradients(float (*x)[N / 8][4], float (*y)[N / 8][4], const float (*bas
 #pragma unroll
       for (i32 e = 0; e < 4; e++) {
         i32 i = TURNED ? n : m, j = TURNED ? e & 1 : e >> 1;
-        float t = x[m][n][e] * inv_cap;
-        x[m][n][e] = exp2_approx(fma_rn(x[m][n][e], scale, -base[i][j]));
+        float t = x[m][n][e] * inv_cap, zero = -base[i][j];
+        if (BIASED) zero = fma_rn(bias.at(m * 16 + e / 2 * 8, n * 8 + e % 2), LOG2E, zero);
+        x[m][n][e] = exp2_approx(fma_rn(x[m][n][e], scale, zero));
         y[m][n][e] = x[m][n][e] * (y[m][n][e] - delta[i][j]);
         if (CAPPED) y[m][n][e] *= fma_rn(-t, t, 1.f);
       }
 }
 template <i32 M, i32 N, bool TURNED>
-DEV void gradients(float (*x)[N / 8][4], float (*y)[N / 8][4], const float (*base)[2], const float (*delta)[2], const Spec &s) {
-  float scale = exponent_scale(s);
-  if (s.soft_cap > 0) gradients<M, N, TURNED, true>(x, y, base, delta, scale, 1.f / s.soft_cap);
-  else gradients<M, N, TURNED, false>(x, y, base, delta, scale, 0.f);
+DEV void gradients(float (*x)[N / 8][4], float (*y)[N / 8][4], const float (*base)[2], const float (*delta)[2], const Spec &s,
+                   const Bias<TURNED> &bias) {
+  float scale = exponent_scale(s), cap = s.soft_cap;
+  here(cap);
+  float inv_cap = cap > 0 ? reciprocal_approx(cap) : 0.f;
+  if (s.bias) gradients<M, N, TURNED, true, true>(x, y, base, delta, scale, inv_cap, bias);
+  else if (s.soft_cap > 0) gradients<M, N, TURNED, true, false>(x, y, base, delta, scale, inv_cap, bias);
+  else gradients<M, N, TURNED, false, false>(x, y, base, delta, scale, 0.f, bias);
 }
+
+// What is subtracted from exponents of 2 for a row with this log-sum-exp. A row that sees no key has −∞, and weights of 0.
+DEV float base_of(float lse) { return lse == NEG_INF ? -NEG_INF : lse * LOG2E; }
 
 // dq = scale·dS·k, where dS are the scores' gradients.
 template <i32 D, i32 M, i32 N, bool HELD>
@@ -427,7 +480,7 @@ DEV void backward_q(const Spec &s, bf16 *dq, const bf16 *dout, const float *lse,
     for (i32 half = 0; half < 2; half++) {
       i32 row = mine + m * 16 + half * 8 + LANE / 4;
       i64 at = (i64)h * s.total_q + p.start + row;
-      base[m][half] = row < p.rows ? lse[at] * LOG2E : 0.f;
+      base[m][half] = row < p.rows ? base_of(lse[at]) : 0.f;
       del[m][half] = row < p.rows ? delta[at] : 0.f;
     }
   Left<D, M, HELD> left, dleft;
@@ -453,7 +506,7 @@ DEV void backward_q(const Spec &s, bf16 *dq, const bf16 *dout, const float *lse,
       dot_rows<D, M, N>(y, dleft, now + TILE);
       if (s.soft_cap > 0) soft_cap<M, N>(x, s);
       if (s.threshold) drop<M, N>(y, kept_bits<M, N, false>(s, h, p.start + mine, j), s.keep);
-      gradients<M, N, false>(x, y, base, del, s);
+      gradients<M, N, false>(x, y, base, del, s, bias_of<false>(s, h, mine, p.rows, j, band.columns));
       if (!sees_all<M, N>(band, mine, j)) hide<M, N>(y, band, mine, j, 0.f);
       add_rows<D, M, N>(acc, y, now);
     }
@@ -535,7 +588,7 @@ DEV void backward_kv(const Spec &s, bf16 *dk, bf16 *dv, i32 rows_k, i32 rows_v, 
       for (i32 n = 0; n < N / 8; n++)
 #pragma unroll
         for (i32 e = 0; e < 2; e++) {
-          base[n][e] = of[n * 8 + e] * LOG2E;
+          base[n][e] = base_of(of[n * 8 + e]);
           del[n][e] = DK ? of[N + n * 8 + e] : 0.f;
         }
       if (s.soft_cap > 0) soft_cap<M, N>(x, s);
@@ -544,7 +597,7 @@ DEV void backward_kv(const Spec &s, bf16 *dk, bf16 *dv, i32 rows_k, i32 rows_v, 
         bits = kept_bits<M, N, true>(s, h, (i32)q0 + i, mine);
         if (DK) drop<M, N>(y, bits, s.keep);
       }
-      gradients<M, N, true>(x, y, base, del, s);
+      gradients<M, N, true>(x, y, base, del, s, bias_of<true>(s, h, i, queries, mine, keys));
       if (!sees_all<M, N>(band, mine, i)) {
         if (DV) hide<M, N>(x, band, mine, i, 0.f);
         if (DK) hide<M, N>(y, band, mine, i, 0.f);

@@ -8,7 +8,6 @@ package backendtest
 import (
 	"fmt"
 	"reflect"
-	"strings"
 	"testing"
 
 	"github.com/mltrain/mltrain/internal/tensor"
@@ -78,11 +77,7 @@ func RunAll(t *testing.T, b tensor.Backend) {
 			e := NewEnv(t, b, c.String())
 			defer e.Free()
 			j := c.Prepare(e)
-			err := j.Run()
-			if err != nil && strings.Contains(err.Error(), "bias is not supported") {
-				t.Skip(err) // until the device has kernels for it
-			}
-			if err != nil {
+			if err := j.Run(); err != nil {
 				t.Fatal(err)
 			}
 			j.Check()

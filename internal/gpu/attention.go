@@ -1,7 +1,6 @@
 package gpu
 
 import (
-	"errors"
 	"fmt"
 
 	"github.com/mltrain/mltrain/internal/tensor"
@@ -20,15 +19,20 @@ type attn struct {
 	dt      tensor.DType
 	suffix  string
 	params  []byte
-	keys    int // key rows that belong to sequences
+	keys    int      // key rows that belong to sequences
+	lengths [][2]int // queries and keys of sequences
 	q, k, v Ptr
+	bias    attnBias
 }
 
-// ErrNoBias is the error of attention with a bias, which this backend has no kernels for yet.
-var ErrNoBias = errors.New("gpu: attention: a bias is not supported on this device yet")
+// attnBias is what is added to scores, or its gradient: [heads, n, n]. The zero value stands for none.
+type attnBias struct {
+	at       Ptr
+	heads, n int
+}
 
 // attnCall checks what forward and backward have in common.
-func (b *Backend) attnCall(c *call, s tensor.AttnSpec, lse, q, k, v tensor.Tensor) *attn {
+func (b *Backend) attnCall(c *call, s tensor.AttnSpec, lse, q, k, v, bias tensor.Tensor) *attn {
 	a := &attn{AttnSpec: s, dt: q.DType}
 	a.suffix = c.activation("q", q)
 	c.require(s.Heads > 0 && s.KVHeads > 0 && s.HeadDim > 0 && s.Heads%max(1, s.KVHeads) == 0,
@@ -46,23 +50,28 @@ func (b *Backend) attnCall(c *call, s tensor.AttnSpec, lse, q, k, v tensor.Tenso
 	if !s.UsedK.IsZero() {
 		usedK = c.i32("UsedK", s.UsedK, s.Seqs)
 	}
-	a.lengths(c)
+	a.sequences(c)
 	a.q = c.strided("q", q, a.dt, a.totalQ, s.Heads*s.HeadDim, s.StrideQ, false)
 	a.k = c.strided("k", k, a.dt, a.keys, s.KVHeads*s.HeadDim, s.StrideK, false)
 	a.v = c.strided("v", v, a.dt, a.keys, s.KVHeads*s.HeadDim, s.StrideV, false)
+	a.bias = a.biasOf(c, "bias", bias, false)
+	perHead := int64(0)
+	if a.bias.heads > 1 {
+		perHead = int64(a.bias.n) * int64(a.bias.n)
+	}
 	var threshold uint32
 	keep := float32(1)
 	if s.Dropout > 0 {
 		threshold, keep = tensor.DropThreshold(s.Dropout), 1/(1-s.Dropout)
 	}
-	a.params = pack(nil, []any{cuQ, cuK, usedK, c.i32of(s.Seqs), c.i32of(a.totalQ), c.i32of(s.Heads), c.i32of(s.KVHeads), c.i32of(s.HeadDim),
-		c.i32of(s.MaxK), int64(s.StrideQ), int64(s.StrideK), int64(s.StrideV), int64(s.StrideO), flag(s.Causal), c.i32of(s.Window), s.Scale,
-		s.SoftCap, keep, threshold, s.Key.Seed, s.Key.Micro, s.Key.Op})
+	a.params = pack(nil, []any{cuQ, cuK, usedK, a.bias.at, c.i32of(s.Seqs), c.i32of(a.totalQ), c.i32of(s.Heads), c.i32of(s.KVHeads), c.i32of(s.HeadDim),
+		c.i32of(s.MaxK), int64(s.StrideQ), int64(s.StrideK), int64(s.StrideV), int64(s.StrideO), perHead, c.i32of(a.bias.n), flag(s.Causal),
+		c.i32of(s.Window), s.Scale, s.SoftCap, keep, threshold, s.Key.Seed, s.Key.Micro, s.Key.Op})
 	return a
 }
 
-// lengths checks the sequences on the host.
-func (a *attn) lengths(c *call) {
+// sequences checks the sequences on the host.
+func (a *attn) sequences(c *call) {
 	cuQ, cuK := c.hostInts("CuQ", a.CuQ), c.hostInts("CuK", a.CuK)
 	var used []int32
 	if !a.UsedK.IsZero() {
@@ -82,7 +91,26 @@ func (a *attn) lengths(c *call) {
 		c.require(nq >= 0 && nq <= a.MaxQ, "sequence %d has %d queries, want 0 to MaxQ = %d", i, nq, a.MaxQ)
 		c.require(nk >= 0 && nk <= a.MaxK && nk <= room, "sequence %d has %d keys in room for %d, want 0 to MaxK = %d", i, nk, room, a.MaxK)
 		a.keys = max(a.keys, int(cuK[i])+nk)
+		a.lengths = append(a.lengths, [2]int{nq, nk})
 	}
+}
+
+// biasOf checks a bias against the lengths of the sequences.
+func (a *attn) biasOf(c *call, name string, t tensor.Tensor, write bool) attnBias {
+	if t.IsZero() || c.err != nil {
+		return attnBias{}
+	}
+	shape := t.Shape()
+	if len(shape) != 3 || shape[0] != 1 && shape[0] != a.Heads || shape[1] != shape[2] {
+		c.fail("%s is %v, want [%d or 1, n, n]", name, t, a.Heads)
+		return attnBias{}
+	}
+	x := attnBias{heads: shape[0], n: shape[1]}
+	for i, l := range a.lengths {
+		c.require(l[0] <= l[1] && l[1] <= x.n, "sequence %d has %d queries and %d keys: want no more queries than keys, nor keys than the %d of the bias", i, l[0], l[1], x.n)
+	}
+	x.at = c.f32(name, t, t.Len(), write)
+	return x
 }
 
 // warps launches a kernel with a warp per row and head.
@@ -93,11 +121,8 @@ func (a *attn) warps(c *call, kernel string, rows, heads int, args ...any) {
 // Attention computes o and the log-sum-exp of the scores lse [Heads, TotalQ]. A query that sees no key gets zeros and
 // −∞; so do rows of o that belong to no sequence.
 func (b *Backend) Attention(s tensor.AttnSpec, o, lse, q, k, v, bias tensor.Tensor) error {
-	if !bias.IsZero() {
-		return ErrNoBias
-	}
 	c := call{b: b, kernel: "attention"}
-	a := b.attnCall(&c, s, lse, q, k, v)
+	a := b.attnCall(&c, s, lse, q, k, v, bias)
 	op := c.strided("o", o, a.dt, a.totalQ, s.Heads*s.HeadDim, s.StrideO, true)
 	ls := c.f32("lse", lse, lse.Len(), true)
 	if a.tensorCores(op) {
@@ -111,18 +136,17 @@ func (b *Backend) Attention(s tensor.AttnSpec, o, lse, q, k, v, bias tensor.Tens
 	return nil
 }
 
-// AttentionBwd computes dq, dk and dv, laid out with the strides of q, k and v. delta [Heads, TotalQ] is scratch.
+// AttentionBwd computes dq, dk and dv, laid out with the strides of q, k and v, and adds to dbias, in float32 arithmetic. delta [Heads, TotalQ] is scratch.
 func (b *Backend) AttentionBwd(s tensor.AttnSpec, dq, dk, dv, dbias, do, o, lse, delta, q, k, v, bias tensor.Tensor) error {
-	if !bias.IsZero() || !dbias.IsZero() {
-		return ErrNoBias
-	}
 	c := call{b: b, kernel: "attention backward"}
-	a := b.attnCall(&c, s, lse, q, k, v)
+	a := b.attnCall(&c, s, lse, q, k, v, bias)
 	width, kvWidth := s.Heads*s.HeadDim, s.KVHeads*s.HeadDim
 	dqp := c.strided("dq", dq, a.dt, a.totalQ, width, s.StrideQ, true)
 	dop := c.strided("do", do, a.dt, a.totalQ, width, s.StrideO, false)
 	op := c.strided("o", o, a.dt, a.totalQ, width, s.StrideO, false)
 	lp, dp := c.f32("lse", lse, lse.Len(), false), c.f32("delta", delta, lse.Len(), true)
+	db := a.biasOf(&c, "dbias", dbias, true)
+	c.require(db.at == 0 || db.heads == a.bias.heads && db.n == a.bias.n, "dbias is %v for the bias %v", dbias, bias)
 	rowsK, rowsV := a.keyRows(dk, s.StrideK, kvWidth), a.keyRows(dv, s.StrideV, kvWidth)
 	dkp := c.strided("dk", dk, a.dt, rowsK, kvWidth, s.StrideK, true)
 	dvp := c.strided("dv", dv, a.dt, rowsV, kvWidth, s.StrideV, true)
@@ -132,6 +156,10 @@ func (b *Backend) AttentionBwd(s tensor.AttnSpec, dq, dk, dv, dbias, do, o, lse,
 	} else {
 		a.warps(&c, "attention_dq", a.totalQ, s.Heads, dqp, dop, lp, dp, a.q, a.k, a.v)
 		a.warps(&c, "attention_dkv", max(rowsK, rowsV), s.KVHeads, dkp, dvp, c.i32of(rowsK), c.i32of(rowsV), dop, lp, dp, a.q, a.k, a.v)
+	}
+	if db.at != 0 {
+		grid := [3]int{blocks(db.n*blocks(db.n, 32), attnWarps), db.heads}
+		c.launch("attention", "attention_dbias_"+a.suffix, grid, [3]int{32 * attnWarps}, a.params, db.at, dop, lp, dp, a.q, a.k, a.v)
 	}
 	if c.err != nil {
 		return fmt.Errorf("%w (dq %v, dk %v, dv %v, do %v)", c.err, dq, dk, dv, do)

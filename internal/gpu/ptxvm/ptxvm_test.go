@@ -99,6 +99,8 @@ func TestFaults(t *testing.T) {
 		{"read without barrier", store + "	xor.b32 %r3, %r1, 128;\n	setp.ge.u32 %p1, %t, 32;\n	@%p1 ld.shared.u32 %r4, [%r3];", "wrote without a barrier", 64, 32},
 		{"read in a warp without barrier", store + "	xor.b32 %r3, %r1, 4;\n	ld.shared.u32 %r4, [%r3];", "wrote without a barrier", 32, 0},
 		{"two writers", "	st.shared.u32 [sm], %t;", "wrote without a barrier", 2, 1},
+		{"write after lanes of the warp read", store + "	bar.warp.sync -1;\n	ld.shared.u32 %r4, [sm];\n	st.shared.u32 [%r1], %t;", "other threads read without a barrier", 32, 0},
+		{"write after other warps read", store + "	bar.sync 0;\n	ld.shared.u32 %r4, [sm];\n	bar.warp.sync -1;\n	st.shared.u32 [%r1], %t;", "wrote without a barrier", 64, 32},
 		{"write after read", store + "	bar.sync 0;\n	ld.shared.u32 %r4, [%r1];\n	xor.b32 %r3, %r1, 4;\n	st.shared.u32 [%r3], %t;", "read without a barrier", 32, 0},
 		{"missing wait", "	mov.u32 %r2, sm;\n	cp.async.ca.shared.global [%r2], [%a], 4;\n	cp.async.commit_group;\n	ld.shared.u32 %r3, [sm];", "unfinished cp.async", 1, 0},
 		{"end without wait", "	mov.u32 %r2, sm;\n	cp.async.ca.shared.global [%r2], [%a], 4;\n	cp.async.commit_group;", "ends with an unfinished", 1, 0},
@@ -133,8 +135,9 @@ func TestSynchronised(t *testing.T) {
 		threads int
 		want    func(i uint32) uint32
 	}{
-		"barrier":      {store + "	bar.sync 0;\n	xor.b32 %r3, %r1, 128;\n	ld.shared.u32 %r4, [%r3];\n	st.global.u32 [%b], %r4;", 64, func(i uint32) uint32 { return i ^ 32 }},
-		"warp barrier": {store + "	bar.warp.sync -1;\n	xor.b32 %r3, %r1, 4;\n	ld.shared.u32 %r4, [%r3];\n	st.global.u32 [%b], %r4;", 32, func(i uint32) uint32 { return i ^ 1 }},
+		"barrier":                  {store + "	bar.sync 0;\n	xor.b32 %r3, %r1, 128;\n	ld.shared.u32 %r4, [%r3];\n	st.global.u32 [%b], %r4;", 64, func(i uint32) uint32 { return i ^ 32 }},
+		"warp barrier":             {store + "	bar.warp.sync -1;\n	xor.b32 %r3, %r1, 4;\n	ld.shared.u32 %r4, [%r3];\n	st.global.u32 [%b], %r4;", 32, func(i uint32) uint32 { return i ^ 1 }},
+		"warp barrier after reads": {store + "	bar.warp.sync -1;\n	ld.shared.u32 %r4, [sm];\n	bar.warp.sync -1;\n	st.shared.u32 [%r1], %t;\n	st.global.u32 [%b], %r4;", 32, func(uint32) uint32 { return 0 }},
 		"async": {"	cvt.u32.u64 %r1, %t4;\n	mov.u32 %r2, sm;\n	add.s32 %r1, %r1, %r2;\n	cp.async.ca.shared.global [%r1], [%a], 4;\n	cp.async.commit_group;\n" +
 			"	cp.async.wait_group 0;\n	ld.shared.u32 %r4, [%r1];\n	st.global.u32 [%b], %r4;", 32, func(i uint32) uint32 { return i }},
 		"lanes that part meet again": {"	and.b32 %r1, %t, 1;\n	setp.eq.s32 %p1, %r1, 0;\n	@%p1 bra $L1;\n	add.s32 %r2, %t, 100;\n	bra.uni $L2;\n$L1:\n	add.s32 %r2, %t, 200;\n$L2:\n" +

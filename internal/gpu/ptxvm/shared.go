@@ -17,8 +17,8 @@ type shared struct {
 	born    uint32 // the block's first epoch
 }
 
-// usage is the last write and the last read of a granule. A thread is its number plus one; several stand for "more than
-// one thread" of the same warp or of several.
+// usage is the last write and the last read of a granule. A thread is its number plus one; more than one are several, or
+// lanesOf their warp if they read between the same of its barriers.
 type usage struct {
 	writeEpoch, readEpoch uint32
 	writeStep, readStep   uint32 // the warp's count of bar.warp.sync
@@ -27,6 +27,11 @@ type usage struct {
 }
 
 const several = -1
+
+func lanesOf(w *warp) int32 { return -2 - int32(w.id) }
+
+// in tells whether who belongs to a warp as a whole.
+func in(w *warp, who int32) bool { return who > 0 && (who-1)/32 == int32(w.id) || who == lanesOf(w) }
 
 func newShared(size, granule int) *shared {
 	n := (size + granule - 1) / granule
@@ -44,10 +49,7 @@ func (s *shared) clash(epoch, step uint32, who int32, w *warp, me int32) bool {
 	if epoch != s.epoch || who == me || who == 0 {
 		return false
 	}
-	if who != several && (who-1)/32 == int32(w.id) {
-		return step == w.step
-	}
-	return true
+	return !in(w, who) || step == w.step
 }
 
 // check bounds and alignment of an access of n bytes.
@@ -79,8 +81,10 @@ func (s *shared) read(w *warp, lane int, addr uint64, n int) []byte {
 			u.reader, u.readEpoch, u.readStep = me, s.epoch, w.step
 		case u.reader == me:
 			u.readStep = w.step
-		case u.reader > 0 && (u.reader-1)/32 == int32(w.id) && u.readStep != w.step:
+		case in(w, u.reader) && u.readStep != w.step:
 			u.reader, u.readStep = me, w.step
+		case in(w, u.reader):
+			u.reader = lanesOf(w)
 		default:
 			u.reader = several
 		}
@@ -108,7 +112,7 @@ func (s *shared) claim(w *warp, lane int, me int32, u *usage, addr uint64) {
 		fail(lane, "write to shared memory at %d, which thread %d wrote without a barrier between", addr, u.writer-1)
 	}
 	if s.clash(u.readEpoch, u.readStep, u.reader, w, me) {
-		if u.reader == several {
+		if u.reader < 0 {
 			fail(lane, "write to shared memory at %d, which other threads read without a barrier between", addr)
 		}
 		fail(lane, "write to shared memory at %d, which thread %d read without a barrier between", addr, u.reader-1)
