@@ -45,6 +45,7 @@ func (b bounded) rounded(dt tensor.DType) bounded {
 // scores are the numbers of a query and a head, one for each key, with bounds of their errors.
 type scores struct {
 	capped, p []float64
+	biased    []float64 // capped with bias
 	lse       float64
 	exponent  []float64 // error of the exponent, and so the relative error of P before it is normalised
 	score     []float64 // of the score without bias
@@ -57,11 +58,14 @@ type scores struct {
 func (a *attention) scoresOf(s, i, h int) scores {
 	x := scores{}
 	x.capped, x.p, x.lse = a.row(s, i, h)
-	x.score, x.exponent = make([]float64, len(x.p)), make([]float64, len(x.p))
+	x.score, x.exponent, x.biased = make([]float64, len(x.p)), make([]float64, len(x.p)), append([]float64(nil), x.capped...)
 	top, visible := 0.0, 0
 	for j, p := range x.p {
 		if p > 0 {
-			top = math.Max(top, math.Abs(x.capped[j]))
+			if a.bias != nil {
+				x.biased[j] += a.bias[a.biasAt(h, a.position(s, i), j)]
+			}
+			top = math.Max(top, math.Max(math.Abs(x.capped[j]), math.Abs(x.biased[j])))
 			visible++
 		}
 	}
@@ -74,11 +78,14 @@ func (a *attention) scoresOf(s, i, h int) scores {
 		q, k := a.qAt(s, i, h), a.kvAt(s, j, h)
 		size := absDot(a.q[q:q+a.HeadDim], a.k[k:k+a.HeadDim]) * math.Abs(float64(a.Scale))
 		x.score[j] = float32Error * (float64(a.HeadDim+4)*size + 16*float64(a.SoftCap))
-		x.exponent[j] = x.score[j] + float32Error*(4*(math.Abs(x.capped[j])+top)+8)
+		x.exponent[j] = x.score[j] + float32Error*(4*(math.Abs(x.biased[j])+top)+8)
 		x.sum += p * x.exponent[j]
 	}
 	return x
 }
+
+// position returns the key at which query i of sequence s stands.
+func (a *attention) position(s, i int) int { return i + a.keys(s) - int(a.cuQ[s+1]-a.cuQ[s]) }
 
 // absDot returns Σ|x·y|.
 func absDot(x, y []float64) float64 {
@@ -116,8 +123,8 @@ func (a *attention) forwardBounds(rounding float64, dt tensor.DType) (o, lse bou
 
 // backwardBounds bounds the gradients for the given o and lse, which are operands and may be rounded themselves. With
 // P = e^(score − lse) and dS = P·(dP − delta)·(1 − (score/cap)²), products round P and dS with a relative error.
-func (a *attention) backwardBounds(do, o, lse []float64, rounding float64, dt tensor.DType) (dq, dk, dv bounded) {
-	dq, dk, dv = newBounded(len(a.q)), newBounded(len(a.k)), newBounded(len(a.v))
+func (a *attention) backwardBounds(do, o, lse []float64, rounding float64, dt tensor.DType) (dq, dk, dv, dbias bounded) {
+	dq, dk, dv, dbias = newBounded(len(a.q)), newBounded(len(a.k)), newBounded(len(a.v)), newBounded(len(a.bias))
 	pairs := make([]int, len(a.k)/a.HeadDim) // how many terms a row of dk has
 	a.each(func(s, i, h int) {
 		for j, p := range a.scoresOf(s, i, h).p {
@@ -137,11 +144,15 @@ func (a *attention) backwardBounds(do, o, lse []float64, rounding float64, dt te
 				continue
 			}
 			k, keep := a.kvAt(s, j, h), a.kept(s, i, h, j)
-			p = math.Exp(x.capped[j] - l)
+			p = math.Exp(x.biased[j] - l)
 			exponent := x.exponent[j] + 4*float32Error*math.Abs(l)
 			v := a.v[k : k+a.HeadDim]
 			rest := keep*dot(dos, v) - delta
 			restErr := keep*float32Error*float64(a.HeadDim+8)*absDot(dos, v) + deltaErr + float32Error*math.Abs(rest)
+			if a.bias != nil { // summed as it is
+				ds := p * rest
+				dbias.add(a.biasAt(h, a.position(s, i), j), ds, p*(restErr+math.Abs(rest)*exponent)+math.Abs(ds)*float32Error*float64(a.Heads*a.Seqs+8))
+			}
 			slope, slopeErr := 1.0, 8*float32Error
 			if a.SoftCap > 0 {
 				t := x.capped[j] / float64(a.SoftCap)
@@ -160,7 +171,7 @@ func (a *attention) backwardBounds(do, o, lse []float64, rounding float64, dt te
 			}
 		}
 	})
-	return dq.rounded(dt), dk.rounded(dt), dv.rounded(dt)
+	return dq.rounded(dt), dk.rounded(dt), dv.rounded(dt), dbias.rounded(tensor.F32)
 }
 
 func dot(x, y []float64) float64 {
@@ -198,6 +209,16 @@ func randomAttention(rng *rand.Rand) attnShape {
 		s.used = nil
 	}
 	s.extra = pick(0, 0, 2)
+	if pick(0, 0, 1) == 1 {
+		s.bias = pick(1, s.Heads)
+		for i := range s.nq {
+			s.nk[i] = max(s.nk[i], s.nq[i])
+			if s.used != nil {
+				s.used[i] = s.nk[i] - rng.IntN(s.nk[i]-s.nq[i]+1)
+			}
+			s.biasN = max(s.biasN, s.nk[i]+pick(0, 3))
+		}
+	}
 	if pick(0, 0, 0, 1) == 1 { // rows that kernels on tensor cores do not take
 		s.aligned = false
 		s.HeadDim = 1 + rng.IntN(s.HeadDim)
@@ -254,13 +275,20 @@ func (e *Env) attentionShares(shape attnShape, dt tensor.DType, operands bool, s
 	x.o.spread(os, wantO.want)
 	oIn, doIn, lseIn := e.In("o in", dt, os, len(os)), e.In("do", dt, dos, len(dos)), e.In("lse in", tensor.F32, ls, x.Heads, rows)
 	delta := e.Out("delta", tensor.F32, x.Heads, rows)
+	var dbias tensor.Tensor
+	if x.bias != nil {
+		dbias = e.InOut("dbias", tensor.F32, make([]float64, len(x.bias)), x.biasHeads, x.biasN, x.biasN)
+	}
 	dq, dk, dv := e.Out("dq", dt, x.qw.t.Len()), e.Out("dk", dt, x.kw.t.Len()), e.Out("dv", dt, x.vw.t.Len())
-	if err := e.B.AttentionBwd(x.AttnSpec, dq, dk, dv, tensor.Tensor{}, doIn, oIn, lseIn, delta, x.qw.tensor(), x.kw.tensor(), x.vw.tensor(), x.biasT); err != nil {
+	if err := e.B.AttentionBwd(x.AttnSpec, dq, dk, dv, dbias, doIn, oIn, lseIn, delta, x.qw.tensor(), x.kw.tensor(), x.vw.tensor(), x.biasT); err != nil {
 		return err
 	}
-	wantQ, wantK, wantV := x.backwardBounds(x.o.dense(dos), x.o.dense(os), ls, rounding, dt)
+	wantQ, wantK, wantV, wantBias := x.backwardBounds(x.o.dense(dos), x.o.dense(os), ls, rounding, dt)
 	note("dq", x.qw, dq, wantQ)
 	note("dk", x.kw, dk, wantK)
 	note("dv", x.vw, dv, wantV)
+	if x.bias != nil {
+		note("dbias", window{width: 1, stride: 1}, dbias, wantBias)
+	}
 	return nil
 }

@@ -1,6 +1,7 @@
 package gpu
 
 import (
+	"encoding/binary"
 	"maps"
 	"regexp"
 	"strings"
@@ -30,23 +31,33 @@ func TestAttentionBounds(t *testing.T) {
 // A product left out of flash attention or a comparison off by one either changes nothing or is found: by the interpreter, or
 // by an element beyond its bound.
 func TestAttentionBoundsFindFaults(t *testing.T) {
-	const problem = 25 // heads of 32, shared key heads, three sequences, a window, dropout
-	shares := func(plant func(module, text string) string) (map[string]float64, error) {
-		texts, err := kernels.PTX()
-		if err != nil {
-			t.Fatal(err)
+	const problem = 18 // shared key heads, two sequences, a window, dropout, a bias
+	texts, err := kernels.PTX()
+	if err != nil {
+		t.Fatal(err)
+	}
+	names := []string{"attention_mma_32", "attention_mma_dq_32", "attention_mma_dkv_32"}
+	all := texts["attention_mma"]
+	head := all[:strings.Index(all, ".visible .entry")]
+	shares := func(kernel string, plant func(text string) string) (map[string]float64, error) {
+		few := head
+		for _, name := range names {
+			from, to := entry(t, all, name)
+			text := all[from:to]
+			if name == kernel {
+				text = plant(text)
+			}
+			few += ".visible " + text + "\n}\n"
 		}
-		for module, text := range texts {
-			texts[module] = plant(module, text)
-		}
+		texts := map[string]string{"attention": texts["attention"], "attention_mma": few}
 		return backendtest.AttentionShares(t, withKernels(&emulator{mem: ptxvm.NewMemory(1 << 24)}, texts), problem, true)
 	}
-	right, err := shares(func(_, text string) string { return text })
+	right, err := shares("", nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	off := strings.NewReplacer("setp.lt", "setp.le", "setp.le", "setp.lt", "setp.gt", "setp.ge", "setp.ge", "setp.gt")
-	for _, kernel := range []string{"attention_mma_32", "attention_mma_dq_32", "attention_mma_dkv_32"} {
+	for _, kernel := range names {
 		for _, fault := range []struct {
 			name         string
 			tries, least int // how many are planted and, at the least, found
@@ -58,24 +69,16 @@ func TestAttentionBoundsFindFaults(t *testing.T) {
 		} {
 			found := 0
 			for i := range fault.tries {
-				got, err := shares(func(module, text string) string {
-					if module != "attention_mma" {
-						return text
-					}
-					from, to := entry(t, text, kernel)
-					places := fault.where.FindAllString(text[from:to], -1)
+				got, err := shares(kernel, func(text string) string {
+					places := fault.where.FindAllString(text, -1)
 					n := (2*i + 1) * len(places) / (2 * fault.tries)
-					return text[:from] + replaceNth(text[from:to], fault.where, n, fault.plant(places[n])) + text[to:]
+					return replaceNth(text, fault.where, n, fault.plant(places[n]))
 				})
-				worst := 0.0
-				for _, share := range got {
-					worst = max(worst, share)
-				}
 				switch {
-				case err != nil || worst > 1:
+				case err != nil || worst(got) > 1:
 					found++
 				case !maps.Equal(got, right):
-					t.Errorf("%s: %s, case %d: the results change, but lie within %.3g of their bounds", kernel, fault.name, i, worst)
+					t.Errorf("%s: %s, case %d: the results change, but lie within %.3g of their bounds", kernel, fault.name, i, worst(got))
 				}
 			}
 			if found < fault.least {
@@ -83,4 +86,89 @@ func TestAttentionBoundsFindFaults(t *testing.T) {
 			}
 		}
 	}
+}
+
+// spoiler is a driver that changes the parameters of kernels before they are launched.
+type spoiler struct {
+	Driver
+	spoil *func(kernel string, params []byte)
+}
+
+func (s spoiler) Load(ptx string) (Module, error) {
+	m, err := s.Driver.Load(ptx)
+	return spoiledModule{s, m}, err
+}
+
+type spoiledModule struct {
+	s spoiler
+	m Module
+}
+
+func (m spoiledModule) Function(name string) (Function, error) {
+	f, err := m.m.Function(name)
+	return spoiledFunction{m.s, name, f}, err
+}
+
+type spoiledFunction struct {
+	s    spoiler
+	name string
+	f    Function
+}
+
+func (f spoiledFunction) Launch(grid, block [3]int, shared int, params []byte) error {
+	(*f.s.spoil)(f.name, params)
+	return f.f.Launch(grid, block, shared, params)
+}
+
+// Wrong indices into the bias are found in every kernel that reads it, and in the one that writes its gradient.
+func TestAttentionBoundsFindBiasFaults(t *testing.T) {
+	const bias, perHead, rowLen = 24, 88, 96 // where struct Spec has the address, the distance of heads and the length of rows
+	add := func(spec []byte, at int, n uint64) {
+		binary.LittleEndian.PutUint64(spec[at:], binary.LittleEndian.Uint64(spec[at:])+n)
+	}
+	length := func(spec []byte) uint32 { return binary.LittleEndian.Uint32(spec[rowLen:]) }
+	faults := map[string]func([]byte){
+		"the next key":           func(spec []byte) { add(spec, bias, 4) },
+		"the next query":         func(spec []byte) { add(spec, bias, 4*uint64(length(spec))) },
+		"shorter rows":           func(spec []byte) { binary.LittleEndian.PutUint32(spec[rowLen:], length(spec)-1) },
+		"the first head for all": func(spec []byte) { binary.LittleEndian.PutUint64(spec[perHead:], 0) },
+	}
+	var spoil func(kernel string, params []byte)
+	b, err := New(spoiler{&emulator{mem: ptxvm.NewMemory(1 << 26)}, &spoil})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for kernels, pattern := range map[string]*regexp.Regexp{
+		"forward":   regexp.MustCompile(`^attention_(mma_)?(\d+|bf16)$`),
+		"dq":        regexp.MustCompile(`_dq_`),
+		"dk and dv": regexp.MustCompile(`_d(k|v|kv)_`),
+		"dbias":     regexp.MustCompile(`_dbias_`),
+	} {
+		for _, problem := range []uint64{67, 11} { // on tensor cores, and in plain arithmetic
+			for name, fault := range faults {
+				planted := false
+				spoil = func(kernel string, params []byte) {
+					if pattern.MatchString(kernel) {
+						planted = true
+						fault(params)
+					}
+				}
+				shares, err := backendtest.AttentionShares(t, b, problem, true)
+				if !planted {
+					t.Errorf("%s, problem %d: no such kernel was launched", kernels, problem)
+				}
+				if err == nil && worst(shares) <= 1 {
+					t.Errorf("%s, problem %d: %s was not found", kernels, problem, name)
+				}
+			}
+		}
+	}
+}
+
+func worst(shares map[string]float64) float64 {
+	w := 0.0
+	for _, share := range shares {
+		w = max(w, share)
+	}
+	return w
 }
