@@ -135,44 +135,44 @@ func (a *attn) stat(l *lanes, r int) int {
 	return (l.kvh*a.group+r%a.group)*a.totalQ + l.row0 + r/a.group
 }
 
-// loadT writes k times the rows of x at the lanes to t [HeadDim, padded], transposed; lanes beyond n are zero.
-func (a *attn) loadT(l *lanes, x floats, stride int, k float32, t, tmp []float32) {
-	for r := range l.padded {
-		if r >= l.n {
-			for d := range a.HeadDim {
-				t[d*l.padded+r] = 0
-			}
-			continue
-		}
+// loadRows writes k times the rows of x at the lanes to y [padded, pad]; what lies beyond n and HeadDim is zero.
+func (a *attn) loadRows(l *lanes, x floats, stride int, k float32, y []float32) {
+	for r := range l.n {
 		row, col := a.at(l, r)
-		for d, v := range x.read(a.b.v, row*stride+col, a.HeadDim, tmp) {
-			t[d*l.padded+r] = k * v
-		}
+		d := y[r*a.pad : (r+1)*a.pad]
+		a.b.v.Scale(d[:a.HeadDim], x.read(a.b.v, row*stride+col, a.HeadDim, d), k)
+		clear(d[a.HeadDim:])
 	}
+	clear(y[l.n*a.pad : l.padded*a.pad])
 }
 
-// storeT writes t [HeadDim, padded], transposed and each lane multiplied by its factor, to the rows of y at the lanes.
-func (a *attn) storeT(l *lanes, y floats, stride int, factor, t, tmp []float32) {
+// storeRows writes x [padded, pad], each lane multiplied by its factor, to the rows of y at the lanes.
+func (a *attn) storeRows(l *lanes, y floats, stride int, factor, x, tmp []float32) {
 	for r := range l.n {
 		row, col := a.at(l, r)
 		d := y.dst(row*stride+col, a.HeadDim, tmp)
-		for i := range d {
-			d[i] = t[i*l.padded+r] * factor[r]
-		}
+		a.b.v.Scale(d, x[r*a.pad:], factor[r])
 		y.flush(a.b.v, row*stride+col, d)
 	}
 }
 
-// rows returns n rows of HeadDim elements of x from the given key on, in place or converted into tmp, and their stride.
+// rows returns n rows of pad elements of x from the given key on, and their stride: in place, or in tmp if they must be converted or
+// end in zeros.
 func (a *attn) rows(l *lanes, x floats, stride, key, n int, tmp []float32) ([]float32, int) {
 	at := (l.key0+key)*stride + l.kvh*a.HeadDim
-	if x.f != nil {
+	if x.f != nil && a.pad == a.HeadDim {
 		return x.f[at : at+(n-1)*stride+a.HeadDim], stride
 	}
 	for j := range n {
-		x.read(a.b.v, at+j*stride, a.HeadDim, tmp[j*a.HeadDim:])
+		d := tmp[j*a.pad : (j+1)*a.pad]
+		if x.f != nil {
+			copy(d, x.f[at+j*stride:][:a.HeadDim])
+		} else {
+			x.read(a.b.v, at+j*stride, a.HeadDim, d)
+		}
+		clear(d[a.HeadDim:])
 	}
-	return tmp, a.HeadDim
+	return tmp, a.pad
 }
 
 // mask sets scores s of keys j0 to j0+n that lanes do not see to −∞.
@@ -209,10 +209,9 @@ func (a *attn) dropMask(l *lanes, m []float32, j0, n int, tmp []float32) {
 	}
 }
 
-// scores computes s [n, padded] for keys j0 to j0+n from scaled queries qt, soft-capped.
-func (a *attn) scores(l *lanes, s, qt []float32, j0, n int, tmp []float32) {
-	ks, stride := a.rows(l, a.k, a.StrideK, j0, n, tmp)
-	a.b.v.Tile(s, l.padded, ks, stride, 1, qt, l.padded, n, l.padded, a.HeadDim, false)
+// scores computes s [n, padded], soft-capped, from rows of n keys and scaled queries qt [pad, padded].
+func (a *attn) scores(l *lanes, s, qt, keys []float32, stride, n int) {
+	a.b.v.Tile(s, l.padded, keys, stride, 1, qt, l.padded, n, l.padded, a.HeadDim, false)
 	if a.SoftCap > 0 {
 		a.b.v.Softcap(s[:n*l.padded], s[:n*l.padded], a.SoftCap)
 	}
@@ -268,19 +267,20 @@ func (a *attn) forward(l *lanes, of floats, lse []float32) {
 	v := a.b.v
 	sc := a.b.borrow()
 	defer a.b.giveBack(sc)
-	n, hd := l.padded, a.HeadDim
-	qt, ot, s := sc.floats(0, hd*n), sc.floats(1, hd*n), sc.floats(2, keyTile*n)
-	stats, tmp := sc.floats(3, 3*n), sc.floats(4, keyTile*hd)
+	n, pad := l.padded, a.pad
+	qt, o, s := sc.floats(0, pad*n), sc.floats(1, n*pad), sc.floats(2, keyTile*n)
+	stats, tmp := sc.floats(3, 3*n), sc.floats(4, keyTile*pad)
 	m, sum, alpha := stats[:n], stats[n:2*n], stats[2*n:]
-	a.loadT(l, a.q, a.StrideQ, a.Scale, qt, tmp)
-	clear(ot)
+	a.loadRows(l, a.q, a.StrideQ, a.Scale, o) // o is free until the first tile is done
+	v.Transpose(qt, n, o, pad, n, pad)
 	clear(sum)
 	for i := range m {
 		m[i] = negInf
 	}
 	for j := l.lo; j < l.hi; j += keyTile {
 		keys := min(keyTile, l.hi-j)
-		a.scores(l, s, qt, j, keys, tmp)
+		ks, stride := a.rows(l, a.k, a.StrideK, j, keys, tmp)
+		a.scores(l, s, qt, ks, stride, keys)
 		a.hide(l, s, j, keys)
 		v.SoftmaxTile(s, keys, n, m, sum, alpha)
 		if a.Dropout > 0 {
@@ -289,12 +289,10 @@ func (a *attn) forward(l *lanes, of floats, lse []float32) {
 			v.Mul(s[:keys*n], s[:keys*n], drop)
 		}
 		if j > l.lo {
-			for d := range hd {
-				v.Mul(ot[d*n:d*n+n], ot[d*n:], alpha)
-			}
+			v.ScaleRows(o, pad, alpha, l.n, pad)
 		}
 		vs, stride := a.rows(l, a.v, a.StrideV, j, keys, tmp)
-		v.Tile(ot, n, vs, 1, stride, s, n, hd, n, keys, true)
+		v.Tile(o, pad, s, 1, n, vs, stride, l.n, pad, keys, j > l.lo)
 	}
 	for r := range l.n {
 		lse[a.stat(l, r)] = m[r] + float32(math.Log(float64(sum[r])))
@@ -305,5 +303,5 @@ func (a *attn) forward(l *lanes, of floats, lse []float32) {
 			lse[a.stat(l, r)] = negInf
 		}
 	}
-	a.storeT(l, of, a.StrideO, alpha, ot, tmp)
+	a.storeRows(l, of, a.StrideO, alpha, o, tmp)
 }

@@ -142,38 +142,39 @@ func (g *gradients) block(task int) {
 	sc := g.b.borrow()
 	defer g.b.giveBack(sc)
 	n, hd, pad := l.padded, g.HeadDim, g.pad
-	// Four forms of the lanes' rows, each [hd,n] or [n,pad], and the transposed gradient of the queries.
-	forms := sc.floats(0, 3*hd*n)
-	qt, dot, dqt := forms[:hd*n], forms[hd*n:2*hd*n], forms[2*hd*n:]
-	rows := sc.floats(1, 2*n*pad)
-	qr, dor := rows[:n*pad], rows[n*pad:]
-	stats, tmp := sc.floats(2, 3*n), sc.floats(3, keyTile*hd)
+	// The lanes' rows of q, scaled, and do [n,pad], both transposed [pad,n], and the sum for dq [n,pad].
+	forms := sc.floats(0, 5*n*pad)
+	qr, dor, qt, dot, dqr := forms[:n*pad], forms[n*pad:2*n*pad], forms[2*n*pad:3*n*pad], forms[3*n*pad:4*n*pad], forms[4*n*pad:]
+	stats, tmp := sc.floats(2, 3*n), sc.floats(3, 2*keyTile*pad)
 	lse, delta, factor := stats[:n], stats[n:2*n], stats[2*n:]
 	tiles := sc.floats(4, 3*keyTile*n)
 	p, dp, w := tiles[:keyTile*n], tiles[keyTile*n:2*keyTile*n], tiles[2*keyTile*n:]
 
-	g.loadT(&l, g.q, g.StrideQ, g.Scale, qt, tmp)
-	g.loadT(&l, g.do, g.StrideO, 1, dot, tmp)
-	clear(dqt)
-	clear(rows)
-	other := sc.floats(5, hd)
+	g.loadRows(&l, g.q, g.StrideQ, g.Scale, qr)
+	g.loadRows(&l, g.do, g.StrideO, 1, dor)
+	v.Transpose(qt, n, qr, pad, n, pad)
+	v.Transpose(dot, n, dor, pad, n, pad)
 	for r := range n {
 		lse[r], delta[r], factor[r] = 0, 0, g.Scale
 		if r >= l.n {
 			continue
 		}
 		row, col := g.at(&l, r)
-		v.Scale(qr[r*pad:r*pad+hd], g.q.read(v, row*g.StrideQ+col, hd, tmp), g.Scale)
-		copy(dor[r*pad:r*pad+hd], g.do.read(v, row*g.StrideO+col, hd, tmp))
-		delta[r] = v.Dot(dor[r*pad:r*pad+hd], g.o.read(v, row*g.StrideO+col, hd, other))
+		delta[r] = v.Dot(dor[r*pad:r*pad+hd], g.o.read(v, row*g.StrideO+col, hd, tmp))
 		if x := g.lse[g.stat(&l, r)]; x != negInf {
 			lse[r] = x
 		}
 	}
+	if l.lo >= l.hi {
+		clear(dqr)
+	}
 	// Tiles begin at multiples of keyTile, so that blocks meet at the same keys.
-	for j := l.lo / keyTile * keyTile; j < l.hi; j += keyTile {
+	first := l.lo / keyTile * keyTile
+	for j := first; j < l.hi; j += keyTile {
 		keys := min(keyTile, l.hi-j)
-		g.scores(&l, p, qt, j, keys, tmp)
+		ks, strideK := g.rows(&l, g.k, g.StrideK, j, keys, tmp)
+		vs, strideV := g.rows(&l, g.v, g.StrideV, j, keys, tmp[keyTile*pad:])
+		g.scores(&l, p, qt, ks, strideK, keys)
 		if g.SoftCap > 0 { // w = 1 − (S/cap)²
 			inv := 1 / g.SoftCap
 			for i, x := range p[:keys*n] {
@@ -182,8 +183,7 @@ func (g *gradients) block(task int) {
 		}
 		g.hide(&l, p, j, keys)
 		v.ExpTile(p, keys, n, lse)
-		vs, stride := g.rows(&l, g.v, g.StrideV, j, keys, tmp)
-		v.Tile(dp, n, vs, stride, 1, dot, n, keys, n, hd, false)
+		v.Tile(dp, n, vs, strideV, 1, dot, n, keys, n, hd, false)
 		pd := p
 		if g.Dropout > 0 {
 			drop := sc.floats(6, 2*keyTile*n)
@@ -200,12 +200,11 @@ func (g *gradients) block(task int) {
 		if g.SoftCap > 0 {
 			v.Mul(dp[:keys*n], dp, w)
 		}
-		ks, stride := g.rows(&l, g.k, g.StrideK, j, keys, tmp)
-		v.Tile(dqt, n, ks, 1, stride, dp, n, hd, n, keys, true)
+		v.Tile(dqr, pad, dp, 1, n, ks, strideK, l.n, pad, keys, j > first)
 		g.await(task, j+keys)
-		v.Tile(g.dv[(l.key0+j)*g.strideV+l.kvh*pad:], g.strideV, pd, n, 1, dor, pad, keys, pad, n, true)
-		v.Tile(g.dk[(l.key0+j)*g.strideK+l.kvh*pad:], g.strideK, dp, n, 1, qr, pad, keys, pad, n, true)
+		v.Tile(g.dv[(l.key0+j)*g.strideV+l.kvh*pad:], g.strideV, pd, n, 1, dor, pad, keys, pad, l.n, true)
+		v.Tile(g.dk[(l.key0+j)*g.strideK+l.kvh*pad:], g.strideK, dp, n, 1, qr, pad, keys, pad, l.n, true)
 		g.done[task].Store(int32(j + keys))
 	}
-	g.storeT(&l, g.dq, g.StrideQ, factor, dqt, tmp)
+	g.storeRows(&l, g.dq, g.StrideQ, factor, dqr, tmp)
 }

@@ -39,7 +39,7 @@ func accelerate(o *Ops, l Level) {
 		o.Rotate = rotate512
 		o.NF4 = nf4AVX512
 		o.SoftmaxTile, o.ExpTile, o.ScoreGradTile = checkedSoftmax(softmaxTile512), checkedExp(expTile512), checkedGrad(scoreGradTile512)
-		o.Tile = tileAVX512
+		o.Tile, o.ScaleRows, o.Transpose = tileAVX512, checkedScaleRows(scaleRows512), checkedTranspose(16, transpose512)
 		o.AdamW = adam(adamW512)
 		o.FromBF16, o.ToBF16 = widening(fromBF16x512), rounding(toBF16x512)
 		o.Keep = keepAVX512
@@ -56,7 +56,7 @@ func accelerate(o *Ops, l Level) {
 		o.Rotate = rotate256
 		o.NF4 = nf4AVX2
 		o.SoftmaxTile, o.ExpTile, o.ScoreGradTile = checkedSoftmax(softmaxTile256), checkedExp(expTile256), checkedGrad(scoreGradTile256)
-		o.Tile = tileAVX2
+		o.Tile, o.ScaleRows, o.Transpose = tileAVX2, checkedScaleRows(scaleRows256), checkedTranspose(8, transpose256)
 		o.AdamW = adam(adamW256)
 		o.FromBF16, o.ToBF16 = widening(fromBF16x256), rounding(toBF16x256)
 		o.Keep = keepAVX2
@@ -76,6 +76,24 @@ func checkedExp(f func(s []float32, rows, n int, m []float32)) func(s []float32,
 
 func checkedGrad(f func(d, p []float32, rows, n int, delta []float32)) func(d, p []float32, rows, n int, delta []float32) {
 	return func(d, p []float32, rows, n int, delta []float32) { f(d[:rows*n], p[:rows*n], rows, n, delta[:n]) }
+}
+
+func checkedScaleRows(f func(y *float32, ldy int, k *float32, rows, n int)) func(y []float32, ldy int, k []float32, rows, n int) {
+	return func(y []float32, ldy int, k []float32, rows, n int) {
+		if rows > 0 && n > 0 {
+			_, _ = y[(rows-1)*ldy+n-1], k[rows-1]
+			f(unsafe.SliceData(y), 4*ldy, unsafe.SliceData(k), rows, 4*n)
+		}
+	}
+}
+
+func checkedTranspose(block int, f func(y *float32, ldy int, x *float32, ldx, rows, cols int)) func(y []float32, ldy int, x []float32, ldx, rows, cols int) {
+	return func(y []float32, ldy int, x []float32, ldx, rows, cols int) {
+		if rows > 0 && cols > 0 {
+			_, _ = y[(cols-1)*ldy+rows-1], x[(rows-1)*ldx+cols-1]
+			f(unsafe.SliceData(y), 4*ldy, unsafe.SliceData(x), 4*ldx, rows/block, cols/block)
+		}
+	}
 }
 
 // tileArgs is the argument of a micro-kernel; distances are in bytes. The assembly knows its fields by go_asm.h.
@@ -108,7 +126,7 @@ func tiled(wide bool, c []float32, ldc int, a []float32, rs, cs int, b []float32
 	if k > 0 {
 		_, _ = a[(m-1)*rs+(k-1)*cs], b[(k-1)*ldb+n-1]
 	}
-	rows, lanes := 4, 8
+	rows, lanes := 6, 8
 	if wide {
 		rows, lanes = 8, 16
 	}

@@ -119,6 +119,12 @@ func expTile512(s []float32, rows, n int, m []float32)
 func scoreGradTile512(d []float32, p []float32, rows, n int, delta []float32)
 
 //go:noescape
+func scaleRows512(y *float32, ldy int, k *float32, rows, n int)
+
+//go:noescape
+func transpose512(y *float32, ldy int, x *float32, ldx, rows, cols int)
+
+//go:noescape
 func tile1x16512(t *tileArgs)
 
 //go:noescape
@@ -328,6 +334,12 @@ func expTile256(s []float32, rows, n int, m []float32)
 func scoreGradTile256(d []float32, p []float32, rows, n int, delta []float32)
 
 //go:noescape
+func scaleRows256(y *float32, ldy int, k *float32, rows, n int)
+
+//go:noescape
+func transpose256(y *float32, ldy int, x *float32, ldx, rows, cols int)
+
+//go:noescape
 func tile1x8256(t *tileArgs)
 
 //go:noescape
@@ -338,6 +350,12 @@ func tile3x8256(t *tileArgs)
 
 //go:noescape
 func tile4x8256(t *tileArgs)
+
+//go:noescape
+func tile5x8256(t *tileArgs)
+
+//go:noescape
+func tile6x8256(t *tileArgs)
 
 //go:noescape
 func tile1x16256(t *tileArgs)
@@ -351,25 +369,39 @@ func tile3x16256(t *tileArgs)
 //go:noescape
 func tile4x16256(t *tileArgs)
 
+//go:noescape
+func tile5x16256(t *tileArgs)
+
+//go:noescape
+func tile6x16256(t *tileArgs)
+
 // tile256 runs the micro-kernel of the given rows and vectors across.
 func tile256(t *tileArgs, rows, across int) {
-	switch rows + 4*across {
-	case 1 + 4*1:
+	switch rows + 6*across {
+	case 1 + 6*1:
 		tile1x8256(t)
-	case 2 + 4*1:
+	case 2 + 6*1:
 		tile2x8256(t)
-	case 3 + 4*1:
+	case 3 + 6*1:
 		tile3x8256(t)
-	case 4 + 4*1:
+	case 4 + 6*1:
 		tile4x8256(t)
-	case 1 + 4*2:
+	case 5 + 6*1:
+		tile5x8256(t)
+	case 6 + 6*1:
+		tile6x8256(t)
+	case 1 + 6*2:
 		tile1x16256(t)
-	case 2 + 4*2:
+	case 2 + 6*2:
 		tile2x16256(t)
-	case 3 + 4*2:
+	case 3 + 6*2:
 		tile3x16256(t)
-	case 4 + 4*2:
+	case 4 + 6*2:
 		tile4x16256(t)
+	case 5 + 6*2:
+		tile5x16256(t)
+	case 6 + 6*2:
+		tile6x16256(t)
 	}
 }
 

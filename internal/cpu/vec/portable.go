@@ -205,6 +205,21 @@ func tile(c []float32, ldc int, a []float32, rs, cs int, b []float32, ldb, m, n,
 	}
 }
 
+func transpose(y []float32, ldy int, x []float32, ldx, rows, cols int) {
+	for i := range rows {
+		for j, v := range x[i*ldx : i*ldx+cols] {
+			y[j*ldy+i] = v
+		}
+	}
+}
+
+func scaleRows(y []float32, ldy int, k []float32, rows, n int) {
+	for i := range rows {
+		row := y[i*ldy : i*ldy+n]
+		scale(row, row, k[i])
+	}
+}
+
 func adamW(w, m, v, g []float32, p AdamArgs) {
 	m, v, g = m[:len(w)], v[:len(w)], g[:len(w)]
 	for i := range w {

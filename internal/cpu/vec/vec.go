@@ -67,6 +67,11 @@ type Ops struct {
 	// B and C are ldb and ldc apart. n is a multiple of 16.
 	Tile func(c []float32, ldc int, a []float32, rs, cs int, b []float32, ldb, m, n, k int, acc bool)
 
+	// Transpose computes Y = Xᵀ for X [rows,cols]; rows of X and Y are ldx and ldy apart. rows and cols are multiples of 16.
+	Transpose func(y []float32, ldy int, x []float32, ldx, rows, cols int)
+	// ScaleRows multiplies row i of Y [rows,n] by k[i]; rows are ldy apart, and n is a multiple of 16.
+	ScaleRows func(y []float32, ldy int, k []float32, rows, n int)
+
 	// SoftmaxTile takes a tile of scores s [rows,n], a column per query, into a running softmax: it replaces s by
 	// exp(s−max), updates the running maxima m and sums l [n], and sets alpha [n] to what earlier results must be
 	// multiplied by. A column without a finite score yields zeros.
@@ -114,7 +119,7 @@ func portable() *Ops {
 		SigmoidBwd: sigmoidBwd, SoftcapBwd: softcapBwd,
 		SwiGLU: swiGLU, SwiGLUBwd: swiGLUBwd,
 		Norm: norm, NormDots: normDots, NormBwd: normBwd, NormBwdW: normBwdW,
-		Rotate: rotate, Tile: tile,
+		Rotate: rotate, Tile: tile, Transpose: transpose, ScaleRows: scaleRows,
 		SoftmaxTile: softmaxTile, ExpTile: expTile, ScoreGradTile: scoreGradTile, Keep: keep, AdamW: adamW,
 		NF4: nf4, FromBF16: fromBF16, ToBF16: toBF16,
 	}

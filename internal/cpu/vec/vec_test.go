@@ -276,6 +276,42 @@ func TestTiles(t *testing.T) {
 	}
 }
 
+// Every instruction set moves all elements, and only those.
+func TestTransposeAndScaleRows(t *testing.T) {
+	for _, o := range levels() {
+		for _, rows := range []int{0, 16, 32, 80} {
+			for _, cols := range []int{0, 16, 48, 64} {
+				rng := rand.New(rand.NewPCG(uint64(rows), uint64(cols)))
+				ldx, ldy := cols+5, rows+3
+				x, y := random(t, rng, max(0, (rows-1)*ldx+cols)), random(t, rng, max(0, (cols-1)*ldy+rows))
+				old := slices.Clone(y)
+				o.Transpose(y, ldy, x, ldx, rows, cols)
+				for j := range y {
+					want := old[j]
+					if i := j % ldy; i < rows && cols > 0 {
+						want = x[i*ldx+j/ldy]
+					}
+					if y[j] != want {
+						t.Fatalf("%v: %d×%d transposed: element %d is %v, want %v", o.Level, rows, cols, j, y[j], want)
+					}
+				}
+				k := random(t, rng, rows)
+				old = slices.Clone(x)
+				o.ScaleRows(x, ldx, k, rows, cols)
+				for j := range x {
+					want := old[j]
+					if j%ldx < cols {
+						want *= k[j/ldx]
+					}
+					if x[j] != want {
+						t.Fatalf("%v: %d×%d scaled: element %d is %v, want %v", o.Level, rows, cols, j, x[j], want)
+					}
+				}
+			}
+		}
+	}
+}
+
 func TestBF16(t *testing.T) {
 	for _, o := range levels() {
 		x := append(special(), math.Float32frombits(0x7f800001), math.Float32frombits(0xff800001), 1+1.0/256, 1+3.0/256,

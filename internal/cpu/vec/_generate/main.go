@@ -265,6 +265,8 @@ func run() error {
 		g.softmaxTile()
 		g.expTile()
 		g.scoreGradTile()
+		g.scaleRows()
+		g.transpose()
 		g.tiles()
 		g.bf16()
 		g.philox()

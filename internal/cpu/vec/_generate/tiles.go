@@ -107,10 +107,94 @@ func (g *gen) scoreGradTile() {
 	})
 }
 
+// scaleRows: see Ops.ScaleRows. Its arguments are pointers and distances in bytes.
+func (g *gen) scaleRows() {
+	fmt.Fprintf(g.decls, "\n//go:noescape\nfunc scaleRows%s(y *float32, ldy int, k *float32, rows, n int)\n", g.suffix())
+	fmt.Fprintf(g.asm, "\nTEXT ·scaleRows%s(SB), NOSPLIT, $0-40\n", g.suffix())
+	g.p("MOVQ y+0(FP), DI; MOVQ ldy+8(FP), R8; MOVQ k+16(FP), SI; MOVQ rows+24(FP), CX; MOVQ n+32(FP), R12")
+	g.label("row")
+	g.p("VBROADCASTSS (SI), %s; XORL AX, AX", g.r(0))
+	g.p("PCALIGN $32")
+	g.label("col")
+	for i := 0; i < 16; i += g.lanes() {
+		at := fmt.Sprintf("%d(DI)(AX*1)", 4*i)
+		g.op("VMULPS", at, 0, 1)
+		g.store(1, at)
+	}
+	g.p("ADDQ $64, AX; CMPQ AX, R12; JB col")
+	g.p("ADDQ $4, SI; ADDQ R8, DI; DECQ CX; JNZ row")
+	g.close()
+}
+
+// transpose: see Ops.Transpose. Its arguments are pointers, distances in bytes and counts of blocks, which are squares
+// of a vector's length.
+//
+// Pairs of rows, then pairs of pairs, are interleaved within parts of 128 bits, so that part p of the k-th register of
+// rows 4g … 4g+3 holds column 4p+k of them; then parts are gathered.
+func (g *gen) transpose() {
+	fmt.Fprintf(g.decls, "\n//go:noescape\nfunc transpose%s(y *float32, ldy int, x *float32, ldx, rows, cols int)\n", g.suffix())
+	fmt.Fprintf(g.asm, "\nTEXT ·transpose%s(SB), NOSPLIT, $0-48\n", g.suffix())
+	g.p("MOVQ y+0(FP), DI; MOVQ ldy+8(FP), R8; MOVQ x+16(FP), SI; MOVQ ldx+24(FP), R9; MOVQ cols+40(FP), R13")
+	g.label("across")
+	g.p("MOVQ rows+32(FP), CX; MOVQ DI, DX; MOVQ SI, BX")
+	g.p("PCALIGN $32")
+	g.label("down")
+	n := g.lanes()
+	for i := range n {
+		g.load("(BX)", reg(i))
+		g.p("ADDQ R9, BX")
+	}
+	unpack := func(name string, a, b, dst int) { g.p("%s %s, %s, %s", name, g.r(reg(b)), g.r(reg(a)), g.r(reg(dst))) }
+	for i := 0; i < n; i += 2 {
+		unpack("VUNPCKLPS", i, i+1, n+i)
+		unpack("VUNPCKHPS", i, i+1, n+i+1)
+	}
+	for i := 0; i < n; i += 4 {
+		t := n + i
+		unpack("VUNPCKLPD", t, t+2, i)
+		unpack("VUNPCKHPD", t, t+2, i+1)
+		unpack("VUNPCKLPD", t+1, t+3, i+2)
+		unpack("VUNPCKHPD", t+1, t+3, i+3)
+	}
+	join := func(imm, a, b, dst int) {
+		name := "VPERM2F128"
+		if g.wide {
+			name = "VSHUFF32X4"
+		}
+		g.p("%s $%#x, %s, %s, %s", name, imm, g.r(reg(b)), g.r(reg(a)), g.r(reg(dst)))
+	}
+	// Columns come in the order 0, 4, 8, 12, 1, 5, …
+	g.p("LEAQ (R8)(R8*2), R10; MOVQ DX, R11; LEAQ (DX)(R8*4), R12")
+	if g.wide {
+		g.p("LEAQ (R12)(R8*4), R14; LEAQ (R14)(R8*4), AX")
+	}
+	offset := []string{"(%s)", "(%s)(R8*1)", "(%s)(R8*2)", "(%s)(R10*1)"}
+	for k := range 4 {
+		if !g.wide {
+			join(0x20, k, 4+k, 8)
+			join(0x31, k, 4+k, 9)
+			g.store(8, fmt.Sprintf(offset[k], "R11"))
+			g.store(9, fmt.Sprintf(offset[k], "R12"))
+			continue
+		}
+		join(0x44, k, 4+k, 16)
+		join(0xee, k, 4+k, 17)
+		join(0x44, 8+k, 12+k, 18)
+		join(0xee, 8+k, 12+k, 19)
+		for i, base := range []string{"R11", "R12", "R14", "AX"} {
+			join([]int{0x88, 0xdd}[i%2], 16+i/2, 18+i/2, 20)
+			g.store(20, fmt.Sprintf(offset[k], base))
+		}
+	}
+	g.p("ADDQ $%d, DX; DECQ CX; JNZ down", 4*n)
+	g.p("ADDQ $%d, SI; MOVQ R8, AX; SHLQ $%d, AX; ADDQ AX, DI; DECQ R13; JNZ across", 4*n, map[bool]int{true: 4, false: 3}[g.wide])
+	g.close()
+}
+
 // tiles prints the micro-kernels of matrix products, one for each number of rows and vectors across. Their argument is
 // a *tileArgs, whose distances are in bytes.
 func (g *gen) tiles() {
-	rows := map[bool]int{true: 8, false: 4}[g.wide]
+	rows := map[bool]int{true: 8, false: 6}[g.wide]
 	for across := 1; across <= 2; across++ {
 		for m := 1; m <= rows; m++ {
 			g.tile(m, across)
