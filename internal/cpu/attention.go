@@ -29,7 +29,7 @@ type attn struct {
 	bias             bias
 	threshold        uint32
 	keepScale        float32
-	lanesPer, blocks int // lanes of a block of queries, and the most blocks that a sequence has
+	blocks           int // the most blocks of queries that a sequence has
 }
 
 func roundUp(n, m int) int { return (n + m - 1) / m * m }
@@ -53,7 +53,6 @@ func (b *Backend) attnCall(c *call, s tensor.AttnSpec, lse, q, k, v, bias tensor
 	if c.err != nil {
 		return a
 	}
-	a.lanesPer = max(1, maxLanes/a.group) * a.group
 	keys := 0
 	c.require(a.cuQ[0] >= 0 && a.cuK[0] >= 0 && int(a.cuQ[s.Seqs]) <= a.totalQ, "sequences begin at %d and %d and end at query %d of %d",
 		a.cuQ[0], a.cuK[0], a.cuQ[s.Seqs], a.totalQ)
@@ -67,7 +66,7 @@ func (b *Backend) attnCall(c *call, s tensor.AttnSpec, lse, q, k, v, bias tensor
 			c.fail("sequence %d has %d keys in room for %d, want 0 to MaxK = %d", i, nk, room, s.MaxK)
 		}
 		keys = max(keys, int(a.cuK[i])+nk)
-		a.blocks = max(a.blocks, (nq*a.group+a.lanesPer-1)/a.lanesPer)
+		a.blocks = max(a.blocks, a.blocksOf(nq))
 	}
 	a.q = c.strided("q", q, a.totalQ, s.Heads*s.HeadDim, s.StrideQ, false)
 	a.k = c.strided("k", k, keys, s.KVHeads*s.HeadDim, s.StrideK, false)
@@ -79,11 +78,36 @@ func (b *Backend) attnCall(c *call, s tensor.AttnSpec, lse, q, k, v, bias tensor
 	return a
 }
 
+// blocksOf returns how many blocks a sequence of nq queries has.
+func (a *attn) blocksOf(nq int) int {
+	per := max(1, maxLanes/a.group)
+	return (nq + per - 1) / per
+}
+
 func (a *attn) keys(seq int) int {
 	if a.used != nil {
 		return int(a.used[seq])
 	}
 	return int(a.cuK[seq+1] - a.cuK[seq])
+}
+
+// waves is an order of tasks: blocks of queries, of pairs of a sequence and a key head. As many pairs as there are cores go
+// on at a time, block by block, so that their keys, values and gradients stay in the caches.
+type waves struct{ pairs, blocks, width int }
+
+func (a *attn) waves(workers int) waves {
+	pairs := a.Seqs * a.KVHeads
+	return waves{pairs, a.blocks, max(1, min(workers, pairs))}
+}
+
+func (w waves) tasks() int { return w.pairs * w.blocks }
+
+// at returns what a task computes. Of one pair, blocks come in order.
+func (w waves) at(task int) (pair, block int) {
+	first := task / (w.width * w.blocks) * w.width
+	task -= first * w.blocks
+	width := min(w.width, w.pairs-first)
+	return first + task%width, task / width
 }
 
 // lanes is a block of lanes of one sequence and key head.
@@ -96,11 +120,17 @@ type lanes struct {
 	lo, hi     int // keys that some lane sees
 }
 
-// block returns lanes of the given block, or false if the sequence has fewer blocks.
+// block returns lanes of the given block, or false if the sequence has fewer blocks. Blocks are of whole queries, about equally many.
 func (a *attn) block(seq, kvh, block int) (lanes, bool) {
-	l := lanes{seq: seq, kvh: kvh, first: block * a.lanesPer, row0: int(a.cuQ[seq]), key0: int(a.cuK[seq])}
+	l := lanes{seq: seq, kvh: kvh, row0: int(a.cuQ[seq]), key0: int(a.cuK[seq])}
 	l.nq, l.nk = int(a.cuQ[seq+1])-l.row0, a.keys(seq)
-	l.n = min(a.lanesPer, l.nq*a.group-l.first)
+	blocks := a.blocksOf(l.nq)
+	if block >= blocks {
+		return l, false
+	}
+	per := (l.nq + blocks - 1) / blocks * a.group
+	l.first = block * per
+	l.n = min(per, l.nq*a.group-l.first)
 	if l.n <= 0 {
 		return l, false
 	}
@@ -121,6 +151,19 @@ func (a *attn) sees(l *lanes, r int) (lo, hi int) {
 		lo = max(0, pos-a.Window+1)
 	}
 	return lo, max(hi, 0)
+}
+
+// seen returns the lanes that see a key of the sequence: from ≤ r < to. Both grow with the key.
+func (a *attn) seen(l *lanes, key int) (from, to int) {
+	from, to = 0, l.n
+	query := key + l.nq - l.nk // the one that stands at the key
+	if a.Causal {
+		from = min(max(query*a.group-l.first, 0), l.n)
+	}
+	if a.Window > 0 {
+		to = min(max((query+a.Window)*a.group-l.first, 0), l.n)
+	}
+	return from, max(from, to)
 }
 
 // at returns the row and the first column of lane r in q and o.
@@ -175,20 +218,86 @@ func (a *attn) rows(l *lanes, x floats, stride, key, n int, tmp []float32) ([]fl
 	return tmp, a.pad
 }
 
-// mask sets scores s of keys j0 to j0+n that lanes do not see to −∞.
-func (a *attn) mask(l *lanes, s []float32, j0, n int) {
-	if lo, _ := a.sees(l, l.n-1); lo <= j0 {
-		if _, hi := a.sees(l, 0); hi >= j0+n {
-			return
+// A tile of n keys from j0 on is cut by its mask where lanes see different keys of it. What is computed of it then are
+// the parts that some lane sees, to the width of a micro-kernel: strips of keyStrip keys, groups of laneGroup lanes for
+// what has lanes across, and of laneStrip lanes for what has them down. Elements of hidden pairs outside of these parts
+// are undefined, and never read: strips lie in groups.
+const (
+	keyStrip  = 8
+	laneGroup = 32
+	laneStrip = 8
+)
+
+// cut returns whether some lanes do not see all of n keys from j0 on.
+func (a *attn) cut(l *lanes, j0, n int) bool {
+	lo, _ := a.sees(l, l.n-1)
+	_, hi := a.sees(l, 0)
+	return lo > j0 || hi < j0+n
+}
+
+// window returns which of n keys from j0 on the lanes r0 to r1 see, from the first to the last; 0, 0 for none.
+func (a *attn) window(l *lanes, r0, r1, j0, n int) (lo, hi int) {
+	lo, _ = a.sees(l, r0)
+	_, hi = a.sees(l, min(r1, l.n)-1)
+	if lo, hi = max(lo-j0, 0), min(hi-j0, n); lo >= hi {
+		return 0, 0
+	}
+	return lo, hi
+}
+
+// pairs computes s [n, padded] = keys [n, HeadDim] · qt [pad, padded] for keys from j0 on.
+func (a *attn) pairs(l *lanes, s, keys []float32, stride int, qt []float32, j0, n int, cut bool) {
+	if !cut {
+		a.b.v.Tile(s, l.padded, keys, stride, 1, qt, l.padded, n, l.padded, a.HeadDim, false)
+		return
+	}
+	for r := 0; r < l.n; r += laneGroup {
+		lo, hi := a.window(l, r, r+laneGroup, j0, n)
+		lo, hi = lo/keyStrip*keyStrip, min(roundUp(hi, keyStrip), n)
+		if lo < hi {
+			a.b.v.Tile(s[lo*l.padded+r:], l.padded, keys[lo*stride:], stride, 1, qt[r:], l.padded, hi-lo, min(laneGroup, l.padded-r), a.HeadDim, false)
 		}
 	}
-	for r := range l.n {
-		lo, hi := a.sees(l, r)
-		for j := j0; j < min(lo, j0+n); j++ {
-			s[(j-j0)*l.padded+r] = negInf
+}
+
+// overKeys computes o [padded, pad] += sᵀ [padded, n] · rows [n, pad] for keys from j0 on, or = if they are the first.
+func (a *attn) overKeys(l *lanes, o, s, rows []float32, stride, j0, n int, cut, first bool) {
+	if !cut {
+		a.b.v.Tile(o, a.pad, s, 1, l.padded, rows, stride, l.n, a.pad, n, !first)
+		return
+	}
+	for r := 0; r < l.n; r += laneStrip {
+		lo, hi := a.window(l, r, r+laneStrip, j0, n)
+		a.b.v.Tile(o[r*a.pad:], a.pad, s[lo*l.padded+r:], 1, l.padded, rows[lo*stride:], stride, min(laneStrip, l.n-r), a.pad, hi-lo, !first)
+	}
+}
+
+// overLanes computes y [n, pad] += s [n, padded] · rows [padded, pad] for keys from j0 on.
+func (a *attn) overLanes(l *lanes, y []float32, stride int, s, rows []float32, j0, n int, cut bool) {
+	if !cut {
+		a.b.v.Tile(y, stride, s, l.padded, 1, rows, a.pad, n, a.pad, l.n, true)
+		return
+	}
+	for j := 0; j < n; j += keyStrip {
+		keys := min(keyStrip, n-j)
+		from, _ := a.seen(l, j0+j)
+		_, to := a.seen(l, j0+j+keys-1)
+		if from < to {
+			a.b.v.Tile(y[j*stride:], stride, s[j*l.padded+from:], l.padded, 1, rows[from*a.pad:], a.pad, keys, a.pad, to-from, true)
 		}
-		for j := max(hi, j0); j < j0+n; j++ {
-			s[(j-j0)*l.padded+r] = negInf
+	}
+}
+
+// mask sets scores s of keys j0 to j0+n that lanes do not see to −∞.
+func (a *attn) mask(l *lanes, s []float32, j0, n int) {
+	for j := range n {
+		from, to := a.seen(l, j0+j)
+		row := s[j*l.padded:][:l.n]
+		for r := range row[:from] {
+			row[r] = negInf
+		}
+		for r := to; r < len(row); r++ {
+			row[r] = negInf
 		}
 	}
 }
@@ -209,18 +318,12 @@ func (a *attn) dropMask(l *lanes, m []float32, j0, n int, tmp []float32) {
 	}
 }
 
-// scores computes s [n, padded], soft-capped, from rows of n keys and scaled queries qt [pad, padded].
-func (a *attn) scores(l *lanes, s, qt, keys []float32, stride, n int) {
-	a.b.v.Tile(s, l.padded, keys, stride, 1, qt, l.padded, n, l.padded, a.HeadDim, false)
-	if a.SoftCap > 0 {
-		a.b.v.Softcap(s[:n*l.padded], s[:n*l.padded], a.SoftCap)
-	}
-}
-
 // hide adds the bias to scores s of keys j0 to j0+n and sets those that lanes do not see to −∞.
-func (a *attn) hide(l *lanes, s []float32, j0, n int) {
+func (a *attn) hide(l *lanes, s []float32, j0, n int, cut bool) {
 	a.addBias(l, s, j0, n)
-	a.mask(l, s, j0, n)
+	if cut {
+		a.mask(l, s, j0, n)
+	}
 }
 
 // Attention computes o and the log-sum-exp of the scores lse [Heads, TotalQ]. A query that sees no key gets zeros and
@@ -239,10 +342,11 @@ func (b *Backend) Attention(s tensor.AttnSpec, o, lse, q, k, v, bias tensor.Tens
 			ls[h*a.totalQ+row] = negInf
 		}
 	})
-	pairs := s.Seqs * s.KVHeads
-	// With a causal mask late blocks are long: they come first, so that cores finish together.
-	par.Do(pairs*a.blocks, func(task int) {
-		l, ok := a.block(task%pairs/s.KVHeads, task%s.KVHeads, a.blocks-1-task/pairs)
+	w := a.waves(par.Workers())
+	par.Do(w.tasks(), func(task int) {
+		// With a causal mask late blocks are long: they come first, so that cores finish together.
+		pair, block := w.at(task)
+		l, ok := a.block(pair/s.KVHeads, pair%s.KVHeads, a.blocks-1-block)
 		switch {
 		case ok && l.n <= fewLanes:
 			a.forwardFew(&l, of, ls)
@@ -280,8 +384,12 @@ func (a *attn) forward(l *lanes, of floats, lse []float32) {
 	for j := l.lo; j < l.hi; j += keyTile {
 		keys := min(keyTile, l.hi-j)
 		ks, stride := a.rows(l, a.k, a.StrideK, j, keys, tmp)
-		a.scores(l, s, qt, ks, stride, keys)
-		a.hide(l, s, j, keys)
+		cut := a.cut(l, j, keys)
+		a.pairs(l, s, ks, stride, qt, j, keys, cut)
+		if a.SoftCap > 0 {
+			v.Softcap(s[:keys*n], s[:keys*n], a.SoftCap)
+		}
+		a.hide(l, s, j, keys, cut)
 		v.SoftmaxTile(s, keys, n, m, sum, alpha)
 		if a.Dropout > 0 {
 			drop := sc.floats(5, keyTile*n)
@@ -292,7 +400,7 @@ func (a *attn) forward(l *lanes, of floats, lse []float32) {
 			v.ScaleRows(o, pad, alpha, l.n, pad)
 		}
 		vs, stride := a.rows(l, a.v, a.StrideV, j, keys, tmp)
-		v.Tile(o, pad, s, 1, n, vs, stride, l.n, pad, keys, j > l.lo)
+		a.overKeys(l, o, s, vs, stride, j, keys, cut, j == l.lo)
 	}
 	for r := range l.n {
 		lse[a.stat(l, r)] = m[r] + float32(math.Log(float64(sum[r])))

@@ -60,8 +60,9 @@ func (a *attn) addBias(l *lanes, s []float32, j0, n int) {
 // addBiasGrad adds the gradients ds [n, padded] of scores to dbias.
 func (g *gradients) addBiasGrad(l *lanes, ds []float32, j0, n int) {
 	for r := range l.n {
+		lo, hi := g.window(l, r, r+1, j0, n)
 		d := g.dbias.row(g.query(l, r))[j0 : j0+n]
-		for j := range d {
+		for j := lo; j < hi; j++ {
 			d[j] += ds[j*l.padded+r]
 		}
 	}

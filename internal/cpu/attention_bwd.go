@@ -64,7 +64,14 @@ func (b *Backend) AttentionBwd(s tensor.AttnSpec, dq, dk, dv, dbias, do, o, lse,
 	for i := range g.done {
 		g.done[i].Store(0)
 	}
-	par.Do(g.pairs*a.blocks, g.block)
+	w := a.waves(par.Workers())
+	if g.dbias.x != nil {
+		w.width = g.pairs
+	}
+	par.Do(w.tasks(), func(task int) {
+		pair, block := w.at(task)
+		g.block(pair, block)
+	})
 	if !inPlace {
 		g.collect(dkf, s.StrideK, g.dk, g.strideK, krows)
 		g.collect(dvf, s.StrideV, g.dv, g.strideV, vrows)
@@ -94,7 +101,7 @@ type gradients struct {
 	dk, dv           []float32 // rows of heads of pad elements
 	strideK, strideV int
 	dbias            bias
-	behind           int            // how many tasks before a task the one is that adds to the same sums before it
+	behind           int            // how far before a block, in done, the one is that adds to the same sums before it
 	done             []atomic.Int32 // keys up to which a block of queries has added its part, by block and pair
 }
 
@@ -126,15 +133,15 @@ func (g *gradients) await(task, hi int) {
 }
 
 // block computes what one block of queries contributes.
-func (g *gradients) block(task int) {
-	pair := task % g.pairs
+func (g *gradients) block(pair, block int) {
+	task := block*g.pairs + pair
 	defer func() {
 		if g.dbias.x != nil { // other sequences have other keys: those behind must not pass those ahead
 			g.await(task, math.MaxInt32)
 		}
 		g.done[task].Store(math.MaxInt32)
 	}()
-	l, ok := g.attn.block(pair/g.KVHeads, pair%g.KVHeads, task/g.pairs)
+	l, ok := g.attn.block(pair/g.KVHeads, pair%g.KVHeads, block)
 	if !ok {
 		return
 	}
@@ -174,16 +181,18 @@ func (g *gradients) block(task int) {
 		keys := min(keyTile, l.hi-j)
 		ks, strideK := g.rows(&l, g.k, g.StrideK, j, keys, tmp)
 		vs, strideV := g.rows(&l, g.v, g.StrideV, j, keys, tmp[keyTile*pad:])
-		g.scores(&l, p, qt, ks, strideK, keys)
+		cut := g.cut(&l, j, keys)
+		g.attn.pairs(&l, p, ks, strideK, qt, j, keys, cut)
 		if g.SoftCap > 0 { // w = 1 − (S/cap)²
+			v.Softcap(p[:keys*n], p[:keys*n], g.SoftCap)
 			inv := 1 / g.SoftCap
 			for i, x := range p[:keys*n] {
 				w[i] = 1 - x*inv*(x*inv)
 			}
 		}
-		g.hide(&l, p, j, keys)
+		g.hide(&l, p, j, keys, cut)
 		v.ExpTile(p, keys, n, lse)
-		v.Tile(dp, n, vs, strideV, 1, dot, n, keys, n, hd, false)
+		g.attn.pairs(&l, dp, vs, strideV, dot, j, keys, cut)
 		pd := p
 		if g.Dropout > 0 {
 			drop := sc.floats(6, 2*keyTile*n)
@@ -200,10 +209,10 @@ func (g *gradients) block(task int) {
 		if g.SoftCap > 0 {
 			v.Mul(dp[:keys*n], dp, w)
 		}
-		v.Tile(dqr, pad, dp, 1, n, ks, strideK, l.n, pad, keys, j > first)
+		g.overKeys(&l, dqr, dp, ks, strideK, j, keys, cut, j == first)
 		g.await(task, j+keys)
-		v.Tile(g.dv[(l.key0+j)*g.strideV+l.kvh*pad:], g.strideV, pd, n, 1, dor, pad, keys, pad, l.n, true)
-		v.Tile(g.dk[(l.key0+j)*g.strideK+l.kvh*pad:], g.strideK, dp, n, 1, qr, pad, keys, pad, l.n, true)
+		g.overLanes(&l, g.dv[(l.key0+j)*g.strideV+l.kvh*pad:], g.strideV, pd, dor, j, keys, cut)
+		g.overLanes(&l, g.dk[(l.key0+j)*g.strideK+l.kvh*pad:], g.strideK, dp, qr, j, keys, cut)
 		g.done[task].Store(int32(j + keys))
 	}
 	g.storeRows(&l, g.dq, g.StrideQ, factor, dqr, tmp)
