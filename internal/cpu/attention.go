@@ -21,15 +21,15 @@ const (
 // attn is the checked form of an attention call.
 type attn struct {
 	tensor.AttnSpec
-	b                *Backend
-	totalQ, group    int
-	cuQ, cuK, used   []int32
-	pad              int // HeadDim rounded up to a multiple of 16
-	q, k, v          floats
-	bias             bias
-	threshold        uint32
-	keepScale        float32
-	blocks           int // the most blocks of queries that a sequence has
+	b              *Backend
+	totalQ, group  int
+	cuQ, cuK, used []int32
+	pad            int // HeadDim rounded up to a multiple of 16
+	q, k, v        floats
+	bias           bias
+	threshold      uint32
+	keepScale      float32
+	blocks         int // the most blocks of queries that a sequence has
 }
 
 func roundUp(n, m int) int { return (n + m - 1) / m * m }
