@@ -267,8 +267,10 @@ func (j *job) mulColumns(task int) {
 		*t = tile{k: steps, stepA: 4 * j.mr, pairs: j.pairs,
 			nextC: 4 * e.nr, nextD: 2 * e.nr, nextBias: 4 * e.nr}
 		j.accumulate(t, start, steps)
+		f := j.nextBlock(task, start+j.kBlock, steps, cols)
 		for i := 0; i < j.rows; i += j.mr {
 			t.a = unsafe.Pointer(&j.slab[(start-j.from)*ceil(j.rows, j.mr)+i*steps])
+			f.set(t, i/j.mr)
 			for q := 0; q < cols; { // all whole tiles at once, then the last columns
 				if q < packed {
 					t.b, t.stepB, t.nextB = j.b.at(col+q, k), j.b.ld, 4*e.nr
@@ -296,6 +298,62 @@ func (j *job) mulColumns(task int) {
 	}
 	*t = tile{} // the pool must not hold the caller's memory
 	blocks.put(w)
+}
+
+// ahead is what the kernels fetch into L2 while a block is multiplied: the rows of memory from which the next block will be
+// packed, one or two of them during each tile.
+type ahead struct {
+	j       *job
+	first   int // lane, or element of k if lanes are adjacent
+	rows    int
+	perTile int // rows a tile
+	tiles   int // a panel of A
+	other   int // the other coordinate of where rows begin
+	step    int // bytes a step of a tile
+}
+
+// nextBlock finds the block that this worker will probably pack after the one before step start, of so many steps and columns:
+// the next of its task, or the first of a later task.
+func (j *job) nextBlock(task, start, steps, cols int) (f ahead) {
+	f.j = j
+	if start >= j.to {
+		if task += j.workers; task >= j.tasks {
+			return f
+		}
+		start = j.from
+	}
+	col := j.firstColumn(task)
+	lanes := j.firstColumn(task+1) - col
+	k, elems := j.elems(start, min(j.kBlock, j.to-start))
+	f.first, f.rows, f.other = col, lanes, k
+	bytes := elems * j.b.size
+	if !j.b.contig {
+		f.first, f.rows, f.other = k, elems, col
+		bytes = lanes * j.b.size
+	}
+	panels := j.rows / j.mr
+	f.tiles = max(1, cols/j.engine.nr)
+	f.perTile = min(2, max(1, (f.rows+panels*f.tiles-1)/max(1, panels*f.tiles)))
+	f.step = (bytes + steps - 1) / steps
+	return f
+}
+
+// set lets the tiles of a panel of A fetch their rows.
+func (f *ahead) set(t *tile, panel int) {
+	b := &f.j.b
+	row := panel * f.tiles * f.perTile
+	t.fetch, t.fetchLD, t.fetchStep, t.nextFetch = nil, 0, 0, 0
+	if row >= f.rows {
+		return
+	}
+	row = min(row, max(0, f.rows-f.tiles*f.perTile)) + f.first
+	if b.contig {
+		t.fetch = b.at(row, f.other)
+	} else {
+		t.fetch = b.at(f.other, row)
+	}
+	t.fetchStep, t.nextFetch = f.step, f.perTile*b.ld
+	t.fetchLD = (f.perTile - 1) * b.ld
 }
 
 // accumulate is finish for the block of k that begins at start; sums of Cᵀ are finished later, by storeRows.

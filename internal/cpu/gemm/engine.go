@@ -105,6 +105,11 @@ type tile struct {
 	betaD, _     float32
 	lda          int  // from row to row, for kernels that read A in place
 	pairs        bool // words are pairs of bfloat16
+
+	// Two rows of memory that the AVX-512 kernels of packed A fetch into L2 during a tile, fetchLD apart, fetchStep bytes a step,
+	// and nextFetch from tile to tile. Without fetch they fetch what they have.
+	fetch                         unsafe.Pointer
+	fetchLD, fetchStep, nextFetch int
 }
 
 // Flags of a tile. The kernels test alpha, too, only by its flag.

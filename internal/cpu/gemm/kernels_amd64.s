@@ -29,7 +29,7 @@ DATA ·interleave+56(SB)/4, $0x001e000e
 DATA ·interleave+60(SB)/4, $0x001f000f
 GLOBL ·interleave(SB), RODATA|NOPTR, $64
 
-TEXT ·tileF32x1x16(SB), NOSPLIT, $24-8
+TEXT ·tileF32x1x16(SB), NOSPLIT, $32-8
 	MOVQ t+0(FP), DI
 	MOVQ tile_a(DI), R13; MOVQ tile_b(DI), R14; MOVQ tile_c(DI), DX
 	MOVQ tile_d(DI), AX; MOVQ AX, 0(SP); MOVQ tile_bias(DI), AX; MOVQ AX, 8(SP); MOVQ tile_n(DI), AX; MOVQ AX, 16(SP)
@@ -89,7 +89,7 @@ stored:
 	VZEROUPPER
 	RET
 
-TEXT ·tileF32x2x16(SB), NOSPLIT, $24-8
+TEXT ·tileF32x2x16(SB), NOSPLIT, $32-8
 	MOVQ t+0(FP), DI
 	MOVQ tile_a(DI), R13; MOVQ tile_b(DI), R14; MOVQ tile_c(DI), DX
 	MOVQ tile_d(DI), AX; MOVQ AX, 0(SP); MOVQ tile_bias(DI), AX; MOVQ AX, 8(SP); MOVQ tile_n(DI), AX; MOVQ AX, 16(SP)
@@ -171,7 +171,7 @@ stored:
 	VZEROUPPER
 	RET
 
-TEXT ·tileF32x3x16(SB), NOSPLIT, $24-8
+TEXT ·tileF32x3x16(SB), NOSPLIT, $32-8
 	MOVQ t+0(FP), DI
 	MOVQ tile_a(DI), R13; MOVQ tile_b(DI), R14; MOVQ tile_c(DI), DX
 	MOVQ tile_d(DI), AX; MOVQ AX, 0(SP); MOVQ tile_bias(DI), AX; MOVQ AX, 8(SP); MOVQ tile_n(DI), AX; MOVQ AX, 16(SP)
@@ -275,7 +275,7 @@ stored:
 	VZEROUPPER
 	RET
 
-TEXT ·tileF32x4x16(SB), NOSPLIT, $24-8
+TEXT ·tileF32x4x16(SB), NOSPLIT, $32-8
 	MOVQ t+0(FP), DI
 	MOVQ tile_a(DI), R13; MOVQ tile_b(DI), R14; MOVQ tile_c(DI), DX
 	MOVQ tile_d(DI), AX; MOVQ AX, 0(SP); MOVQ tile_bias(DI), AX; MOVQ AX, 8(SP); MOVQ tile_n(DI), AX; MOVQ AX, 16(SP)
@@ -401,7 +401,7 @@ stored:
 	VZEROUPPER
 	RET
 
-TEXT ·tileF32x5x16(SB), NOSPLIT, $24-8
+TEXT ·tileF32x5x16(SB), NOSPLIT, $32-8
 	MOVQ t+0(FP), DI
 	MOVQ tile_a(DI), R13; MOVQ tile_b(DI), R14; MOVQ tile_c(DI), DX
 	MOVQ tile_d(DI), AX; MOVQ AX, 0(SP); MOVQ tile_bias(DI), AX; MOVQ AX, 8(SP); MOVQ tile_n(DI), AX; MOVQ AX, 16(SP)
@@ -549,7 +549,7 @@ stored:
 	VZEROUPPER
 	RET
 
-TEXT ·tileF32x6x16(SB), NOSPLIT, $24-8
+TEXT ·tileF32x6x16(SB), NOSPLIT, $32-8
 	MOVQ t+0(FP), DI
 	MOVQ tile_a(DI), R13; MOVQ tile_b(DI), R14; MOVQ tile_c(DI), DX
 	MOVQ tile_d(DI), AX; MOVQ AX, 0(SP); MOVQ tile_bias(DI), AX; MOVQ AX, 8(SP); MOVQ tile_n(DI), AX; MOVQ AX, 16(SP)
@@ -719,7 +719,7 @@ stored:
 	VZEROUPPER
 	RET
 
-TEXT ·tileF32x7x16(SB), NOSPLIT, $24-8
+TEXT ·tileF32x7x16(SB), NOSPLIT, $32-8
 	MOVQ t+0(FP), DI
 	MOVQ tile_a(DI), R13; MOVQ tile_b(DI), R14; MOVQ tile_c(DI), DX
 	MOVQ tile_d(DI), AX; MOVQ AX, 0(SP); MOVQ tile_bias(DI), AX; MOVQ AX, 8(SP); MOVQ tile_n(DI), AX; MOVQ AX, 16(SP)
@@ -911,12 +911,13 @@ stored:
 	VZEROUPPER
 	RET
 
-TEXT ·tileF32x8x16(SB), NOSPLIT, $24-8
+TEXT ·tileF32x8x16(SB), NOSPLIT, $32-8
 	MOVQ t+0(FP), DI
 	MOVQ tile_a(DI), R13; MOVQ tile_b(DI), R14; MOVQ tile_c(DI), DX
 	MOVQ tile_d(DI), AX; MOVQ AX, 0(SP); MOVQ tile_bias(DI), AX; MOVQ AX, 8(SP); MOVQ tile_n(DI), AX; MOVQ AX, 16(SP)
 	MOVQ tile_mask(DI), AX; KMOVW AX, K1; SHRQ $16, AX; KMOVW AX, K2
 	MOVQ tile_stepA(DI), R8; MOVQ tile_stepB(DI), R9
+	MOVQ tile_fetch(DI), R12; TESTQ R12, R12; CMOVQEQ R13, R12; MOVQ R12, 24(SP); MOVQ tile_fetchLD(DI), R15
 tile:
 	MOVQ tile_k(DI), CX; MOVQ R13, SI; MOVQ R14, BX
 	VPXORD Z0, Z0, Z0
@@ -947,6 +948,7 @@ tile:
 	PCALIGN $64
 step:
 	PREFETCHT0 (R11); PREFETCHT0 (R10)
+	PREFETCHT1 (R12); PREFETCHT1 (R12)(R15*1); ADDQ tile_fetchStep(DI), R12
 	VMOVUPS 0(BX), Z28
 	VBROADCASTSS 0(SI), Z30
 	VFMADD231PS Z28, Z30, Z0
@@ -1121,16 +1123,18 @@ toD:
 stored:
 	ADDQ tile_nextA(DI), R13; ADDQ tile_nextB(DI), R14; ADDQ tile_nextC(DI), DX
 	MOVQ tile_nextD(DI), AX; ADDQ AX, 0(SP); MOVQ tile_nextBias(DI), AX; ADDQ AX, 8(SP)
+	MOVQ 24(SP), R12; ADDQ tile_nextFetch(DI), R12; MOVQ R12, 24(SP)
 	DECQ 16(SP); JNZ tile
 	VZEROUPPER
 	RET
 
-TEXT ·tileF32x9x16(SB), NOSPLIT, $24-8
+TEXT ·tileF32x9x16(SB), NOSPLIT, $32-8
 	MOVQ t+0(FP), DI
 	MOVQ tile_a(DI), R13; MOVQ tile_b(DI), R14; MOVQ tile_c(DI), DX
 	MOVQ tile_d(DI), AX; MOVQ AX, 0(SP); MOVQ tile_bias(DI), AX; MOVQ AX, 8(SP); MOVQ tile_n(DI), AX; MOVQ AX, 16(SP)
 	MOVQ tile_mask(DI), AX; KMOVW AX, K1; SHRQ $16, AX; KMOVW AX, K2
 	MOVQ tile_stepA(DI), R8; MOVQ tile_stepB(DI), R9
+	MOVQ tile_fetch(DI), R12; TESTQ R12, R12; CMOVQEQ R13, R12; MOVQ R12, 24(SP); MOVQ tile_fetchLD(DI), R15
 tile:
 	MOVQ tile_k(DI), CX; MOVQ R13, SI; MOVQ R14, BX
 	VPXORD Z0, Z0, Z0
@@ -1164,6 +1168,7 @@ tile:
 	PCALIGN $64
 step:
 	PREFETCHT0 (R11); PREFETCHT0 (R10)
+	PREFETCHT1 (R12); PREFETCHT1 (R12)(R15*1); ADDQ tile_fetchStep(DI), R12
 	VMOVUPS 0(BX), Z28
 	VBROADCASTSS 0(SI), Z30
 	VFMADD231PS Z28, Z30, Z0
@@ -1357,16 +1362,18 @@ toD:
 stored:
 	ADDQ tile_nextA(DI), R13; ADDQ tile_nextB(DI), R14; ADDQ tile_nextC(DI), DX
 	MOVQ tile_nextD(DI), AX; ADDQ AX, 0(SP); MOVQ tile_nextBias(DI), AX; ADDQ AX, 8(SP)
+	MOVQ 24(SP), R12; ADDQ tile_nextFetch(DI), R12; MOVQ R12, 24(SP)
 	DECQ 16(SP); JNZ tile
 	VZEROUPPER
 	RET
 
-TEXT ·tileF32x10x16(SB), NOSPLIT, $24-8
+TEXT ·tileF32x10x16(SB), NOSPLIT, $32-8
 	MOVQ t+0(FP), DI
 	MOVQ tile_a(DI), R13; MOVQ tile_b(DI), R14; MOVQ tile_c(DI), DX
 	MOVQ tile_d(DI), AX; MOVQ AX, 0(SP); MOVQ tile_bias(DI), AX; MOVQ AX, 8(SP); MOVQ tile_n(DI), AX; MOVQ AX, 16(SP)
 	MOVQ tile_mask(DI), AX; KMOVW AX, K1; SHRQ $16, AX; KMOVW AX, K2
 	MOVQ tile_stepA(DI), R8; MOVQ tile_stepB(DI), R9
+	MOVQ tile_fetch(DI), R12; TESTQ R12, R12; CMOVQEQ R13, R12; MOVQ R12, 24(SP); MOVQ tile_fetchLD(DI), R15
 tile:
 	MOVQ tile_k(DI), CX; MOVQ R13, SI; MOVQ R14, BX
 	VPXORD Z0, Z0, Z0
@@ -1403,6 +1410,7 @@ tile:
 	PCALIGN $64
 step:
 	PREFETCHT0 (R11); PREFETCHT0 (R10)
+	PREFETCHT1 (R12); PREFETCHT1 (R12)(R15*1); ADDQ tile_fetchStep(DI), R12
 	VMOVUPS 0(BX), Z28
 	VBROADCASTSS 0(SI), Z30
 	VFMADD231PS Z28, Z30, Z0
@@ -1615,16 +1623,18 @@ toD:
 stored:
 	ADDQ tile_nextA(DI), R13; ADDQ tile_nextB(DI), R14; ADDQ tile_nextC(DI), DX
 	MOVQ tile_nextD(DI), AX; ADDQ AX, 0(SP); MOVQ tile_nextBias(DI), AX; ADDQ AX, 8(SP)
+	MOVQ 24(SP), R12; ADDQ tile_nextFetch(DI), R12; MOVQ R12, 24(SP)
 	DECQ 16(SP); JNZ tile
 	VZEROUPPER
 	RET
 
-TEXT ·tileF32x11x16(SB), NOSPLIT, $24-8
+TEXT ·tileF32x11x16(SB), NOSPLIT, $32-8
 	MOVQ t+0(FP), DI
 	MOVQ tile_a(DI), R13; MOVQ tile_b(DI), R14; MOVQ tile_c(DI), DX
 	MOVQ tile_d(DI), AX; MOVQ AX, 0(SP); MOVQ tile_bias(DI), AX; MOVQ AX, 8(SP); MOVQ tile_n(DI), AX; MOVQ AX, 16(SP)
 	MOVQ tile_mask(DI), AX; KMOVW AX, K1; SHRQ $16, AX; KMOVW AX, K2
 	MOVQ tile_stepA(DI), R8; MOVQ tile_stepB(DI), R9
+	MOVQ tile_fetch(DI), R12; TESTQ R12, R12; CMOVQEQ R13, R12; MOVQ R12, 24(SP); MOVQ tile_fetchLD(DI), R15
 tile:
 	MOVQ tile_k(DI), CX; MOVQ R13, SI; MOVQ R14, BX
 	VPXORD Z0, Z0, Z0
@@ -1664,6 +1674,7 @@ tile:
 	PCALIGN $64
 step:
 	PREFETCHT0 (R11); PREFETCHT0 (R10)
+	PREFETCHT1 (R12); PREFETCHT1 (R12)(R15*1); ADDQ tile_fetchStep(DI), R12
 	VMOVUPS 0(BX), Z28
 	VBROADCASTSS 0(SI), Z30
 	VFMADD231PS Z28, Z30, Z0
@@ -1895,16 +1906,18 @@ toD:
 stored:
 	ADDQ tile_nextA(DI), R13; ADDQ tile_nextB(DI), R14; ADDQ tile_nextC(DI), DX
 	MOVQ tile_nextD(DI), AX; ADDQ AX, 0(SP); MOVQ tile_nextBias(DI), AX; ADDQ AX, 8(SP)
+	MOVQ 24(SP), R12; ADDQ tile_nextFetch(DI), R12; MOVQ R12, 24(SP)
 	DECQ 16(SP); JNZ tile
 	VZEROUPPER
 	RET
 
-TEXT ·tileF32x12x16(SB), NOSPLIT, $24-8
+TEXT ·tileF32x12x16(SB), NOSPLIT, $32-8
 	MOVQ t+0(FP), DI
 	MOVQ tile_a(DI), R13; MOVQ tile_b(DI), R14; MOVQ tile_c(DI), DX
 	MOVQ tile_d(DI), AX; MOVQ AX, 0(SP); MOVQ tile_bias(DI), AX; MOVQ AX, 8(SP); MOVQ tile_n(DI), AX; MOVQ AX, 16(SP)
 	MOVQ tile_mask(DI), AX; KMOVW AX, K1; SHRQ $16, AX; KMOVW AX, K2
 	MOVQ tile_stepA(DI), R8; MOVQ tile_stepB(DI), R9
+	MOVQ tile_fetch(DI), R12; TESTQ R12, R12; CMOVQEQ R13, R12; MOVQ R12, 24(SP); MOVQ tile_fetchLD(DI), R15
 tile:
 	MOVQ tile_k(DI), CX; MOVQ R13, SI; MOVQ R14, BX
 	VPXORD Z0, Z0, Z0
@@ -1947,6 +1960,7 @@ tile:
 	PCALIGN $64
 step:
 	PREFETCHT0 (R11); PREFETCHT0 (R10)
+	PREFETCHT1 (R12); PREFETCHT1 (R12)(R15*1); ADDQ tile_fetchStep(DI), R12
 	VMOVUPS 0(BX), Z28
 	VBROADCASTSS 0(SI), Z30
 	VFMADD231PS Z28, Z30, Z0
@@ -2197,16 +2211,18 @@ toD:
 stored:
 	ADDQ tile_nextA(DI), R13; ADDQ tile_nextB(DI), R14; ADDQ tile_nextC(DI), DX
 	MOVQ tile_nextD(DI), AX; ADDQ AX, 0(SP); MOVQ tile_nextBias(DI), AX; ADDQ AX, 8(SP)
+	MOVQ 24(SP), R12; ADDQ tile_nextFetch(DI), R12; MOVQ R12, 24(SP)
 	DECQ 16(SP); JNZ tile
 	VZEROUPPER
 	RET
 
-TEXT ·tileF32x13x16(SB), NOSPLIT, $24-8
+TEXT ·tileF32x13x16(SB), NOSPLIT, $32-8
 	MOVQ t+0(FP), DI
 	MOVQ tile_a(DI), R13; MOVQ tile_b(DI), R14; MOVQ tile_c(DI), DX
 	MOVQ tile_d(DI), AX; MOVQ AX, 0(SP); MOVQ tile_bias(DI), AX; MOVQ AX, 8(SP); MOVQ tile_n(DI), AX; MOVQ AX, 16(SP)
 	MOVQ tile_mask(DI), AX; KMOVW AX, K1; SHRQ $16, AX; KMOVW AX, K2
 	MOVQ tile_stepA(DI), R8; MOVQ tile_stepB(DI), R9
+	MOVQ tile_fetch(DI), R12; TESTQ R12, R12; CMOVQEQ R13, R12; MOVQ R12, 24(SP); MOVQ tile_fetchLD(DI), R15
 tile:
 	MOVQ tile_k(DI), CX; MOVQ R13, SI; MOVQ R14, BX
 	VPXORD Z0, Z0, Z0
@@ -2252,6 +2268,7 @@ tile:
 	PCALIGN $64
 step:
 	PREFETCHT0 (R11); PREFETCHT0 (R10)
+	PREFETCHT1 (R12); PREFETCHT1 (R12)(R15*1); ADDQ tile_fetchStep(DI), R12
 	VMOVUPS 0(BX), Z28
 	VBROADCASTSS 0(SI), Z30
 	VFMADD231PS Z28, Z30, Z0
@@ -2521,16 +2538,18 @@ toD:
 stored:
 	ADDQ tile_nextA(DI), R13; ADDQ tile_nextB(DI), R14; ADDQ tile_nextC(DI), DX
 	MOVQ tile_nextD(DI), AX; ADDQ AX, 0(SP); MOVQ tile_nextBias(DI), AX; ADDQ AX, 8(SP)
+	MOVQ 24(SP), R12; ADDQ tile_nextFetch(DI), R12; MOVQ R12, 24(SP)
 	DECQ 16(SP); JNZ tile
 	VZEROUPPER
 	RET
 
-TEXT ·tileF32x14x16(SB), NOSPLIT, $24-8
+TEXT ·tileF32x14x16(SB), NOSPLIT, $32-8
 	MOVQ t+0(FP), DI
 	MOVQ tile_a(DI), R13; MOVQ tile_b(DI), R14; MOVQ tile_c(DI), DX
 	MOVQ tile_d(DI), AX; MOVQ AX, 0(SP); MOVQ tile_bias(DI), AX; MOVQ AX, 8(SP); MOVQ tile_n(DI), AX; MOVQ AX, 16(SP)
 	MOVQ tile_mask(DI), AX; KMOVW AX, K1; SHRQ $16, AX; KMOVW AX, K2
 	MOVQ tile_stepA(DI), R8; MOVQ tile_stepB(DI), R9
+	MOVQ tile_fetch(DI), R12; TESTQ R12, R12; CMOVQEQ R13, R12; MOVQ R12, 24(SP); MOVQ tile_fetchLD(DI), R15
 tile:
 	MOVQ tile_k(DI), CX; MOVQ R13, SI; MOVQ R14, BX
 	VPXORD Z0, Z0, Z0
@@ -2579,6 +2598,7 @@ tile:
 	PCALIGN $64
 step:
 	PREFETCHT0 (R11); PREFETCHT0 (R10)
+	PREFETCHT1 (R12); PREFETCHT1 (R12)(R15*1); ADDQ tile_fetchStep(DI), R12
 	VMOVUPS 0(BX), Z28
 	VBROADCASTSS 0(SI), Z30
 	VFMADD231PS Z28, Z30, Z0
@@ -2867,11 +2887,12 @@ toD:
 stored:
 	ADDQ tile_nextA(DI), R13; ADDQ tile_nextB(DI), R14; ADDQ tile_nextC(DI), DX
 	MOVQ tile_nextD(DI), AX; ADDQ AX, 0(SP); MOVQ tile_nextBias(DI), AX; ADDQ AX, 8(SP)
+	MOVQ 24(SP), R12; ADDQ tile_nextFetch(DI), R12; MOVQ R12, 24(SP)
 	DECQ 16(SP); JNZ tile
 	VZEROUPPER
 	RET
 
-TEXT ·tileF32InPlacex14x16(SB), NOSPLIT, $24-8
+TEXT ·tileF32InPlacex14x16(SB), NOSPLIT, $32-8
 	MOVQ t+0(FP), DI
 	MOVQ tile_a(DI), R13; MOVQ tile_b(DI), R14; MOVQ tile_c(DI), DX
 	MOVQ tile_d(DI), AX; MOVQ AX, 0(SP); MOVQ tile_bias(DI), AX; MOVQ AX, 8(SP); MOVQ tile_n(DI), AX; MOVQ AX, 16(SP)
@@ -3219,7 +3240,7 @@ stored:
 	VZEROUPPER
 	RET
 
-TEXT ·tileF32x1x32(SB), NOSPLIT, $24-8
+TEXT ·tileF32x1x32(SB), NOSPLIT, $32-8
 	MOVQ t+0(FP), DI
 	MOVQ tile_a(DI), R13; MOVQ tile_b(DI), R14; MOVQ tile_c(DI), DX
 	MOVQ tile_d(DI), AX; MOVQ AX, 0(SP); MOVQ tile_bias(DI), AX; MOVQ AX, 8(SP); MOVQ tile_n(DI), AX; MOVQ AX, 16(SP)
@@ -3298,7 +3319,7 @@ stored:
 	VZEROUPPER
 	RET
 
-TEXT ·tileF32x2x32(SB), NOSPLIT, $24-8
+TEXT ·tileF32x2x32(SB), NOSPLIT, $32-8
 	MOVQ t+0(FP), DI
 	MOVQ tile_a(DI), R13; MOVQ tile_b(DI), R14; MOVQ tile_c(DI), DX
 	MOVQ tile_d(DI), AX; MOVQ AX, 0(SP); MOVQ tile_bias(DI), AX; MOVQ AX, 8(SP); MOVQ tile_n(DI), AX; MOVQ AX, 16(SP)
@@ -3415,7 +3436,7 @@ stored:
 	VZEROUPPER
 	RET
 
-TEXT ·tileF32x3x32(SB), NOSPLIT, $24-8
+TEXT ·tileF32x3x32(SB), NOSPLIT, $32-8
 	MOVQ t+0(FP), DI
 	MOVQ tile_a(DI), R13; MOVQ tile_b(DI), R14; MOVQ tile_c(DI), DX
 	MOVQ tile_d(DI), AX; MOVQ AX, 0(SP); MOVQ tile_bias(DI), AX; MOVQ AX, 8(SP); MOVQ tile_n(DI), AX; MOVQ AX, 16(SP)
@@ -3570,7 +3591,7 @@ stored:
 	VZEROUPPER
 	RET
 
-TEXT ·tileF32x4x32(SB), NOSPLIT, $24-8
+TEXT ·tileF32x4x32(SB), NOSPLIT, $32-8
 	MOVQ t+0(FP), DI
 	MOVQ tile_a(DI), R13; MOVQ tile_b(DI), R14; MOVQ tile_c(DI), DX
 	MOVQ tile_d(DI), AX; MOVQ AX, 0(SP); MOVQ tile_bias(DI), AX; MOVQ AX, 8(SP); MOVQ tile_n(DI), AX; MOVQ AX, 16(SP)
@@ -3763,7 +3784,7 @@ stored:
 	VZEROUPPER
 	RET
 
-TEXT ·tileF32x5x32(SB), NOSPLIT, $24-8
+TEXT ·tileF32x5x32(SB), NOSPLIT, $32-8
 	MOVQ t+0(FP), DI
 	MOVQ tile_a(DI), R13; MOVQ tile_b(DI), R14; MOVQ tile_c(DI), DX
 	MOVQ tile_d(DI), AX; MOVQ AX, 0(SP); MOVQ tile_bias(DI), AX; MOVQ AX, 8(SP); MOVQ tile_n(DI), AX; MOVQ AX, 16(SP)
@@ -3994,7 +4015,7 @@ stored:
 	VZEROUPPER
 	RET
 
-TEXT ·tileF32x6x32(SB), NOSPLIT, $24-8
+TEXT ·tileF32x6x32(SB), NOSPLIT, $32-8
 	MOVQ t+0(FP), DI
 	MOVQ tile_a(DI), R13; MOVQ tile_b(DI), R14; MOVQ tile_c(DI), DX
 	MOVQ tile_d(DI), AX; MOVQ AX, 0(SP); MOVQ tile_bias(DI), AX; MOVQ AX, 8(SP); MOVQ tile_n(DI), AX; MOVQ AX, 16(SP)
@@ -4263,7 +4284,7 @@ stored:
 	VZEROUPPER
 	RET
 
-TEXT ·tileF32x7x32(SB), NOSPLIT, $24-8
+TEXT ·tileF32x7x32(SB), NOSPLIT, $32-8
 	MOVQ t+0(FP), DI
 	MOVQ tile_a(DI), R13; MOVQ tile_b(DI), R14; MOVQ tile_c(DI), DX
 	MOVQ tile_d(DI), AX; MOVQ AX, 0(SP); MOVQ tile_bias(DI), AX; MOVQ AX, 8(SP); MOVQ tile_n(DI), AX; MOVQ AX, 16(SP)
@@ -4570,12 +4591,13 @@ stored:
 	VZEROUPPER
 	RET
 
-TEXT ·tileF32x8x32(SB), NOSPLIT, $24-8
+TEXT ·tileF32x8x32(SB), NOSPLIT, $32-8
 	MOVQ t+0(FP), DI
 	MOVQ tile_a(DI), R13; MOVQ tile_b(DI), R14; MOVQ tile_c(DI), DX
 	MOVQ tile_d(DI), AX; MOVQ AX, 0(SP); MOVQ tile_bias(DI), AX; MOVQ AX, 8(SP); MOVQ tile_n(DI), AX; MOVQ AX, 16(SP)
 	MOVQ tile_mask(DI), AX; KMOVW AX, K1; SHRQ $16, AX; KMOVW AX, K2
 	MOVQ tile_stepA(DI), R8; MOVQ tile_stepB(DI), R9
+	MOVQ tile_fetch(DI), R12; TESTQ R12, R12; CMOVQEQ R13, R12; MOVQ R12, 24(SP); MOVQ tile_fetchLD(DI), R15
 tile:
 	MOVQ tile_k(DI), CX; MOVQ R13, SI; MOVQ R14, BX
 	VPXORD Z0, Z0, Z0
@@ -4623,6 +4645,7 @@ tile:
 step:
 	PREFETCHT0 (R11); PREFETCHT0 (R10)
 	PREFETCHT0 64(R10)
+	PREFETCHT1 (R12); PREFETCHT1 (R12)(R15*1); ADDQ tile_fetchStep(DI), R12
 	VMOVUPS 0(BX), Z28
 	VMOVUPS 64(BX), Z29
 	VBROADCASTSS 0(SI), Z30
@@ -4911,16 +4934,18 @@ toD:
 stored:
 	ADDQ tile_nextA(DI), R13; ADDQ tile_nextB(DI), R14; ADDQ tile_nextC(DI), DX
 	MOVQ tile_nextD(DI), AX; ADDQ AX, 0(SP); MOVQ tile_nextBias(DI), AX; ADDQ AX, 8(SP)
+	MOVQ 24(SP), R12; ADDQ tile_nextFetch(DI), R12; MOVQ R12, 24(SP)
 	DECQ 16(SP); JNZ tile
 	VZEROUPPER
 	RET
 
-TEXT ·tileF32x9x32(SB), NOSPLIT, $24-8
+TEXT ·tileF32x9x32(SB), NOSPLIT, $32-8
 	MOVQ t+0(FP), DI
 	MOVQ tile_a(DI), R13; MOVQ tile_b(DI), R14; MOVQ tile_c(DI), DX
 	MOVQ tile_d(DI), AX; MOVQ AX, 0(SP); MOVQ tile_bias(DI), AX; MOVQ AX, 8(SP); MOVQ tile_n(DI), AX; MOVQ AX, 16(SP)
 	MOVQ tile_mask(DI), AX; KMOVW AX, K1; SHRQ $16, AX; KMOVW AX, K2
 	MOVQ tile_stepA(DI), R8; MOVQ tile_stepB(DI), R9
+	MOVQ tile_fetch(DI), R12; TESTQ R12, R12; CMOVQEQ R13, R12; MOVQ R12, 24(SP); MOVQ tile_fetchLD(DI), R15
 tile:
 	MOVQ tile_k(DI), CX; MOVQ R13, SI; MOVQ R14, BX
 	VPXORD Z0, Z0, Z0
@@ -4973,6 +4998,7 @@ tile:
 step:
 	PREFETCHT0 (R11); PREFETCHT0 (R10)
 	PREFETCHT0 64(R10)
+	PREFETCHT1 (R12); PREFETCHT1 (R12)(R15*1); ADDQ tile_fetchStep(DI), R12
 	VMOVUPS 0(BX), Z28
 	VMOVUPS 64(BX), Z29
 	VBROADCASTSS 0(SI), Z30
@@ -5294,16 +5320,18 @@ toD:
 stored:
 	ADDQ tile_nextA(DI), R13; ADDQ tile_nextB(DI), R14; ADDQ tile_nextC(DI), DX
 	MOVQ tile_nextD(DI), AX; ADDQ AX, 0(SP); MOVQ tile_nextBias(DI), AX; ADDQ AX, 8(SP)
+	MOVQ 24(SP), R12; ADDQ tile_nextFetch(DI), R12; MOVQ R12, 24(SP)
 	DECQ 16(SP); JNZ tile
 	VZEROUPPER
 	RET
 
-TEXT ·tileF32x10x32(SB), NOSPLIT, $24-8
+TEXT ·tileF32x10x32(SB), NOSPLIT, $32-8
 	MOVQ t+0(FP), DI
 	MOVQ tile_a(DI), R13; MOVQ tile_b(DI), R14; MOVQ tile_c(DI), DX
 	MOVQ tile_d(DI), AX; MOVQ AX, 0(SP); MOVQ tile_bias(DI), AX; MOVQ AX, 8(SP); MOVQ tile_n(DI), AX; MOVQ AX, 16(SP)
 	MOVQ tile_mask(DI), AX; KMOVW AX, K1; SHRQ $16, AX; KMOVW AX, K2
 	MOVQ tile_stepA(DI), R8; MOVQ tile_stepB(DI), R9
+	MOVQ tile_fetch(DI), R12; TESTQ R12, R12; CMOVQEQ R13, R12; MOVQ R12, 24(SP); MOVQ tile_fetchLD(DI), R15
 tile:
 	MOVQ tile_k(DI), CX; MOVQ R13, SI; MOVQ R14, BX
 	VPXORD Z0, Z0, Z0
@@ -5361,6 +5389,7 @@ tile:
 step:
 	PREFETCHT0 (R11); PREFETCHT0 (R10)
 	PREFETCHT0 64(R10)
+	PREFETCHT1 (R12); PREFETCHT1 (R12)(R15*1); ADDQ tile_fetchStep(DI), R12
 	VMOVUPS 0(BX), Z28
 	VMOVUPS 64(BX), Z29
 	VBROADCASTSS 0(SI), Z30
@@ -5715,16 +5744,18 @@ toD:
 stored:
 	ADDQ tile_nextA(DI), R13; ADDQ tile_nextB(DI), R14; ADDQ tile_nextC(DI), DX
 	MOVQ tile_nextD(DI), AX; ADDQ AX, 0(SP); MOVQ tile_nextBias(DI), AX; ADDQ AX, 8(SP)
+	MOVQ 24(SP), R12; ADDQ tile_nextFetch(DI), R12; MOVQ R12, 24(SP)
 	DECQ 16(SP); JNZ tile
 	VZEROUPPER
 	RET
 
-TEXT ·tileF32x11x32(SB), NOSPLIT, $24-8
+TEXT ·tileF32x11x32(SB), NOSPLIT, $32-8
 	MOVQ t+0(FP), DI
 	MOVQ tile_a(DI), R13; MOVQ tile_b(DI), R14; MOVQ tile_c(DI), DX
 	MOVQ tile_d(DI), AX; MOVQ AX, 0(SP); MOVQ tile_bias(DI), AX; MOVQ AX, 8(SP); MOVQ tile_n(DI), AX; MOVQ AX, 16(SP)
 	MOVQ tile_mask(DI), AX; KMOVW AX, K1; SHRQ $16, AX; KMOVW AX, K2
 	MOVQ tile_stepA(DI), R8; MOVQ tile_stepB(DI), R9
+	MOVQ tile_fetch(DI), R12; TESTQ R12, R12; CMOVQEQ R13, R12; MOVQ R12, 24(SP); MOVQ tile_fetchLD(DI), R15
 tile:
 	MOVQ tile_k(DI), CX; MOVQ R13, SI; MOVQ R14, BX
 	VPXORD Z0, Z0, Z0
@@ -5787,6 +5818,7 @@ tile:
 step:
 	PREFETCHT0 (R11); PREFETCHT0 (R10)
 	PREFETCHT0 64(R10)
+	PREFETCHT1 (R12); PREFETCHT1 (R12)(R15*1); ADDQ tile_fetchStep(DI), R12
 	VMOVUPS 0(BX), Z28
 	VMOVUPS 64(BX), Z29
 	VBROADCASTSS 0(SI), Z30
@@ -6174,16 +6206,18 @@ toD:
 stored:
 	ADDQ tile_nextA(DI), R13; ADDQ tile_nextB(DI), R14; ADDQ tile_nextC(DI), DX
 	MOVQ tile_nextD(DI), AX; ADDQ AX, 0(SP); MOVQ tile_nextBias(DI), AX; ADDQ AX, 8(SP)
+	MOVQ 24(SP), R12; ADDQ tile_nextFetch(DI), R12; MOVQ R12, 24(SP)
 	DECQ 16(SP); JNZ tile
 	VZEROUPPER
 	RET
 
-TEXT ·tileF32x12x32(SB), NOSPLIT, $24-8
+TEXT ·tileF32x12x32(SB), NOSPLIT, $32-8
 	MOVQ t+0(FP), DI
 	MOVQ tile_a(DI), R13; MOVQ tile_b(DI), R14; MOVQ tile_c(DI), DX
 	MOVQ tile_d(DI), AX; MOVQ AX, 0(SP); MOVQ tile_bias(DI), AX; MOVQ AX, 8(SP); MOVQ tile_n(DI), AX; MOVQ AX, 16(SP)
 	MOVQ tile_mask(DI), AX; KMOVW AX, K1; SHRQ $16, AX; KMOVW AX, K2
 	MOVQ tile_stepA(DI), R8; MOVQ tile_stepB(DI), R9
+	MOVQ tile_fetch(DI), R12; TESTQ R12, R12; CMOVQEQ R13, R12; MOVQ R12, 24(SP); MOVQ tile_fetchLD(DI), R15
 tile:
 	MOVQ tile_k(DI), CX; MOVQ R13, SI; MOVQ R14, BX
 	VPXORD Z0, Z0, Z0
@@ -6251,6 +6285,7 @@ tile:
 step:
 	PREFETCHT0 (R11); PREFETCHT0 (R10)
 	PREFETCHT0 64(R10)
+	PREFETCHT1 (R12); PREFETCHT1 (R12)(R15*1); ADDQ tile_fetchStep(DI), R12
 	VMOVUPS 0(BX), Z28
 	VMOVUPS 64(BX), Z29
 	VBROADCASTSS 0(SI), Z30
@@ -6671,16 +6706,18 @@ toD:
 stored:
 	ADDQ tile_nextA(DI), R13; ADDQ tile_nextB(DI), R14; ADDQ tile_nextC(DI), DX
 	MOVQ tile_nextD(DI), AX; ADDQ AX, 0(SP); MOVQ tile_nextBias(DI), AX; ADDQ AX, 8(SP)
+	MOVQ 24(SP), R12; ADDQ tile_nextFetch(DI), R12; MOVQ R12, 24(SP)
 	DECQ 16(SP); JNZ tile
 	VZEROUPPER
 	RET
 
-TEXT ·tileF32x13x32(SB), NOSPLIT, $24-8
+TEXT ·tileF32x13x32(SB), NOSPLIT, $32-8
 	MOVQ t+0(FP), DI
 	MOVQ tile_a(DI), R13; MOVQ tile_b(DI), R14; MOVQ tile_c(DI), DX
 	MOVQ tile_d(DI), AX; MOVQ AX, 0(SP); MOVQ tile_bias(DI), AX; MOVQ AX, 8(SP); MOVQ tile_n(DI), AX; MOVQ AX, 16(SP)
 	MOVQ tile_mask(DI), AX; KMOVW AX, K1; SHRQ $16, AX; KMOVW AX, K2
 	MOVQ tile_stepA(DI), R8; MOVQ tile_stepB(DI), R9
+	MOVQ tile_fetch(DI), R12; TESTQ R12, R12; CMOVQEQ R13, R12; MOVQ R12, 24(SP); MOVQ tile_fetchLD(DI), R15
 tile:
 	MOVQ tile_k(DI), CX; MOVQ R13, SI; MOVQ R14, BX
 	VPXORD Z0, Z0, Z0
@@ -6753,6 +6790,7 @@ tile:
 step:
 	PREFETCHT0 (R11); PREFETCHT0 (R10)
 	PREFETCHT0 64(R10)
+	PREFETCHT1 (R12); PREFETCHT1 (R12)(R15*1); ADDQ tile_fetchStep(DI), R12
 	VMOVUPS 0(BX), Z28
 	VMOVUPS 64(BX), Z29
 	VBROADCASTSS 0(SI), Z30
@@ -7206,16 +7244,18 @@ toD:
 stored:
 	ADDQ tile_nextA(DI), R13; ADDQ tile_nextB(DI), R14; ADDQ tile_nextC(DI), DX
 	MOVQ tile_nextD(DI), AX; ADDQ AX, 0(SP); MOVQ tile_nextBias(DI), AX; ADDQ AX, 8(SP)
+	MOVQ 24(SP), R12; ADDQ tile_nextFetch(DI), R12; MOVQ R12, 24(SP)
 	DECQ 16(SP); JNZ tile
 	VZEROUPPER
 	RET
 
-TEXT ·tileF32x14x32(SB), NOSPLIT, $24-8
+TEXT ·tileF32x14x32(SB), NOSPLIT, $32-8
 	MOVQ t+0(FP), DI
 	MOVQ tile_a(DI), R13; MOVQ tile_b(DI), R14; MOVQ tile_c(DI), DX
 	MOVQ tile_d(DI), AX; MOVQ AX, 0(SP); MOVQ tile_bias(DI), AX; MOVQ AX, 8(SP); MOVQ tile_n(DI), AX; MOVQ AX, 16(SP)
 	MOVQ tile_mask(DI), AX; KMOVW AX, K1; SHRQ $16, AX; KMOVW AX, K2
 	MOVQ tile_stepA(DI), R8; MOVQ tile_stepB(DI), R9
+	MOVQ tile_fetch(DI), R12; TESTQ R12, R12; CMOVQEQ R13, R12; MOVQ R12, 24(SP); MOVQ tile_fetchLD(DI), R15
 tile:
 	MOVQ tile_k(DI), CX; MOVQ R13, SI; MOVQ R14, BX
 	VPXORD Z0, Z0, Z0
@@ -7293,6 +7333,7 @@ tile:
 step:
 	PREFETCHT0 (R11); PREFETCHT0 (R10)
 	PREFETCHT0 64(R10)
+	PREFETCHT1 (R12); PREFETCHT1 (R12)(R15*1); ADDQ tile_fetchStep(DI), R12
 	VMOVUPS 0(BX), Z28
 	VMOVUPS 64(BX), Z29
 	VBROADCASTSS 0(SI), Z30
@@ -7779,11 +7820,12 @@ toD:
 stored:
 	ADDQ tile_nextA(DI), R13; ADDQ tile_nextB(DI), R14; ADDQ tile_nextC(DI), DX
 	MOVQ tile_nextD(DI), AX; ADDQ AX, 0(SP); MOVQ tile_nextBias(DI), AX; ADDQ AX, 8(SP)
+	MOVQ 24(SP), R12; ADDQ tile_nextFetch(DI), R12; MOVQ R12, 24(SP)
 	DECQ 16(SP); JNZ tile
 	VZEROUPPER
 	RET
 
-TEXT ·tileF32InPlacex14x32(SB), NOSPLIT, $24-8
+TEXT ·tileF32InPlacex14x32(SB), NOSPLIT, $32-8
 	MOVQ t+0(FP), DI
 	MOVQ tile_a(DI), R13; MOVQ tile_b(DI), R14; MOVQ tile_c(DI), DX
 	MOVQ tile_d(DI), AX; MOVQ AX, 0(SP); MOVQ tile_bias(DI), AX; MOVQ AX, 8(SP); MOVQ tile_n(DI), AX; MOVQ AX, 16(SP)
@@ -8357,7 +8399,7 @@ stored:
 	VZEROUPPER
 	RET
 
-TEXT ·tileBF16x1x16(SB), NOSPLIT, $24-8
+TEXT ·tileBF16x1x16(SB), NOSPLIT, $32-8
 	MOVQ t+0(FP), DI
 	MOVQ tile_a(DI), R13; MOVQ tile_b(DI), R14; MOVQ tile_c(DI), DX
 	MOVQ tile_d(DI), AX; MOVQ AX, 0(SP); MOVQ tile_bias(DI), AX; MOVQ AX, 8(SP); MOVQ tile_n(DI), AX; MOVQ AX, 16(SP)
@@ -8411,7 +8453,7 @@ stored:
 	VZEROUPPER
 	RET
 
-TEXT ·tileBF16x2x16(SB), NOSPLIT, $24-8
+TEXT ·tileBF16x2x16(SB), NOSPLIT, $32-8
 	MOVQ t+0(FP), DI
 	MOVQ tile_a(DI), R13; MOVQ tile_b(DI), R14; MOVQ tile_c(DI), DX
 	MOVQ tile_d(DI), AX; MOVQ AX, 0(SP); MOVQ tile_bias(DI), AX; MOVQ AX, 8(SP); MOVQ tile_n(DI), AX; MOVQ AX, 16(SP)
@@ -8481,7 +8523,7 @@ stored:
 	VZEROUPPER
 	RET
 
-TEXT ·tileBF16x3x16(SB), NOSPLIT, $24-8
+TEXT ·tileBF16x3x16(SB), NOSPLIT, $32-8
 	MOVQ t+0(FP), DI
 	MOVQ tile_a(DI), R13; MOVQ tile_b(DI), R14; MOVQ tile_c(DI), DX
 	MOVQ tile_d(DI), AX; MOVQ AX, 0(SP); MOVQ tile_bias(DI), AX; MOVQ AX, 8(SP); MOVQ tile_n(DI), AX; MOVQ AX, 16(SP)
@@ -8567,7 +8609,7 @@ stored:
 	VZEROUPPER
 	RET
 
-TEXT ·tileBF16x4x16(SB), NOSPLIT, $24-8
+TEXT ·tileBF16x4x16(SB), NOSPLIT, $32-8
 	MOVQ t+0(FP), DI
 	MOVQ tile_a(DI), R13; MOVQ tile_b(DI), R14; MOVQ tile_c(DI), DX
 	MOVQ tile_d(DI), AX; MOVQ AX, 0(SP); MOVQ tile_bias(DI), AX; MOVQ AX, 8(SP); MOVQ tile_n(DI), AX; MOVQ AX, 16(SP)
@@ -8669,7 +8711,7 @@ stored:
 	VZEROUPPER
 	RET
 
-TEXT ·tileBF16x5x16(SB), NOSPLIT, $24-8
+TEXT ·tileBF16x5x16(SB), NOSPLIT, $32-8
 	MOVQ t+0(FP), DI
 	MOVQ tile_a(DI), R13; MOVQ tile_b(DI), R14; MOVQ tile_c(DI), DX
 	MOVQ tile_d(DI), AX; MOVQ AX, 0(SP); MOVQ tile_bias(DI), AX; MOVQ AX, 8(SP); MOVQ tile_n(DI), AX; MOVQ AX, 16(SP)
@@ -8787,7 +8829,7 @@ stored:
 	VZEROUPPER
 	RET
 
-TEXT ·tileBF16x6x16(SB), NOSPLIT, $24-8
+TEXT ·tileBF16x6x16(SB), NOSPLIT, $32-8
 	MOVQ t+0(FP), DI
 	MOVQ tile_a(DI), R13; MOVQ tile_b(DI), R14; MOVQ tile_c(DI), DX
 	MOVQ tile_d(DI), AX; MOVQ AX, 0(SP); MOVQ tile_bias(DI), AX; MOVQ AX, 8(SP); MOVQ tile_n(DI), AX; MOVQ AX, 16(SP)
@@ -8921,7 +8963,7 @@ stored:
 	VZEROUPPER
 	RET
 
-TEXT ·tileBF16x7x16(SB), NOSPLIT, $24-8
+TEXT ·tileBF16x7x16(SB), NOSPLIT, $32-8
 	MOVQ t+0(FP), DI
 	MOVQ tile_a(DI), R13; MOVQ tile_b(DI), R14; MOVQ tile_c(DI), DX
 	MOVQ tile_d(DI), AX; MOVQ AX, 0(SP); MOVQ tile_bias(DI), AX; MOVQ AX, 8(SP); MOVQ tile_n(DI), AX; MOVQ AX, 16(SP)
@@ -9071,12 +9113,13 @@ stored:
 	VZEROUPPER
 	RET
 
-TEXT ·tileBF16x8x16(SB), NOSPLIT, $24-8
+TEXT ·tileBF16x8x16(SB), NOSPLIT, $32-8
 	MOVQ t+0(FP), DI
 	MOVQ tile_a(DI), R13; MOVQ tile_b(DI), R14; MOVQ tile_c(DI), DX
 	MOVQ tile_d(DI), AX; MOVQ AX, 0(SP); MOVQ tile_bias(DI), AX; MOVQ AX, 8(SP); MOVQ tile_n(DI), AX; MOVQ AX, 16(SP)
 	MOVQ tile_mask(DI), AX; KMOVW AX, K1; SHRQ $16, AX; KMOVW AX, K2
 	MOVQ tile_stepA(DI), R8; MOVQ tile_stepB(DI), R9
+	MOVQ tile_fetch(DI), R12; TESTQ R12, R12; CMOVQEQ R13, R12; MOVQ R12, 24(SP); MOVQ tile_fetchLD(DI), R15
 tile:
 	MOVQ tile_k(DI), CX; MOVQ R13, SI; MOVQ R14, BX
 	VPXORD Z0, Z0, Z0
@@ -9107,6 +9150,7 @@ tile:
 	PCALIGN $64
 step:
 	PREFETCHT0 (R11); PREFETCHT0 (R10)
+	PREFETCHT1 (R12); PREFETCHT1 (R12)(R15*1); ADDQ tile_fetchStep(DI), R12
 	VMOVUPS 0(BX), Z28
 	VBROADCASTSS 0(SI), Z30
 	LONG $0x400e9262; WORD $0xc452 // VDPBF16PS Z28, Z30, Z0
@@ -9233,16 +9277,18 @@ toD:
 stored:
 	ADDQ tile_nextA(DI), R13; ADDQ tile_nextB(DI), R14; ADDQ tile_nextC(DI), DX
 	MOVQ tile_nextD(DI), AX; ADDQ AX, 0(SP); MOVQ tile_nextBias(DI), AX; ADDQ AX, 8(SP)
+	MOVQ 24(SP), R12; ADDQ tile_nextFetch(DI), R12; MOVQ R12, 24(SP)
 	DECQ 16(SP); JNZ tile
 	VZEROUPPER
 	RET
 
-TEXT ·tileBF16x9x16(SB), NOSPLIT, $24-8
+TEXT ·tileBF16x9x16(SB), NOSPLIT, $32-8
 	MOVQ t+0(FP), DI
 	MOVQ tile_a(DI), R13; MOVQ tile_b(DI), R14; MOVQ tile_c(DI), DX
 	MOVQ tile_d(DI), AX; MOVQ AX, 0(SP); MOVQ tile_bias(DI), AX; MOVQ AX, 8(SP); MOVQ tile_n(DI), AX; MOVQ AX, 16(SP)
 	MOVQ tile_mask(DI), AX; KMOVW AX, K1; SHRQ $16, AX; KMOVW AX, K2
 	MOVQ tile_stepA(DI), R8; MOVQ tile_stepB(DI), R9
+	MOVQ tile_fetch(DI), R12; TESTQ R12, R12; CMOVQEQ R13, R12; MOVQ R12, 24(SP); MOVQ tile_fetchLD(DI), R15
 tile:
 	MOVQ tile_k(DI), CX; MOVQ R13, SI; MOVQ R14, BX
 	VPXORD Z0, Z0, Z0
@@ -9276,6 +9322,7 @@ tile:
 	PCALIGN $64
 step:
 	PREFETCHT0 (R11); PREFETCHT0 (R10)
+	PREFETCHT1 (R12); PREFETCHT1 (R12)(R15*1); ADDQ tile_fetchStep(DI), R12
 	VMOVUPS 0(BX), Z28
 	VBROADCASTSS 0(SI), Z30
 	LONG $0x400e9262; WORD $0xc452 // VDPBF16PS Z28, Z30, Z0
@@ -9415,16 +9462,18 @@ toD:
 stored:
 	ADDQ tile_nextA(DI), R13; ADDQ tile_nextB(DI), R14; ADDQ tile_nextC(DI), DX
 	MOVQ tile_nextD(DI), AX; ADDQ AX, 0(SP); MOVQ tile_nextBias(DI), AX; ADDQ AX, 8(SP)
+	MOVQ 24(SP), R12; ADDQ tile_nextFetch(DI), R12; MOVQ R12, 24(SP)
 	DECQ 16(SP); JNZ tile
 	VZEROUPPER
 	RET
 
-TEXT ·tileBF16x10x16(SB), NOSPLIT, $24-8
+TEXT ·tileBF16x10x16(SB), NOSPLIT, $32-8
 	MOVQ t+0(FP), DI
 	MOVQ tile_a(DI), R13; MOVQ tile_b(DI), R14; MOVQ tile_c(DI), DX
 	MOVQ tile_d(DI), AX; MOVQ AX, 0(SP); MOVQ tile_bias(DI), AX; MOVQ AX, 8(SP); MOVQ tile_n(DI), AX; MOVQ AX, 16(SP)
 	MOVQ tile_mask(DI), AX; KMOVW AX, K1; SHRQ $16, AX; KMOVW AX, K2
 	MOVQ tile_stepA(DI), R8; MOVQ tile_stepB(DI), R9
+	MOVQ tile_fetch(DI), R12; TESTQ R12, R12; CMOVQEQ R13, R12; MOVQ R12, 24(SP); MOVQ tile_fetchLD(DI), R15
 tile:
 	MOVQ tile_k(DI), CX; MOVQ R13, SI; MOVQ R14, BX
 	VPXORD Z0, Z0, Z0
@@ -9461,6 +9510,7 @@ tile:
 	PCALIGN $64
 step:
 	PREFETCHT0 (R11); PREFETCHT0 (R10)
+	PREFETCHT1 (R12); PREFETCHT1 (R12)(R15*1); ADDQ tile_fetchStep(DI), R12
 	VMOVUPS 0(BX), Z28
 	VBROADCASTSS 0(SI), Z30
 	LONG $0x400e9262; WORD $0xc452 // VDPBF16PS Z28, Z30, Z0
@@ -9613,16 +9663,18 @@ toD:
 stored:
 	ADDQ tile_nextA(DI), R13; ADDQ tile_nextB(DI), R14; ADDQ tile_nextC(DI), DX
 	MOVQ tile_nextD(DI), AX; ADDQ AX, 0(SP); MOVQ tile_nextBias(DI), AX; ADDQ AX, 8(SP)
+	MOVQ 24(SP), R12; ADDQ tile_nextFetch(DI), R12; MOVQ R12, 24(SP)
 	DECQ 16(SP); JNZ tile
 	VZEROUPPER
 	RET
 
-TEXT ·tileBF16x11x16(SB), NOSPLIT, $24-8
+TEXT ·tileBF16x11x16(SB), NOSPLIT, $32-8
 	MOVQ t+0(FP), DI
 	MOVQ tile_a(DI), R13; MOVQ tile_b(DI), R14; MOVQ tile_c(DI), DX
 	MOVQ tile_d(DI), AX; MOVQ AX, 0(SP); MOVQ tile_bias(DI), AX; MOVQ AX, 8(SP); MOVQ tile_n(DI), AX; MOVQ AX, 16(SP)
 	MOVQ tile_mask(DI), AX; KMOVW AX, K1; SHRQ $16, AX; KMOVW AX, K2
 	MOVQ tile_stepA(DI), R8; MOVQ tile_stepB(DI), R9
+	MOVQ tile_fetch(DI), R12; TESTQ R12, R12; CMOVQEQ R13, R12; MOVQ R12, 24(SP); MOVQ tile_fetchLD(DI), R15
 tile:
 	MOVQ tile_k(DI), CX; MOVQ R13, SI; MOVQ R14, BX
 	VPXORD Z0, Z0, Z0
@@ -9662,6 +9714,7 @@ tile:
 	PCALIGN $64
 step:
 	PREFETCHT0 (R11); PREFETCHT0 (R10)
+	PREFETCHT1 (R12); PREFETCHT1 (R12)(R15*1); ADDQ tile_fetchStep(DI), R12
 	VMOVUPS 0(BX), Z28
 	VBROADCASTSS 0(SI), Z30
 	LONG $0x400e9262; WORD $0xc452 // VDPBF16PS Z28, Z30, Z0
@@ -9827,16 +9880,18 @@ toD:
 stored:
 	ADDQ tile_nextA(DI), R13; ADDQ tile_nextB(DI), R14; ADDQ tile_nextC(DI), DX
 	MOVQ tile_nextD(DI), AX; ADDQ AX, 0(SP); MOVQ tile_nextBias(DI), AX; ADDQ AX, 8(SP)
+	MOVQ 24(SP), R12; ADDQ tile_nextFetch(DI), R12; MOVQ R12, 24(SP)
 	DECQ 16(SP); JNZ tile
 	VZEROUPPER
 	RET
 
-TEXT ·tileBF16x12x16(SB), NOSPLIT, $24-8
+TEXT ·tileBF16x12x16(SB), NOSPLIT, $32-8
 	MOVQ t+0(FP), DI
 	MOVQ tile_a(DI), R13; MOVQ tile_b(DI), R14; MOVQ tile_c(DI), DX
 	MOVQ tile_d(DI), AX; MOVQ AX, 0(SP); MOVQ tile_bias(DI), AX; MOVQ AX, 8(SP); MOVQ tile_n(DI), AX; MOVQ AX, 16(SP)
 	MOVQ tile_mask(DI), AX; KMOVW AX, K1; SHRQ $16, AX; KMOVW AX, K2
 	MOVQ tile_stepA(DI), R8; MOVQ tile_stepB(DI), R9
+	MOVQ tile_fetch(DI), R12; TESTQ R12, R12; CMOVQEQ R13, R12; MOVQ R12, 24(SP); MOVQ tile_fetchLD(DI), R15
 tile:
 	MOVQ tile_k(DI), CX; MOVQ R13, SI; MOVQ R14, BX
 	VPXORD Z0, Z0, Z0
@@ -9879,6 +9934,7 @@ tile:
 	PCALIGN $64
 step:
 	PREFETCHT0 (R11); PREFETCHT0 (R10)
+	PREFETCHT1 (R12); PREFETCHT1 (R12)(R15*1); ADDQ tile_fetchStep(DI), R12
 	VMOVUPS 0(BX), Z28
 	VBROADCASTSS 0(SI), Z30
 	LONG $0x400e9262; WORD $0xc452 // VDPBF16PS Z28, Z30, Z0
@@ -10057,16 +10113,18 @@ toD:
 stored:
 	ADDQ tile_nextA(DI), R13; ADDQ tile_nextB(DI), R14; ADDQ tile_nextC(DI), DX
 	MOVQ tile_nextD(DI), AX; ADDQ AX, 0(SP); MOVQ tile_nextBias(DI), AX; ADDQ AX, 8(SP)
+	MOVQ 24(SP), R12; ADDQ tile_nextFetch(DI), R12; MOVQ R12, 24(SP)
 	DECQ 16(SP); JNZ tile
 	VZEROUPPER
 	RET
 
-TEXT ·tileBF16x13x16(SB), NOSPLIT, $24-8
+TEXT ·tileBF16x13x16(SB), NOSPLIT, $32-8
 	MOVQ t+0(FP), DI
 	MOVQ tile_a(DI), R13; MOVQ tile_b(DI), R14; MOVQ tile_c(DI), DX
 	MOVQ tile_d(DI), AX; MOVQ AX, 0(SP); MOVQ tile_bias(DI), AX; MOVQ AX, 8(SP); MOVQ tile_n(DI), AX; MOVQ AX, 16(SP)
 	MOVQ tile_mask(DI), AX; KMOVW AX, K1; SHRQ $16, AX; KMOVW AX, K2
 	MOVQ tile_stepA(DI), R8; MOVQ tile_stepB(DI), R9
+	MOVQ tile_fetch(DI), R12; TESTQ R12, R12; CMOVQEQ R13, R12; MOVQ R12, 24(SP); MOVQ tile_fetchLD(DI), R15
 tile:
 	MOVQ tile_k(DI), CX; MOVQ R13, SI; MOVQ R14, BX
 	VPXORD Z0, Z0, Z0
@@ -10112,6 +10170,7 @@ tile:
 	PCALIGN $64
 step:
 	PREFETCHT0 (R11); PREFETCHT0 (R10)
+	PREFETCHT1 (R12); PREFETCHT1 (R12)(R15*1); ADDQ tile_fetchStep(DI), R12
 	VMOVUPS 0(BX), Z28
 	VBROADCASTSS 0(SI), Z30
 	LONG $0x400e9262; WORD $0xc452 // VDPBF16PS Z28, Z30, Z0
@@ -10303,16 +10362,18 @@ toD:
 stored:
 	ADDQ tile_nextA(DI), R13; ADDQ tile_nextB(DI), R14; ADDQ tile_nextC(DI), DX
 	MOVQ tile_nextD(DI), AX; ADDQ AX, 0(SP); MOVQ tile_nextBias(DI), AX; ADDQ AX, 8(SP)
+	MOVQ 24(SP), R12; ADDQ tile_nextFetch(DI), R12; MOVQ R12, 24(SP)
 	DECQ 16(SP); JNZ tile
 	VZEROUPPER
 	RET
 
-TEXT ·tileBF16x14x16(SB), NOSPLIT, $24-8
+TEXT ·tileBF16x14x16(SB), NOSPLIT, $32-8
 	MOVQ t+0(FP), DI
 	MOVQ tile_a(DI), R13; MOVQ tile_b(DI), R14; MOVQ tile_c(DI), DX
 	MOVQ tile_d(DI), AX; MOVQ AX, 0(SP); MOVQ tile_bias(DI), AX; MOVQ AX, 8(SP); MOVQ tile_n(DI), AX; MOVQ AX, 16(SP)
 	MOVQ tile_mask(DI), AX; KMOVW AX, K1; SHRQ $16, AX; KMOVW AX, K2
 	MOVQ tile_stepA(DI), R8; MOVQ tile_stepB(DI), R9
+	MOVQ tile_fetch(DI), R12; TESTQ R12, R12; CMOVQEQ R13, R12; MOVQ R12, 24(SP); MOVQ tile_fetchLD(DI), R15
 tile:
 	MOVQ tile_k(DI), CX; MOVQ R13, SI; MOVQ R14, BX
 	VPXORD Z0, Z0, Z0
@@ -10361,6 +10422,7 @@ tile:
 	PCALIGN $64
 step:
 	PREFETCHT0 (R11); PREFETCHT0 (R10)
+	PREFETCHT1 (R12); PREFETCHT1 (R12)(R15*1); ADDQ tile_fetchStep(DI), R12
 	VMOVUPS 0(BX), Z28
 	VBROADCASTSS 0(SI), Z30
 	LONG $0x400e9262; WORD $0xc452 // VDPBF16PS Z28, Z30, Z0
@@ -10565,11 +10627,12 @@ toD:
 stored:
 	ADDQ tile_nextA(DI), R13; ADDQ tile_nextB(DI), R14; ADDQ tile_nextC(DI), DX
 	MOVQ tile_nextD(DI), AX; ADDQ AX, 0(SP); MOVQ tile_nextBias(DI), AX; ADDQ AX, 8(SP)
+	MOVQ 24(SP), R12; ADDQ tile_nextFetch(DI), R12; MOVQ R12, 24(SP)
 	DECQ 16(SP); JNZ tile
 	VZEROUPPER
 	RET
 
-TEXT ·tileBF16InPlacex14x16(SB), NOSPLIT, $24-8
+TEXT ·tileBF16InPlacex14x16(SB), NOSPLIT, $32-8
 	MOVQ t+0(FP), DI
 	MOVQ tile_a(DI), R13; MOVQ tile_b(DI), R14; MOVQ tile_c(DI), DX
 	MOVQ tile_d(DI), AX; MOVQ AX, 0(SP); MOVQ tile_bias(DI), AX; MOVQ AX, 8(SP); MOVQ tile_n(DI), AX; MOVQ AX, 16(SP)
@@ -10833,7 +10896,7 @@ stored:
 	VZEROUPPER
 	RET
 
-TEXT ·tileBF16x1x32(SB), NOSPLIT, $24-8
+TEXT ·tileBF16x1x32(SB), NOSPLIT, $32-8
 	MOVQ t+0(FP), DI
 	MOVQ tile_a(DI), R13; MOVQ tile_b(DI), R14; MOVQ tile_c(DI), DX
 	MOVQ tile_d(DI), AX; MOVQ AX, 0(SP); MOVQ tile_bias(DI), AX; MOVQ AX, 8(SP); MOVQ tile_n(DI), AX; MOVQ AX, 16(SP)
@@ -10900,7 +10963,7 @@ stored:
 	VZEROUPPER
 	RET
 
-TEXT ·tileBF16x2x32(SB), NOSPLIT, $24-8
+TEXT ·tileBF16x2x32(SB), NOSPLIT, $32-8
 	MOVQ t+0(FP), DI
 	MOVQ tile_a(DI), R13; MOVQ tile_b(DI), R14; MOVQ tile_c(DI), DX
 	MOVQ tile_d(DI), AX; MOVQ AX, 0(SP); MOVQ tile_bias(DI), AX; MOVQ AX, 8(SP); MOVQ tile_n(DI), AX; MOVQ AX, 16(SP)
@@ -10993,7 +11056,7 @@ stored:
 	VZEROUPPER
 	RET
 
-TEXT ·tileBF16x3x32(SB), NOSPLIT, $24-8
+TEXT ·tileBF16x3x32(SB), NOSPLIT, $32-8
 	MOVQ t+0(FP), DI
 	MOVQ tile_a(DI), R13; MOVQ tile_b(DI), R14; MOVQ tile_c(DI), DX
 	MOVQ tile_d(DI), AX; MOVQ AX, 0(SP); MOVQ tile_bias(DI), AX; MOVQ AX, 8(SP); MOVQ tile_n(DI), AX; MOVQ AX, 16(SP)
@@ -11112,7 +11175,7 @@ stored:
 	VZEROUPPER
 	RET
 
-TEXT ·tileBF16x4x32(SB), NOSPLIT, $24-8
+TEXT ·tileBF16x4x32(SB), NOSPLIT, $32-8
 	MOVQ t+0(FP), DI
 	MOVQ tile_a(DI), R13; MOVQ tile_b(DI), R14; MOVQ tile_c(DI), DX
 	MOVQ tile_d(DI), AX; MOVQ AX, 0(SP); MOVQ tile_bias(DI), AX; MOVQ AX, 8(SP); MOVQ tile_n(DI), AX; MOVQ AX, 16(SP)
@@ -11257,7 +11320,7 @@ stored:
 	VZEROUPPER
 	RET
 
-TEXT ·tileBF16x5x32(SB), NOSPLIT, $24-8
+TEXT ·tileBF16x5x32(SB), NOSPLIT, $32-8
 	MOVQ t+0(FP), DI
 	MOVQ tile_a(DI), R13; MOVQ tile_b(DI), R14; MOVQ tile_c(DI), DX
 	MOVQ tile_d(DI), AX; MOVQ AX, 0(SP); MOVQ tile_bias(DI), AX; MOVQ AX, 8(SP); MOVQ tile_n(DI), AX; MOVQ AX, 16(SP)
@@ -11428,7 +11491,7 @@ stored:
 	VZEROUPPER
 	RET
 
-TEXT ·tileBF16x6x32(SB), NOSPLIT, $24-8
+TEXT ·tileBF16x6x32(SB), NOSPLIT, $32-8
 	MOVQ t+0(FP), DI
 	MOVQ tile_a(DI), R13; MOVQ tile_b(DI), R14; MOVQ tile_c(DI), DX
 	MOVQ tile_d(DI), AX; MOVQ AX, 0(SP); MOVQ tile_bias(DI), AX; MOVQ AX, 8(SP); MOVQ tile_n(DI), AX; MOVQ AX, 16(SP)
@@ -11625,7 +11688,7 @@ stored:
 	VZEROUPPER
 	RET
 
-TEXT ·tileBF16x7x32(SB), NOSPLIT, $24-8
+TEXT ·tileBF16x7x32(SB), NOSPLIT, $32-8
 	MOVQ t+0(FP), DI
 	MOVQ tile_a(DI), R13; MOVQ tile_b(DI), R14; MOVQ tile_c(DI), DX
 	MOVQ tile_d(DI), AX; MOVQ AX, 0(SP); MOVQ tile_bias(DI), AX; MOVQ AX, 8(SP); MOVQ tile_n(DI), AX; MOVQ AX, 16(SP)
@@ -11848,12 +11911,13 @@ stored:
 	VZEROUPPER
 	RET
 
-TEXT ·tileBF16x8x32(SB), NOSPLIT, $24-8
+TEXT ·tileBF16x8x32(SB), NOSPLIT, $32-8
 	MOVQ t+0(FP), DI
 	MOVQ tile_a(DI), R13; MOVQ tile_b(DI), R14; MOVQ tile_c(DI), DX
 	MOVQ tile_d(DI), AX; MOVQ AX, 0(SP); MOVQ tile_bias(DI), AX; MOVQ AX, 8(SP); MOVQ tile_n(DI), AX; MOVQ AX, 16(SP)
 	MOVQ tile_mask(DI), AX; KMOVW AX, K1; SHRQ $16, AX; KMOVW AX, K2
 	MOVQ tile_stepA(DI), R8; MOVQ tile_stepB(DI), R9
+	MOVQ tile_fetch(DI), R12; TESTQ R12, R12; CMOVQEQ R13, R12; MOVQ R12, 24(SP); MOVQ tile_fetchLD(DI), R15
 tile:
 	MOVQ tile_k(DI), CX; MOVQ R13, SI; MOVQ R14, BX
 	VPXORD Z0, Z0, Z0
@@ -11901,6 +11965,7 @@ tile:
 step:
 	PREFETCHT0 (R11); PREFETCHT0 (R10)
 	PREFETCHT0 64(R10)
+	PREFETCHT1 (R12); PREFETCHT1 (R12)(R15*1); ADDQ tile_fetchStep(DI), R12
 	VMOVUPS 0(BX), Z28
 	VMOVUPS 64(BX), Z29
 	VBROADCASTSS 0(SI), Z30
@@ -12093,16 +12158,18 @@ toD:
 stored:
 	ADDQ tile_nextA(DI), R13; ADDQ tile_nextB(DI), R14; ADDQ tile_nextC(DI), DX
 	MOVQ tile_nextD(DI), AX; ADDQ AX, 0(SP); MOVQ tile_nextBias(DI), AX; ADDQ AX, 8(SP)
+	MOVQ 24(SP), R12; ADDQ tile_nextFetch(DI), R12; MOVQ R12, 24(SP)
 	DECQ 16(SP); JNZ tile
 	VZEROUPPER
 	RET
 
-TEXT ·tileBF16x9x32(SB), NOSPLIT, $24-8
+TEXT ·tileBF16x9x32(SB), NOSPLIT, $32-8
 	MOVQ t+0(FP), DI
 	MOVQ tile_a(DI), R13; MOVQ tile_b(DI), R14; MOVQ tile_c(DI), DX
 	MOVQ tile_d(DI), AX; MOVQ AX, 0(SP); MOVQ tile_bias(DI), AX; MOVQ AX, 8(SP); MOVQ tile_n(DI), AX; MOVQ AX, 16(SP)
 	MOVQ tile_mask(DI), AX; KMOVW AX, K1; SHRQ $16, AX; KMOVW AX, K2
 	MOVQ tile_stepA(DI), R8; MOVQ tile_stepB(DI), R9
+	MOVQ tile_fetch(DI), R12; TESTQ R12, R12; CMOVQEQ R13, R12; MOVQ R12, 24(SP); MOVQ tile_fetchLD(DI), R15
 tile:
 	MOVQ tile_k(DI), CX; MOVQ R13, SI; MOVQ R14, BX
 	VPXORD Z0, Z0, Z0
@@ -12155,6 +12222,7 @@ tile:
 step:
 	PREFETCHT0 (R11); PREFETCHT0 (R10)
 	PREFETCHT0 64(R10)
+	PREFETCHT1 (R12); PREFETCHT1 (R12)(R15*1); ADDQ tile_fetchStep(DI), R12
 	VMOVUPS 0(BX), Z28
 	VMOVUPS 64(BX), Z29
 	VBROADCASTSS 0(SI), Z30
@@ -12368,16 +12436,18 @@ toD:
 stored:
 	ADDQ tile_nextA(DI), R13; ADDQ tile_nextB(DI), R14; ADDQ tile_nextC(DI), DX
 	MOVQ tile_nextD(DI), AX; ADDQ AX, 0(SP); MOVQ tile_nextBias(DI), AX; ADDQ AX, 8(SP)
+	MOVQ 24(SP), R12; ADDQ tile_nextFetch(DI), R12; MOVQ R12, 24(SP)
 	DECQ 16(SP); JNZ tile
 	VZEROUPPER
 	RET
 
-TEXT ·tileBF16x10x32(SB), NOSPLIT, $24-8
+TEXT ·tileBF16x10x32(SB), NOSPLIT, $32-8
 	MOVQ t+0(FP), DI
 	MOVQ tile_a(DI), R13; MOVQ tile_b(DI), R14; MOVQ tile_c(DI), DX
 	MOVQ tile_d(DI), AX; MOVQ AX, 0(SP); MOVQ tile_bias(DI), AX; MOVQ AX, 8(SP); MOVQ tile_n(DI), AX; MOVQ AX, 16(SP)
 	MOVQ tile_mask(DI), AX; KMOVW AX, K1; SHRQ $16, AX; KMOVW AX, K2
 	MOVQ tile_stepA(DI), R8; MOVQ tile_stepB(DI), R9
+	MOVQ tile_fetch(DI), R12; TESTQ R12, R12; CMOVQEQ R13, R12; MOVQ R12, 24(SP); MOVQ tile_fetchLD(DI), R15
 tile:
 	MOVQ tile_k(DI), CX; MOVQ R13, SI; MOVQ R14, BX
 	VPXORD Z0, Z0, Z0
@@ -12435,6 +12505,7 @@ tile:
 step:
 	PREFETCHT0 (R11); PREFETCHT0 (R10)
 	PREFETCHT0 64(R10)
+	PREFETCHT1 (R12); PREFETCHT1 (R12)(R15*1); ADDQ tile_fetchStep(DI), R12
 	VMOVUPS 0(BX), Z28
 	VMOVUPS 64(BX), Z29
 	VBROADCASTSS 0(SI), Z30
@@ -12669,16 +12740,18 @@ toD:
 stored:
 	ADDQ tile_nextA(DI), R13; ADDQ tile_nextB(DI), R14; ADDQ tile_nextC(DI), DX
 	MOVQ tile_nextD(DI), AX; ADDQ AX, 0(SP); MOVQ tile_nextBias(DI), AX; ADDQ AX, 8(SP)
+	MOVQ 24(SP), R12; ADDQ tile_nextFetch(DI), R12; MOVQ R12, 24(SP)
 	DECQ 16(SP); JNZ tile
 	VZEROUPPER
 	RET
 
-TEXT ·tileBF16x11x32(SB), NOSPLIT, $24-8
+TEXT ·tileBF16x11x32(SB), NOSPLIT, $32-8
 	MOVQ t+0(FP), DI
 	MOVQ tile_a(DI), R13; MOVQ tile_b(DI), R14; MOVQ tile_c(DI), DX
 	MOVQ tile_d(DI), AX; MOVQ AX, 0(SP); MOVQ tile_bias(DI), AX; MOVQ AX, 8(SP); MOVQ tile_n(DI), AX; MOVQ AX, 16(SP)
 	MOVQ tile_mask(DI), AX; KMOVW AX, K1; SHRQ $16, AX; KMOVW AX, K2
 	MOVQ tile_stepA(DI), R8; MOVQ tile_stepB(DI), R9
+	MOVQ tile_fetch(DI), R12; TESTQ R12, R12; CMOVQEQ R13, R12; MOVQ R12, 24(SP); MOVQ tile_fetchLD(DI), R15
 tile:
 	MOVQ tile_k(DI), CX; MOVQ R13, SI; MOVQ R14, BX
 	VPXORD Z0, Z0, Z0
@@ -12741,6 +12814,7 @@ tile:
 step:
 	PREFETCHT0 (R11); PREFETCHT0 (R10)
 	PREFETCHT0 64(R10)
+	PREFETCHT1 (R12); PREFETCHT1 (R12)(R15*1); ADDQ tile_fetchStep(DI), R12
 	VMOVUPS 0(BX), Z28
 	VMOVUPS 64(BX), Z29
 	VBROADCASTSS 0(SI), Z30
@@ -12996,16 +13070,18 @@ toD:
 stored:
 	ADDQ tile_nextA(DI), R13; ADDQ tile_nextB(DI), R14; ADDQ tile_nextC(DI), DX
 	MOVQ tile_nextD(DI), AX; ADDQ AX, 0(SP); MOVQ tile_nextBias(DI), AX; ADDQ AX, 8(SP)
+	MOVQ 24(SP), R12; ADDQ tile_nextFetch(DI), R12; MOVQ R12, 24(SP)
 	DECQ 16(SP); JNZ tile
 	VZEROUPPER
 	RET
 
-TEXT ·tileBF16x12x32(SB), NOSPLIT, $24-8
+TEXT ·tileBF16x12x32(SB), NOSPLIT, $32-8
 	MOVQ t+0(FP), DI
 	MOVQ tile_a(DI), R13; MOVQ tile_b(DI), R14; MOVQ tile_c(DI), DX
 	MOVQ tile_d(DI), AX; MOVQ AX, 0(SP); MOVQ tile_bias(DI), AX; MOVQ AX, 8(SP); MOVQ tile_n(DI), AX; MOVQ AX, 16(SP)
 	MOVQ tile_mask(DI), AX; KMOVW AX, K1; SHRQ $16, AX; KMOVW AX, K2
 	MOVQ tile_stepA(DI), R8; MOVQ tile_stepB(DI), R9
+	MOVQ tile_fetch(DI), R12; TESTQ R12, R12; CMOVQEQ R13, R12; MOVQ R12, 24(SP); MOVQ tile_fetchLD(DI), R15
 tile:
 	MOVQ tile_k(DI), CX; MOVQ R13, SI; MOVQ R14, BX
 	VPXORD Z0, Z0, Z0
@@ -13073,6 +13149,7 @@ tile:
 step:
 	PREFETCHT0 (R11); PREFETCHT0 (R10)
 	PREFETCHT0 64(R10)
+	PREFETCHT1 (R12); PREFETCHT1 (R12)(R15*1); ADDQ tile_fetchStep(DI), R12
 	VMOVUPS 0(BX), Z28
 	VMOVUPS 64(BX), Z29
 	VBROADCASTSS 0(SI), Z30
@@ -13349,16 +13426,18 @@ toD:
 stored:
 	ADDQ tile_nextA(DI), R13; ADDQ tile_nextB(DI), R14; ADDQ tile_nextC(DI), DX
 	MOVQ tile_nextD(DI), AX; ADDQ AX, 0(SP); MOVQ tile_nextBias(DI), AX; ADDQ AX, 8(SP)
+	MOVQ 24(SP), R12; ADDQ tile_nextFetch(DI), R12; MOVQ R12, 24(SP)
 	DECQ 16(SP); JNZ tile
 	VZEROUPPER
 	RET
 
-TEXT ·tileBF16x13x32(SB), NOSPLIT, $24-8
+TEXT ·tileBF16x13x32(SB), NOSPLIT, $32-8
 	MOVQ t+0(FP), DI
 	MOVQ tile_a(DI), R13; MOVQ tile_b(DI), R14; MOVQ tile_c(DI), DX
 	MOVQ tile_d(DI), AX; MOVQ AX, 0(SP); MOVQ tile_bias(DI), AX; MOVQ AX, 8(SP); MOVQ tile_n(DI), AX; MOVQ AX, 16(SP)
 	MOVQ tile_mask(DI), AX; KMOVW AX, K1; SHRQ $16, AX; KMOVW AX, K2
 	MOVQ tile_stepA(DI), R8; MOVQ tile_stepB(DI), R9
+	MOVQ tile_fetch(DI), R12; TESTQ R12, R12; CMOVQEQ R13, R12; MOVQ R12, 24(SP); MOVQ tile_fetchLD(DI), R15
 tile:
 	MOVQ tile_k(DI), CX; MOVQ R13, SI; MOVQ R14, BX
 	VPXORD Z0, Z0, Z0
@@ -13431,6 +13510,7 @@ tile:
 step:
 	PREFETCHT0 (R11); PREFETCHT0 (R10)
 	PREFETCHT0 64(R10)
+	PREFETCHT1 (R12); PREFETCHT1 (R12)(R15*1); ADDQ tile_fetchStep(DI), R12
 	VMOVUPS 0(BX), Z28
 	VMOVUPS 64(BX), Z29
 	VBROADCASTSS 0(SI), Z30
@@ -13728,16 +13808,18 @@ toD:
 stored:
 	ADDQ tile_nextA(DI), R13; ADDQ tile_nextB(DI), R14; ADDQ tile_nextC(DI), DX
 	MOVQ tile_nextD(DI), AX; ADDQ AX, 0(SP); MOVQ tile_nextBias(DI), AX; ADDQ AX, 8(SP)
+	MOVQ 24(SP), R12; ADDQ tile_nextFetch(DI), R12; MOVQ R12, 24(SP)
 	DECQ 16(SP); JNZ tile
 	VZEROUPPER
 	RET
 
-TEXT ·tileBF16x14x32(SB), NOSPLIT, $24-8
+TEXT ·tileBF16x14x32(SB), NOSPLIT, $32-8
 	MOVQ t+0(FP), DI
 	MOVQ tile_a(DI), R13; MOVQ tile_b(DI), R14; MOVQ tile_c(DI), DX
 	MOVQ tile_d(DI), AX; MOVQ AX, 0(SP); MOVQ tile_bias(DI), AX; MOVQ AX, 8(SP); MOVQ tile_n(DI), AX; MOVQ AX, 16(SP)
 	MOVQ tile_mask(DI), AX; KMOVW AX, K1; SHRQ $16, AX; KMOVW AX, K2
 	MOVQ tile_stepA(DI), R8; MOVQ tile_stepB(DI), R9
+	MOVQ tile_fetch(DI), R12; TESTQ R12, R12; CMOVQEQ R13, R12; MOVQ R12, 24(SP); MOVQ tile_fetchLD(DI), R15
 tile:
 	MOVQ tile_k(DI), CX; MOVQ R13, SI; MOVQ R14, BX
 	VPXORD Z0, Z0, Z0
@@ -13815,6 +13897,7 @@ tile:
 step:
 	PREFETCHT0 (R11); PREFETCHT0 (R10)
 	PREFETCHT0 64(R10)
+	PREFETCHT1 (R12); PREFETCHT1 (R12)(R15*1); ADDQ tile_fetchStep(DI), R12
 	VMOVUPS 0(BX), Z28
 	VMOVUPS 64(BX), Z29
 	VBROADCASTSS 0(SI), Z30
@@ -14133,11 +14216,12 @@ toD:
 stored:
 	ADDQ tile_nextA(DI), R13; ADDQ tile_nextB(DI), R14; ADDQ tile_nextC(DI), DX
 	MOVQ tile_nextD(DI), AX; ADDQ AX, 0(SP); MOVQ tile_nextBias(DI), AX; ADDQ AX, 8(SP)
+	MOVQ 24(SP), R12; ADDQ tile_nextFetch(DI), R12; MOVQ R12, 24(SP)
 	DECQ 16(SP); JNZ tile
 	VZEROUPPER
 	RET
 
-TEXT ·tileBF16InPlacex14x32(SB), NOSPLIT, $24-8
+TEXT ·tileBF16InPlacex14x32(SB), NOSPLIT, $32-8
 	MOVQ t+0(FP), DI
 	MOVQ tile_a(DI), R13; MOVQ tile_b(DI), R14; MOVQ tile_c(DI), DX
 	MOVQ tile_d(DI), AX; MOVQ AX, 0(SP); MOVQ tile_bias(DI), AX; MOVQ AX, 8(SP); MOVQ tile_n(DI), AX; MOVQ AX, 16(SP)

@@ -7,6 +7,8 @@ import (
 
 const aheadLog2 = 4 // steps ahead that operands are fetched
 
+const fetchRows = 8 // kernels of fewer rows have no loads to spare
+
 const rows512 = 14 // 14×2 accumulators, 2 vectors of B, 2 broadcasts of A: all 32 registers
 
 // tiles512 prints the AVX-512 micro-kernels and the tables that hold them.
@@ -62,8 +64,8 @@ func (w *printer) tile512(pairs, inPlace bool, rows, vectors int) string {
 		}
 	}
 
-	// 0(SP), 8(SP) and 16(SP) are the current d and bias and the tiles to go.
-	w.text(name, "t *tile", 24, 8)
+	// 0(SP), 8(SP), 16(SP) and 24(SP) are the current d and bias, the tiles to go and what this tile fetches.
+	w.text(name, "t *tile", 32, 8)
 	w.p("MOVQ t+0(FP), DI")
 	w.p("MOVQ tile_a(DI), R13; MOVQ tile_b(DI), R14; MOVQ tile_c(DI), DX")
 	w.p("MOVQ tile_d(DI), AX; MOVQ AX, 0(SP); MOVQ tile_bias(DI), AX; MOVQ AX, 8(SP); MOVQ tile_n(DI), AX; MOVQ AX, 16(SP)")
@@ -71,6 +73,10 @@ func (w *printer) tile512(pairs, inPlace bool, rows, vectors int) string {
 	w.p("MOVQ tile_stepA(DI), R8; MOVQ tile_stepB(DI), R9")
 	if inPlace {
 		w.p("MOVQ tile_lda(DI), R8; LEAQ (R8)(R8*2), R15")
+	}
+	fetches := !inPlace && rows >= fetchRows
+	if fetches {
+		w.p("MOVQ tile_fetch(DI), R12; TESTQ R12, R12; CMOVQEQ R13, R12; MOVQ R12, 24(SP); MOVQ tile_fetchLD(DI), R15")
 	}
 	w.label("tile")
 	w.p("MOVQ tile_k(DI), CX; MOVQ R13, SI; MOVQ R14, BX")
@@ -105,6 +111,9 @@ func (w *printer) tile512(pairs, inPlace bool, rows, vectors int) string {
 		if vectors == 2 {
 			w.p("PREFETCHT0 64(R10)")
 		}
+	}
+	if fetches {
+		w.p("PREFETCHT1 (R12); PREFETCHT1 (R12)(R15*1); ADDQ tile_fetchStep(DI), R12")
 	}
 	for v := range vectors {
 		w.p("VMOVUPS %d(BX), Z%d", 64*v, 28+v)
@@ -172,6 +181,9 @@ func (w *printer) tile512(pairs, inPlace bool, rows, vectors int) string {
 	w.label("stored")
 	w.p("ADDQ tile_nextA(DI), R13; ADDQ tile_nextB(DI), R14; ADDQ tile_nextC(DI), DX")
 	w.p("MOVQ tile_nextD(DI), AX; ADDQ AX, 0(SP); MOVQ tile_nextBias(DI), AX; ADDQ AX, 8(SP)")
+	if fetches {
+		w.p("MOVQ 24(SP), R12; ADDQ tile_nextFetch(DI), R12; MOVQ R12, 24(SP)")
+	}
 	w.p("DECQ 16(SP); JNZ tile")
 	w.ret()
 	return name
