@@ -123,18 +123,20 @@ func biasShapes() map[string]attnShape {
 	add("full", 4, 2, 18, 4, 1, n(65, 30, 0), n(65, 100, 2), full)
 	add("shared", 6, 2, 20, 1, 0, n(70, 31), n(70, 31))
 	add("shared full", 3, 1, 16, 1, 5, n(5, 70), n(200, 201), full, window)
-	add("fused", 4, 2, 16, 4, 2, n(17, 123), n(17, 123), fused)
-	add("decode", 6, 2, 64, 6, 0, n(1, 1, 1), n(300, 200, 77))
+	add("fused", 4, 2, 16, 4, 2, n(17, 83), n(17, 83), fused)
+	add("decode", 3, 1, 64, 3, 0, n(1, 1, 1), n(200, 150, 77))
 	add("decode shared", 2, 1, 32, 1, 9, n(1, 1, 2), n(30, 20, 77), window)
 	add("cache", 6, 2, 16, 6, 0, n(1, 4, 1), n(96, 96, 96), func(s *attnShape) { s.used = []int{1, 90, 96} })
-	add("window", 4, 2, 24, 4, 0, n(150, 20), n(150, 40), window)
+	add("window", 4, 2, 24, 4, 0, n(100, 20), n(100, 40), window)
 	add("softcap", 4, 2, 32, 4, 0, n(80, 20), n(80, 33), softCap, window)
 	add("dropout", 4, 2, 16, 4, 0, n(70, 21), n(70, 33), dropout)
-	add("aligned 64", 4, 2, 64, 4, 0, n(150, 40), n(150, 77), aligned)
-	add("aligned full 128", 2, 2, 128, 2, 1, n(70, 35), n(70, 35), full, aligned)
+	add("aligned 64", 2, 1, 64, 2, 0, n(140, 40), n(140, 77), aligned)
+	add("aligned full 128", 2, 2, 128, 2, 1, n(35, 20), n(35, 20), full, aligned)
+	add("aligned 24", 2, 1, 24, 2, 0, n(70, 9), n(77, 9), aligned)
+	add("aligned shared 256", 2, 1, 256, 1, 0, n(20, 9), n(37, 9), aligned)
 	all := func(s *attnShape) { s.used, s.extra = n(100, 30, 5), 2 }
-	add("all", 6, 2, 48, 6, 3, n(100, 21, 0), n(100, 33, 7), softCap, dropout, window, all)
-	add("aligned all", 6, 2, 64, 6, 3, n(100, 21, 0), n(100, 33, 7), softCap, dropout, window, all, aligned)
+	add("all", 3, 1, 48, 3, 3, n(100, 21, 0), n(100, 33, 7), softCap, dropout, window, all)
+	add("aligned all", 3, 1, 64, 3, 3, n(100, 21, 0), n(100, 33, 7), softCap, dropout, window, all, aligned)
 	return m
 }
 

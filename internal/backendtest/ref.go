@@ -277,9 +277,14 @@ func (a *attention) forward() (o, lse []float64) {
 	a.each(func(s, i, h int) {
 		_, p, l := a.row(s, i, h)
 		lse[h*a.totalQ()+int(a.cuQ[s])+i] = l
-		for j := range p {
+		for j, weight := range p {
+			if weight == 0 {
+				continue
+			}
+			weight *= a.kept(s, i, h, j)
+			q, v := a.qAt(s, i, h), a.kvAt(s, j, h)
 			for d := range a.HeadDim {
-				o[a.qAt(s, i, h)+d] += p[j] * a.kept(s, i, h, j) * a.v[a.kvAt(s, j, h)+d]
+				o[q+d] += weight * a.v[v+d]
 			}
 		}
 	})
@@ -291,16 +296,24 @@ func (a *attention) backward(do []float64) (dq, dk, dv, dbias []float64) {
 	a.each(func(s, i, h int) {
 		capped, p, _ := a.row(s, i, h)
 		q := a.qAt(s, i, h)
-		dp := make([]float64, len(p))
+		dp, kept := make([]float64, len(p)), make([]float64, len(p))
 		delta := 0.0
 		for j := range p {
-			for d := range a.HeadDim {
-				dp[j] += do[q+d] * a.v[a.kvAt(s, j, h)+d]
+			if p[j] == 0 {
+				continue
 			}
-			dp[j] *= a.kept(s, i, h, j)
+			v := a.kvAt(s, j, h)
+			for d := range a.HeadDim {
+				dp[j] += do[q+d] * a.v[v+d]
+			}
+			kept[j] = a.kept(s, i, h, j)
+			dp[j] *= kept[j]
 			delta += p[j] * dp[j]
 		}
 		for j := range p {
+			if p[j] == 0 {
+				continue
+			}
 			ds := p[j] * (dp[j] - delta)
 			if a.bias != nil {
 				dbias[a.biasAt(h, i+len(p)-int(a.cuQ[s+1]-a.cuQ[s]), j)] += ds
@@ -312,7 +325,7 @@ func (a *attention) backward(do []float64) (dq, dk, dv, dbias []float64) {
 			}
 			k := a.kvAt(s, j, h)
 			for d := range a.HeadDim {
-				dv[k+d] += p[j] * a.kept(s, i, h, j) * do[q+d]
+				dv[k+d] += p[j] * kept[j] * do[q+d]
 				dq[q+d] += ds * a.k[k+d]
 				dk[k+d] += ds * a.q[q+d]
 			}
