@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"math"
 
-	"github.com/mltrain/mltrain/internal/cpu/par"
 	"github.com/mltrain/mltrain/internal/tensor"
 )
 
@@ -89,25 +88,6 @@ func (a *attn) keys(seq int) int {
 		return int(a.used[seq])
 	}
 	return int(a.cuK[seq+1] - a.cuK[seq])
-}
-
-// waves is an order of tasks: blocks of queries, of pairs of a sequence and a key head. As many pairs as there are cores go
-// on at a time, block by block, so that their keys, values and gradients stay in the caches.
-type waves struct{ pairs, blocks, width int }
-
-func (a *attn) waves(workers int) waves {
-	pairs := a.Seqs * a.KVHeads
-	return waves{pairs, a.blocks, max(1, min(workers, pairs))}
-}
-
-func (w waves) tasks() int { return w.pairs * w.blocks }
-
-// at returns what a task computes. Of one pair, blocks come in order.
-func (w waves) at(task int) (pair, block int) {
-	first := task / (w.width * w.blocks) * w.width
-	task -= first * w.blocks
-	width := min(w.width, w.pairs-first)
-	return first + task%width, task / width
 }
 
 // lanes is a block of lanes of one sequence and key head.
@@ -342,10 +322,8 @@ func (b *Backend) Attention(s tensor.AttnSpec, o, lse, q, k, v, bias tensor.Tens
 			ls[h*a.totalQ+row] = negInf
 		}
 	})
-	w := a.waves(par.Workers())
-	par.Do(w.tasks(), func(task int) {
+	a.share(func(pair, block int) {
 		// With a causal mask late blocks are long: they come first, so that cores finish together.
-		pair, block := w.at(task)
 		l, ok := a.block(pair/s.KVHeads, pair%s.KVHeads, a.blocks-1-block)
 		switch {
 		case ok && l.n <= fewLanes:

@@ -42,12 +42,6 @@ func (b *Backend) AttentionBwd(s tensor.AttnSpec, dq, dk, dv, dbias, do, o, lse,
 		return fmt.Errorf("%w (dq %v, dk %v, dv %v, do %v)", c.err, dq, dk, dv, do)
 	}
 	a.outside(func(row int) { g.dq.zero(row*s.StrideQ, row*s.StrideQ+s.Heads*s.HeadDim) })
-	for row := range krows {
-		dkf.zero(row*s.StrideK, row*s.StrideK+width)
-	}
-	for row := range vrows {
-		dvf.zero(row*s.StrideV, row*s.StrideV+width)
-	}
 	shared := b.borrow()
 	defer b.giveBack(shared)
 	// In float32 and with whole vectors, sums form in place; otherwise in scratch.
@@ -57,21 +51,17 @@ func (b *Backend) AttentionBwd(s tensor.AttnSpec, dq, dk, dv, dbias, do, o, lse,
 	} else {
 		g.strideK, g.strideV = s.KVHeads*a.pad, s.KVHeads*a.pad
 		g.dk, g.dv = shared.floats(0, krows*g.strideK), shared.floats(1, vrows*g.strideV)
-		clear(g.dk)
-		clear(g.dv)
 	}
-	g.done = shared.counters(g.pairs * a.blocks)
+	g.zeroUnseen(krows, vrows)
+	g.done = shared.counters(line * g.pairs * a.blocks)
 	for i := range g.done {
 		g.done[i].Store(0)
 	}
-	w := a.waves(par.Workers())
 	if g.dbias.x != nil {
-		w.width = g.pairs
+		par.Do(g.pairs*a.blocks, func(task int) { g.block(task%g.pairs, task/g.pairs) })
+	} else {
+		a.share(g.block)
 	}
-	par.Do(w.tasks(), func(task int) {
-		pair, block := w.at(task)
-		g.block(pair, block)
-	})
 	if !inPlace {
 		g.collect(dkf, s.StrideK, g.dk, g.strideK, krows)
 		g.collect(dvf, s.StrideV, g.dv, g.strideV, vrows)
@@ -101,8 +91,48 @@ type gradients struct {
 	dk, dv           []float32 // rows of heads of pad elements
 	strideK, strideV int
 	dbias            bias
-	behind           int            // how far before a block, in done, the one is that adds to the same sums before it
-	done             []atomic.Int32 // keys up to which a block of queries has added its part, by block and pair
+	behind           int            // how far before a block the one is that adds to the same sums before it, in the order of tasks with dbias
+	done             []atomic.Int32 // keys up to which a block of queries has added its part, by block and pair, a cache line each
+}
+
+// zeroUnseen clears what no query adds to: rows of dk and dv of keys that are hidden from all, or in no sequence.
+func (g *gradients) zeroUnseen(krows, vrows int) {
+	clearRows := func(lo, hi int) {
+		for row := lo; row < hi; row++ {
+			if row < krows {
+				clear(g.dk[row*g.strideK:][:g.KVHeads*g.pad])
+			}
+			if row < vrows {
+				clear(g.dv[row*g.strideV:][:g.KVHeads*g.pad])
+			}
+		}
+	}
+	row := 0
+	for i := range g.Seqs {
+		l := lanes{seq: i, row0: int(g.cuQ[i]), key0: int(g.cuK[i]), nk: g.keys(i)}
+		if l.nq = int(g.cuQ[i+1]) - l.row0; l.nq == 0 {
+			continue
+		}
+		lo, _ := g.sees(&l, 0)
+		if _, hi := g.sees(&l, l.nq*g.group-1); lo < hi {
+			clearRows(row, l.key0+lo)
+			row = l.key0 + hi
+		}
+	}
+	clearRows(row, max(krows, vrows))
+}
+
+// zeroNew clears the rows of dk and dv of those keys from j0 to j0+n that no earlier block sees.
+func (g *gradients) zeroNew(l *lanes, j0, n int) {
+	from := l.lo
+	if l.first > 0 {
+		_, hi := g.sees(l, -1)
+		from = max(from, hi)
+	}
+	for row := l.key0 + max(from, j0); row < l.key0+j0+n; row++ {
+		clear(g.dk[row*g.strideK+l.kvh*g.pad:][:g.pad])
+		clear(g.dv[row*g.strideV+l.kvh*g.pad:][:g.pad])
+	}
 }
 
 // collect writes sums formed in scratch to their output.
@@ -122,7 +152,7 @@ func (g *gradients) await(task, hi int) {
 	if task < g.behind {
 		return
 	}
-	for spin := 1; int(g.done[task-g.behind].Load()) < hi; spin++ {
+	for spin := 1; int(g.done[line*(task-g.behind)].Load()) < hi; spin++ {
 		switch {
 		case spin%4096 == 0:
 			time.Sleep(20 * time.Microsecond)
@@ -139,7 +169,7 @@ func (g *gradients) block(pair, block int) {
 		if g.dbias.x != nil { // other sequences have other keys: those behind must not pass those ahead
 			g.await(task, math.MaxInt32)
 		}
-		g.done[task].Store(math.MaxInt32)
+		g.done[line*task].Store(math.MaxInt32)
 	}()
 	l, ok := g.attn.block(pair/g.KVHeads, pair%g.KVHeads, block)
 	if !ok {
@@ -211,9 +241,10 @@ func (g *gradients) block(pair, block int) {
 		}
 		g.overKeys(&l, dqr, dp, ks, strideK, j, keys, cut, j == first)
 		g.await(task, j+keys)
+		g.zeroNew(&l, j, keys)
 		g.overLanes(&l, g.dv[(l.key0+j)*g.strideV+l.kvh*pad:], g.strideV, pd, dor, j, keys, cut)
 		g.overLanes(&l, g.dk[(l.key0+j)*g.strideK+l.kvh*pad:], g.strideK, dp, qr, j, keys, cut)
-		g.done[task].Store(int32(j + keys))
+		g.done[line*task].Store(int32(j + keys))
 	}
 	g.storeRows(&l, g.dq, g.StrideQ, factor, dqr, tmp)
 }
