@@ -186,6 +186,10 @@ func (a *attn) rows(l *lanes, x floats, stride, key, n int, tmp []float32) ([]fl
 	if x.f != nil && a.pad == a.HeadDim {
 		return x.f[at : at+(n-1)*stride+a.HeadDim], stride
 	}
+	if x.h != nil && a.pad == a.HeadDim {
+		a.b.v.FromBF16Rows(tmp, a.pad, x.h[at:], stride, n, a.pad)
+		return tmp, a.pad
+	}
 	for j := range n {
 		d := tmp[j*a.pad : (j+1)*a.pad]
 		if x.f != nil {

@@ -42,6 +42,7 @@ func accelerate(o *Ops, l Level) {
 		o.Tile, o.ScaleRows, o.Transpose = tileAVX512, checkedScaleRows(scaleRows512), checkedTranspose(16, transpose512)
 		o.AdamW = adam(adamW512)
 		o.FromBF16, o.ToBF16 = widening(fromBF16x512), rounding(toBF16x512)
+		o.FromBF16Rows = checkedBF16Rows(fromBF16Rows512)
 		o.Keep = keepAVX512
 	case LevelAVX2:
 		o.Dot, o.Sum, o.SumSq, o.SumSqDev, o.Max, o.ExpSum = dot256, sum256, sumSq256, sumSqDev256, max256, expSum256
@@ -59,6 +60,7 @@ func accelerate(o *Ops, l Level) {
 		o.Tile, o.ScaleRows, o.Transpose = tileAVX2, checkedScaleRows(scaleRows256), checkedTranspose(8, transpose256)
 		o.AdamW = adam(adamW256)
 		o.FromBF16, o.ToBF16 = widening(fromBF16x256), rounding(toBF16x256)
+		o.FromBF16Rows = checkedBF16Rows(fromBF16Rows256)
 		o.Keep = keepAVX2
 	}
 }
@@ -92,6 +94,15 @@ func checkedTranspose(block int, f func(y *float32, ldy int, x *float32, ldx, ro
 		if rows > 0 && cols > 0 {
 			_, _ = y[(cols-1)*ldy+rows-1], x[(rows-1)*ldx+cols-1]
 			f(unsafe.SliceData(y), 4*ldy, unsafe.SliceData(x), 4*ldx, rows/block, cols/block)
+		}
+	}
+}
+
+func checkedBF16Rows(f func(y *float32, ldy int, x *uint16, ldx, rows, n int)) func(y []float32, ldy int, x []uint16, ldx, rows, n int) {
+	return func(y []float32, ldy int, x []uint16, ldx, rows, n int) {
+		if rows > 0 && n > 0 {
+			_, _ = y[(rows-1)*ldy+n-1], x[(rows-1)*ldx+n-1]
+			f(unsafe.SliceData(y), 4*ldy, unsafe.SliceData(x), 2*ldx, rows, n)
 		}
 	}
 }

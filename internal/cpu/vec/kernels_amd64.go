@@ -217,6 +217,9 @@ func fromBF16x512(y *float32, x *uint16, n int)
 func toBF16x512(y *uint16, x *float32, n int)
 
 //go:noescape
+func fromBF16Rows512(y *float32, ldy int, x *uint16, ldx, rows, n int)
+
+//go:noescape
 func philox512(t *philoxArgs)
 
 //go:noescape
@@ -410,6 +413,9 @@ func fromBF16x256(y *float32, x *uint16, n int)
 
 //go:noescape
 func toBF16x256(y *uint16, x *float32, n int)
+
+//go:noescape
+func fromBF16Rows256(y *float32, ldy int, x *uint16, ldx, rows, n int)
 
 //go:noescape
 func philox256(t *philoxArgs)

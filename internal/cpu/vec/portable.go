@@ -239,6 +239,12 @@ func fromBF16(y []float32, x []uint16) {
 	}
 }
 
+func fromBF16Rows(y []float32, ldy int, x []uint16, ldx, rows, n int) {
+	for i := range rows {
+		fromBF16(y[i*ldy:i*ldy+n], x[i*ldx:])
+	}
+}
+
 func toBF16(y []uint16, x []float32) {
 	x = x[:len(y)]
 	for i, f := range x {

@@ -92,6 +92,8 @@ type Ops struct {
 
 	FromBF16 func(y []float32, x []uint16) // y = x
 	ToBF16   func(y []uint16, x []float32) // y = x, rounded to nearest even
+	// FromBF16Rows is FromBF16 for rows of n elements, a multiple of 16; rows are ldx and ldy apart.
+	FromBF16Rows func(y []float32, ldy int, x []uint16, ldx, rows, n int)
 }
 
 // AdamArgs are the constants of an Adam step: g = GScale·g + L2·w; w −= Decay·w; m = B1·m + C1·g; v = B2·v + C2·g²;
@@ -121,6 +123,6 @@ func portable() *Ops {
 		Norm: norm, NormDots: normDots, NormBwd: normBwd, NormBwdW: normBwdW,
 		Rotate: rotate, Tile: tile, Transpose: transpose, ScaleRows: scaleRows,
 		SoftmaxTile: softmaxTile, ExpTile: expTile, ScoreGradTile: scoreGradTile, Keep: keep, AdamW: adamW,
-		NF4: nf4, FromBF16: fromBF16, ToBF16: toBF16,
+		NF4: nf4, FromBF16: fromBF16, ToBF16: toBF16, FromBF16Rows: fromBF16Rows,
 	}
 }

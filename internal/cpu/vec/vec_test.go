@@ -330,6 +330,33 @@ func TestBF16(t *testing.T) {
 	}
 }
 
+func TestBF16Rows(t *testing.T) {
+	for _, o := range levels() {
+		for _, rows := range []int{0, 1, 5} {
+			for _, n := range []int{0, 16, 80} {
+				ldx, ldy := n+3, n+2
+				x, y := make([]uint16, rows*ldx), guarded(t, max(0, (rows-1)*ldy+n))
+				for i := range x {
+					x[i] = uint16(16000 + 7*i)
+				}
+				for i := range y {
+					y[i] = -1
+				}
+				o.FromBF16Rows(y, ldy, x, ldx, rows, n)
+				for j, got := range y {
+					want := float32(-1)
+					if j%ldy < n {
+						want = FromBF16Bits(x[j/ldy*ldx+j%ldy])
+					}
+					if got != want {
+						t.Fatalf("%v: %d×%d: element %d is %v, want %v", o.Level, rows, n, j, got, want)
+					}
+				}
+			}
+		}
+	}
+}
+
 func TestHalf(t *testing.T) {
 	for h := range 1 << 16 {
 		v := FromF16Bits(uint16(h))

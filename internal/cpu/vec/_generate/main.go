@@ -269,6 +269,7 @@ func run() error {
 		g.transpose()
 		g.tiles()
 		g.bf16()
+		g.bf16Rows()
 		g.philox()
 	}
 	var file bytes.Buffer

@@ -55,8 +55,26 @@ func (g *gen) softmaxTile() {
 		s, m, l, alpha := pointers[0]+")(R14*1", pointers[4]+")(AX*1", pointers[5]+")(AX*1", pointers[6]+")(AX*1"
 		g.expSetup()
 		g.load("("+m+")", 0)
-		g.mov(1, 0)
-		g.down("largest", func() { g.op("VMAXPS", "("+s+")", 1, 1) })
+		// Four rows at a time, for the latency; DX is the row, BX three rows.
+		for i := range reg(4) {
+			g.mov(1+i, 0)
+		}
+		g.p("LEAQ (R12)(R12*2), BX; LEAQ (%s)(AX*1), DX; MOVQ R13, CX; SUBQ $4, CX; JB few", pointers[0])
+		g.p("PCALIGN $32")
+		g.label("largest")
+		for i, at := range []string{"(DX)", "(DX)(R12*1)", "(DX)(R12*2)", "(DX)(BX*1)"} {
+			g.op("VMAXPS", at, 1+reg(i), 1+reg(i))
+		}
+		g.p("LEAQ (DX)(R12*4), DX; SUBQ $4, CX; JAE largest")
+		g.label("few")
+		g.p("ADDQ $4, CX; JZ most")
+		g.label("one")
+		g.op("VMAXPS", "(DX)", 1, 1)
+		g.p("ADDQ R12, DX; DECQ CX; JNZ one")
+		g.label("most")
+		g.op("VMAXPS", reg(2), 1, 1)
+		g.op("VMAXPS", reg(4), 3, 3)
+		g.op("VMAXPS", reg(3), 1, 1)
 		g.store(1, "("+m+")")
 		// A column of −∞ subtracts 0.
 		g.zero(2)
@@ -318,6 +336,24 @@ func (g *gen) bf16() {
 	}
 	g.p("ADDQ $64, SI; ADDQ $32, DI; SUBQ $16, CX; JNZ loop")
 	g.label("done")
+	g.close()
+}
+
+// bf16Rows prints the conversion of rows to float32; distances are in bytes, n is a multiple of 16.
+func (g *gen) bf16Rows() {
+	fmt.Fprintf(g.decls, "\n//go:noescape\nfunc fromBF16Rows%s(y *float32, ldy int, x *uint16, ldx, rows, n int)\n", g.suffix())
+	fmt.Fprintf(g.asm, "\nTEXT ·fromBF16Rows%s(SB), NOSPLIT, $0-48\n", g.suffix())
+	g.p("MOVQ y+0(FP), DI; MOVQ ldy+8(FP), R8; MOVQ x+16(FP), SI; MOVQ ldx+24(FP), R9; MOVQ rows+32(FP), CX; MOVQ n+40(FP), R12")
+	g.label("row")
+	g.p("XORL AX, AX")
+	g.p("PCALIGN $32")
+	g.label("col")
+	for i := 0; i < 16; i += g.lanes() {
+		r := g.r(reg(i / 8))
+		g.p("VPMOVZXWD %d(SI)(AX*2), %s; VPSLLD $16, %s, %s; VMOVUPS %s, %d(DI)(AX*4)", 2*i, r, r, r, r, 4*i)
+	}
+	g.p("ADDQ $16, AX; CMPQ AX, R12; JB col")
+	g.p("ADDQ R8, DI; ADDQ R9, SI; DECQ CX; JNZ row")
 	g.close()
 }
 
