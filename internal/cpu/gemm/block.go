@@ -25,6 +25,7 @@ var standard = blocking{kBlock: 384, columnBlock: 320, slabWords: 2 << 20, slabR
 
 const (
 	minSlabRows = 56
+	wideWords   = 1 << 19
 	inPlaceRows = 32
 
 	// Below this many multiplications a product is not worth waking a second worker.
@@ -50,6 +51,8 @@ type job struct {
 	workers     int
 
 	slab      []uint32
+	wide      []uint32 // float32 sums of a slab's rows of a bfloat16 C, between ranges of k
+	inWide    bool
 	row, rows int // of the slab
 	from, to  int // steps of the slab
 	groups    int // packing tasks
@@ -98,7 +101,7 @@ func (j *job) set(e *engine, s Spec, p Precision, c, a, b, bias Data) {
 		}
 		j.bias = j.biasBuf
 	}
-	j.swapped = false
+	j.swapped, j.inWide = false, false
 	j.mr = e.mr
 	if e.inPlace != nil {
 		j.mr = max(1, even(s.M, e.mr, 1)) // 16 rows are 8 and 8, not 14 and 2
@@ -164,6 +167,11 @@ func (j *job) run() {
 		rows = max(rows, j.m)
 	case j.sumsApart():
 		rows = min(rows, most) // for the sake of block.sums
+		// Few rows of all k would have B packed again for each few; many rows of some k need their sums kept.
+		if whole := min(most, ceil(j.m, j.mr)); rows < whole && whole*j.n <= wideWords {
+			j.inWide, rows = true, whole
+			depth = max(1, e.slabWords/(rows*j.kBlock)) * j.kBlock
+		}
 	case !j.cBF16 && rows < most:
 		// The sums wait in C between ranges of k, which a bfloat16 C cannot hold.
 		rows = min(most, ceil(j.m, j.mr))
@@ -172,6 +180,9 @@ func (j *job) run() {
 	rows = even(j.m, max(j.mr, rows/j.mr*j.mr), j.mr)
 	j.tasks = j.columnTasks()
 	j.bInPlace = j.readBInPlace()
+	if j.inWide {
+		j.wide = grow(j.wide, rows*j.n)
+	}
 	for j.row = 0; j.row < j.m; j.row += rows {
 		j.rows = min(rows, j.m-j.row)
 		for j.from = 0; j.from < j.steps; j.from += depth {
@@ -251,7 +262,7 @@ func (j *job) mulColumns(task int) {
 	cols := j.firstColumn(task+1) - col
 	w.b = grow(w.b, ceil(cols, e.nr)*min(j.kBlock, j.to-j.from))
 	apart := j.swapped || j.sumsApart()
-	if apart {
+	if apart && !j.inWide {
 		w.sums = grow(w.sums, j.rows*cols)
 	}
 	for start := j.from; start < j.to; start += j.kBlock {
@@ -281,7 +292,9 @@ func (j *job) mulColumns(task int) {
 				if !j.swapped {
 					j.output(t, j.row+i, col+q)
 				}
-				if apart {
+				if j.inWide {
+					t.c, t.ldc = unsafe.Pointer(&j.wide[i*j.n+col+q]), 4*j.n
+				} else if apart {
 					t.c, t.ldc = unsafe.Pointer(&w.sums[i*cols+q]), 4*cols
 				}
 				e.mul(t, min(j.mr, j.rows-i), min(e.nr, cols-q))

@@ -110,6 +110,7 @@ type tile struct {
 	// and nextFetch from tile to tile. Without fetch they fetch what they have.
 	fetch                         unsafe.Pointer
 	fetchLD, fetchStep, nextFetch int
+	every                         int // a row of the tile of C is fetched where these bits of the steps to go are zero
 }
 
 // Flags of a tile. The kernels test alpha, too, only by its flag.

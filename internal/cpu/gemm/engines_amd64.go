@@ -3,6 +3,7 @@
 package gemm
 
 import (
+	"math/bits"
 	"unsafe"
 
 	"golang.org/x/sys/cpu"
@@ -51,6 +52,7 @@ func index(b bool) int {
 
 func mul512(t *tile, rows, cols int) {
 	t.mask = 1<<cols - 1
+	t.every = max(0, 1<<bits.Len(uint(t.k/rows))>>1-1)
 	tiles512[index(t.pairs)][(cols-1)/16][rows-1](t)
 }
 

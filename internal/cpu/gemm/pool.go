@@ -20,7 +20,7 @@ func MaxPackBytes(workers int) int64 {
 	margin := 1 << 12 // rounding to tiles
 	slab := max(s.slabWords, minSlabRows*32768) + margin
 	block := s.columnBlock*s.kBlock + s.columnBlock*(s.slabRows+minSlabRows) + margin
-	return 4 * int64(slab+workers*block)
+	return 4 * int64(slab+wideWords+workers*block)
 }
 
 var (

@@ -64,8 +64,9 @@ func (w *printer) tile512(pairs, inPlace bool, rows, vectors int) string {
 		}
 	}
 
-	// 0(SP), 8(SP), 16(SP) and 24(SP) are the current d and bias, the tiles to go and what this tile fetches.
-	w.text(name, "t *tile", 32, 8)
+	// 0(SP), 8(SP), 16(SP), 24(SP) and 32(SP) are the current d and bias, the tiles to go, what this tile fetches and the distance of
+	// the rows that it writes.
+	w.text(name, "t *tile", 40, 8)
 	w.p("MOVQ t+0(FP), DI")
 	w.p("MOVQ tile_a(DI), R13; MOVQ tile_b(DI), R14; MOVQ tile_c(DI), DX")
 	w.p("MOVQ tile_d(DI), AX; MOVQ AX, 0(SP); MOVQ tile_bias(DI), AX; MOVQ AX, 8(SP); MOVQ tile_n(DI), AX; MOVQ AX, 16(SP)")
@@ -81,12 +82,21 @@ func (w *printer) tile512(pairs, inPlace bool, rows, vectors int) string {
 	w.label("tile")
 	w.p("MOVQ tile_k(DI), CX; MOVQ R13, SI; MOVQ R14, BX")
 	each(func(row, v int) { w.p("VPXORD Z%[1]d, Z%[1]d, Z%[1]d", acc(row, v)) })
-	// Fetch the tile of C while the sums are made.
-	rowwise("DX", "tile_ldc", func(row int) {
+	// Fetch the tile of C while the sums are made: a row every few steps, since as many lines at once as the core can wait for would
+	// keep operands waiting that are in L2.
+	fetchC := func() {
 		for v := range vectors {
 			w.p("PREFETCHT0 %d(AX)", 64*v)
 		}
-	})
+	}
+	if inPlace {
+		rowwise("DX", "tile_ldc", func(int) { fetchC() })
+	} else {
+		w.p("MOVQ DX, AX; MOVQ tile_ldc(DI), R10")
+		w.p("TESTQ $const_toD, tile_flags(DI); JZ fetch; MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10")
+		w.label("fetch")
+		w.p("MOVQ R10, 32(SP)")
+	}
 	address := func(row int) string { return fmt.Sprintf("%d(SI)", 4*row) }
 	next := "ADDQ R8, SI; ADDQ R8, R11; ADDQ R9, R10"
 	if !inPlace {
@@ -111,6 +121,12 @@ func (w *printer) tile512(pairs, inPlace bool, rows, vectors int) string {
 		if vectors == 2 {
 			w.p("PREFETCHT0 64(R10)")
 		}
+	}
+	if !inPlace {
+		w.p("TESTQ CX, tile_every(DI); JNZ compute")
+		fetchC()
+		w.p("ADDQ 32(SP), AX")
+		w.label("compute")
 	}
 	if fetches {
 		w.p("PREFETCHT1 (R12); PREFETCHT1 (R12)(R15*1); ADDQ tile_fetchStep(DI), R12")
