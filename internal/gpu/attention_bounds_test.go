@@ -14,6 +14,7 @@ import (
 
 // Attention on random shapes: every element is as near to its reference as the kernels' roundings imply.
 func TestAttentionBounds(t *testing.T) {
+	t.Parallel()
 	b := emulated(t)
 	for seed := range uint64(70) {
 		shares, err := backendtest.AttentionShares(t, b, seed, true)
@@ -31,6 +32,7 @@ func TestAttentionBounds(t *testing.T) {
 // A product left out of flash attention or a comparison off by one either changes nothing or is found: by the interpreter, or
 // by an element beyond its bound.
 func TestAttentionBoundsFindFaults(t *testing.T) {
+	t.Parallel()
 	const problem = 18 // shared key heads, two sequences, a window, dropout, a bias
 	texts, err := kernels.PTX()
 	if err != nil {
@@ -88,6 +90,42 @@ func TestAttentionBoundsFindFaults(t *testing.T) {
 	}
 }
 
+// Loads off by one in the plain kernels are found, of pieces and of single elements.
+func TestAttentionBoundsFindPlainFaults(t *testing.T) {
+	t.Parallel()
+	const problem = 49 // keys begin at multiples of 16 bytes, values do not; a bias
+	texts, err := kernels.PTX()
+	if err != nil {
+		t.Fatal(err)
+	}
+	pieces := regexp.MustCompile(`(ld\.global\.v4\.u32 \t\{.*\}, \[%rd\d+)(\+-?\d+)?\]`)
+	single := regexp.MustCompile(`(ld\.global\.u16 \t%r\d+, \[%rd\d+)(\+-?\d+)?\]`)
+	for _, fault := range []struct {
+		kernel, name string
+		where        *regexp.Regexp
+		with         string
+	}{
+		{"attention_bf16", "pieces", pieces, "$1+16]"},
+		{"attention_dq_bf16", "pieces", pieces, "$1+16]"},
+		{"attention_dbias_bf16", "pieces", pieces, "$1+16]"},
+		{"attention_bf16", "single elements", single, "$1+10]"},
+		{"attention_dq_bf16", "single elements", single, "$1+10]"},
+		{"attention_dkv_bf16", "single elements", single, "$1+10]"},
+		{"attention_dbias_bf16", "single elements", single, "$1+10]"},
+	} {
+		from, to := entry(t, texts["attention"], fault.kernel)
+		text := fault.where.ReplaceAllString(texts["attention"][from:to], fault.with)
+		if text == texts["attention"][from:to] {
+			t.Errorf("%s: %s: nothing was planted", fault.kernel, fault.name)
+		}
+		few := map[string]string{"attention": texts["attention"][:from] + text + texts["attention"][to:]}
+		shares, err := backendtest.AttentionShares(t, withKernels(&emulator{mem: ptxvm.NewMemory(1 << 24)}, few), problem, true)
+		if err == nil && worst(shares) <= 1 {
+			t.Errorf("%s: %s: not found", fault.kernel, fault.name)
+		}
+	}
+}
+
 // spoiler is a driver that changes the parameters of kernels before they are launched.
 type spoiler struct {
 	Driver
@@ -122,6 +160,7 @@ func (f spoiledFunction) Launch(grid, block [3]int, shared int, params []byte) e
 
 // Wrong indices into the bias are found in every kernel that reads it, and in the one that writes its gradient.
 func TestAttentionBoundsFindBiasFaults(t *testing.T) {
+	t.Parallel()
 	const bias, perHead, rowLen = 24, 88, 96 // where struct Spec has the address, the distance of heads and the length of rows
 	add := func(spec []byte, at int, n uint64) {
 		binary.LittleEndian.PutUint64(spec[at:], binary.LittleEndian.Uint64(spec[at:])+n)

@@ -42,6 +42,18 @@ func comparison(op, t string) compare {
 		if f == nil {
 			return nil
 		}
+		if size == 4 { // the common case
+			less, equal, greater := f(0, 1), f(0, 0), f(1, 0)
+			return func(a, b *lanes) (m uint32) {
+				for l := range a {
+					x, y := int32(a[l]), int32(b[l])
+					if x < y && less || x == y && equal || x > y && greater {
+						m |= 1 << l
+					}
+				}
+				return m
+			}
+		}
 		return func(a, b *lanes) (m uint32) {
 			for l := range a {
 				m |= bit(f(signed(a[l], size), signed(b[l], size))) << l
