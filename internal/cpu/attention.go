@@ -302,9 +302,9 @@ func (a *attn) dropMask(l *lanes, m []float32, j0, n int, tmp []float32) {
 	}
 }
 
-// hide adds the bias to scores s of keys j0 to j0+n and sets those that lanes do not see to −∞.
-func (a *attn) hide(l *lanes, s []float32, j0, n int, cut bool) {
-	a.addBias(l, s, j0, n)
+// hide adds the bias to scores s of keys j0 to j0+n and sets those that lanes do not see to −∞. tmp is biasRoom long.
+func (a *attn) hide(l *lanes, s []float32, j0, n int, cut bool, tmp []float32) {
+	a.addBias(l, s, j0, n, tmp)
 	if cut {
 		a.mask(l, s, j0, n)
 	}
@@ -371,7 +371,7 @@ func (a *attn) forward(l *lanes, of floats, lse []float32) {
 		if a.SoftCap > 0 {
 			v.Softcap(s[:keys*n], s[:keys*n], a.SoftCap)
 		}
-		a.hide(l, s, j, keys, cut)
+		a.hide(l, s, j, keys, cut, sc.floats(7, a.biasRoom(n)))
 		v.SoftmaxTile(s, keys, n, m, sum, alpha)
 		if a.Dropout > 0 {
 			drop := sc.floats(5, keyTile*n)

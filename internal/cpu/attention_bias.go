@@ -45,25 +45,34 @@ func (b bias) row(head, pos int) []float32 {
 	return b.x[(head*b.n+pos)*b.n:][:b.n]
 }
 
-// addBias adds the bias to scores s [n, padded] of keys j0 to j0+n.
-func (a *attn) addBias(l *lanes, s []float32, j0, n int) {
+// biasRoom returns the size of addBias's scratch for a number of lanes.
+func (a *attn) biasRoom(lanes int) int {
+	if a.bias.x == nil {
+		return 0
+	}
+	return 2 * lanes * keyTile
+}
+
+// addBias adds the bias to scores s [n, padded] of keys j0 to j0+n; tmp has room for two tiles.
+func (a *attn) addBias(l *lanes, s []float32, j0, n int, tmp []float32) {
 	if a.bias.x == nil {
 		return
 	}
+	rows, t := tmp[:l.padded*keyTile], tmp[l.padded*keyTile:] // by lane, by key
 	for r := range l.n {
-		for j, x := range a.bias.row(a.query(l, r))[j0 : j0+n] {
-			s[j*l.padded+r] += x
-		}
+		copy(rows[r*keyTile:r*keyTile+n], a.bias.row(a.query(l, r))[j0:])
 	}
+	a.b.v.Transpose(t, l.padded, rows, keyTile, l.padded, roundUp(n, 16))
+	a.b.v.Add(s[:n*l.padded], s, t)
 }
 
-// addBiasGrad adds the gradients ds [n, padded] of scores to dbias.
-func (g *gradients) addBiasGrad(l *lanes, ds []float32, j0, n int) {
+// addBiasGrad adds the gradients ds [n, padded] of scores to dbias; tmp has room for two tiles.
+func (g *gradients) addBiasGrad(l *lanes, ds []float32, j0, n int, tmp []float32) {
+	g.b.v.Transpose(tmp, keyTile, ds, l.padded, roundUp(n, 16), l.padded)
 	for r := range l.n {
-		lo, hi := g.window(l, r, r+1, j0, n)
-		d := g.dbias.row(g.query(l, r))[j0 : j0+n]
-		for j := lo; j < hi; j++ {
-			d[j] += ds[j*l.padded+r]
+		if lo, hi := g.window(l, r, r+1, j0, n); lo < hi {
+			d := g.dbias.row(g.query(l, r))[j0+lo : j0+hi]
+			g.b.v.Add(d, d, tmp[r*keyTile+lo:])
 		}
 	}
 }

@@ -220,7 +220,7 @@ func (g *gradients) block(pair, block int) {
 				w[i] = 1 - x*inv*(x*inv)
 			}
 		}
-		g.hide(&l, p, j, keys, cut)
+		g.hide(&l, p, j, keys, cut, sc.floats(7, g.biasRoom(n)))
 		v.ExpTile(p, keys, n, lse)
 		g.attn.pairs(&l, dp, vs, strideV, dot, j, keys, cut)
 		pd := p
@@ -234,7 +234,7 @@ func (g *gradients) block(pair, block int) {
 		v.ScoreGradTile(dp, p, keys, n, delta)
 		if g.dbias.x != nil {
 			g.await(task, j+keys)
-			g.addBiasGrad(&l, dp, j, keys)
+			g.addBiasGrad(&l, dp, j, keys, sc.floats(7, g.biasRoom(n)))
 		}
 		if g.SoftCap > 0 {
 			v.Mul(dp[:keys*n], dp, w)
