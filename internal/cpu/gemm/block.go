@@ -57,7 +57,7 @@ type job struct {
 	from, to  int // steps of the slab
 	groups    int // packing tasks
 	tasks     int // tasks of columns
-	chunk     int // columns of a task of a product with few rows
+	unit      int // columns of a product with few rows that stay together
 
 	groupRows int // rows of a task of a narrow product
 	swapped   bool

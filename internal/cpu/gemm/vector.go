@@ -49,18 +49,30 @@ func (j *job) runVector() {
 			packLane(&j.a, x[k:], 1, j.a.at(row, k), 1)
 		}
 	}
-	j.chunk = max(64, min(vectorColumns, ceil(j.n/(4*j.workers), 64)))
-	j.do(max(1, j.n/j.chunk), j.vectorTask)
+	// As many columns for every worker, in whole lines of C, and in runs of some lines where rows of B are cut.
+	j.unit = 16
+	if !j.b.contig {
+		j.unit = 64
+	}
+	units := max(1, j.n/j.unit)
+	j.tasks = min(units, max(4*j.workers, (j.n+vectorColumns-1)/vectorColumns))
+	j.do(j.tasks, j.vectorTask)
+}
+
+// vectorColumn is where a task's columns begin. The last one takes what is less than a unit, too: dots needs four columns.
+func (j *job) vectorColumn(task int) int {
+	if task == j.tasks {
+		return j.n
+	}
+	units := max(1, j.n/j.unit)
+	return (task*(units/j.tasks) + min(task, units%j.tasks)) * j.unit
 }
 
 // mulVectors computes one chunk of columns.
 func (j *job) mulVectors(task int) {
 	w := blocks.get()
-	col := task * j.chunk
-	cols := j.n - col
-	if cols >= 2*j.chunk { // the last task takes the rest, too: dots needs four columns
-		cols = j.chunk
-	}
+	col := j.vectorColumn(task)
+	cols := j.vectorColumn(task+1) - col
 	w.sums = grow(w.sums, j.m*cols)
 	v := &w.v
 	*v = vectors{ldw: j.b.ld, ldx: 4 * j.k, ldy: 4 * cols, rows: j.m, k: j.k}
