@@ -257,7 +257,7 @@ func TestCUDAOutOfMemory(t *testing.T) {
 		memory int
 		wants  []string
 	}{
-		{int(plan.Peak) - 4096, []string{"the run needs ", "(activations ", ", optimizer ", "it fits with per_device_train_batch_size: 4, gradient_accumulation_steps: 2"}},
+		{int(plan.Peak) - 4096, []string{"the run needs ", "activations ", "optimizer ", "it fits with per_device_train_batch_size: 4, gradient_accumulation_steps: 2"}},
 		{int(plan.Peak) / 20, []string{"the run needs ", "no change that mltrain knows of makes it fit"}},
 		// The plan fits, and leaves no room for what a kernel works in.
 		{int(plan.Peak) + 100, []string{
