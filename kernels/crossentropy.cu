@@ -1,5 +1,7 @@
 // Softmax cross-entropy over rows of logits, forward and backward. A block per row.
 #include "common.cuh"
+#include "mma.cuh"
+#include "wide.cuh"
 
 DEV float capped(float x, float cap) { return cap > 0 ? cap * tanhf_(x / cap) : x; }
 
@@ -12,13 +14,13 @@ DEV void cross_entropy(float *rows, const T *logits, const i32 *targets, i32 voc
   const T *x = logits + (i64)BLOCK_X * vocab;
   float top = NEG_INF;
   i32 at = 0x7fffffff; // where this thread met its largest logit first
-  for (i32 i = TID; i < vocab; i += THREADS) {
-    float z = capped(load(x + i), cap);
+  each_of_row(x, vocab, [&](i32 i, float v) INLINE {
+    float z = capped(v, cap);
     if (z > top) {
       top = z;
       at = i;
     }
-  }
+  });
   float all = block_max(top, red);
   if (top != all) at = 0x7fffffff;
   for (i32 o = 16; o; o >>= 1) {
@@ -30,12 +32,12 @@ DEV void cross_entropy(float *rows, const T *logits, const i32 *targets, i32 voc
   at = first[0];
   for (i32 i = 1; i < THREADS >> 5; i++) at = first[i] < at ? first[i] : at;
   float sum = 0, dev = 0, total = 0;
-  for (i32 i = TID; i < vocab; i += THREADS) {
-    float d = capped(load(x + i), cap) - all, e = expf_(d);
+  each_of_row(x, vocab, [&](i32, float v) INLINE {
+    float d = capped(v, cap) - all, e = expf_(d);
     sum += e;
     dev += e * d;
     total += d;
-  }
+  });
   sum = block_sum(sum, red);
   dev = block_sum(dev, red);
   total = block_sum(total, red);
@@ -63,20 +65,31 @@ DEV void cross_entropy_bwd(G *dlogits, const T *logits, const float *rows, const
   G *d = dlogits + (i64)BLOCK_X * vocab;
   i32 target = targets[BLOCK_X];
   float w = drow ? drow[BLOCK_X] : -1.f, lse = rows[4 * (i64)BLOCK_X + 1];
-  if (target == ignore) w = 0;
-  for (i32 i = TID; i < vocab; i += THREADS) {
-    if (target == ignore) {
-      store(d + i, 0.f);
-      continue;
-    }
-    float z = capped(load(x + i), cap);
+  auto gradient = [=](i32 i, float v) INLINE {
+    if (target == ignore) return 0.f;
+    float z = capped(v, cap);
     float g = (i == target ? 1.f - eps : 0.f) + eps / vocab - expf_(z - lse);
     if (cap > 0) {
       float t = z / cap;
       g *= 1.f - t * t;
     }
-    store(d + i, w * g);
+    return w * g;
+  };
+  // Rows of odd length begin anywhere: what stands before the first multiple of 16 bytes is done singly, too.
+  constexpr i32 N = PIECE<G>;
+  i32 head = -(i32)((u64)d / sizeof(G)) & (N - 1);
+  if (head > vocab || !aligned(x + head)) head = vocab;
+  i32 whole = (vocab - head) / N, tail = head + whole * N;
+  for (i32 p = TID; p < whole; p += THREADS) {
+    i32 i = head + p * N;
+    float v[N];
+    load_many<N>(v, x + i);
+#pragma unroll
+    for (i32 e = 0; e < N; e++) v[e] = gradient(i + e, v[e]);
+    store_many<N>(d + i, v);
   }
+  for (i32 i = TID; i < head; i += THREADS) store(d + i, gradient(i, load(x + i)));
+  for (i32 i = tail + TID; i < vocab; i += THREADS) store(d + i, gradient(i, load(x + i)));
 }
 
 #define FOR_TYPE(t, T) \

@@ -1,5 +1,7 @@
 // Reductions in a fixed order: along rows, along columns, and the gradient norm.
 #include "common.cuh"
+#include "mma.cuh"
+#include "wide.cuh"
 
 enum { SUM, SUMSQ, MAX }; // tensor.ReduceOp
 
@@ -18,37 +20,66 @@ template <class T> DEV void reduce_rows(i32 op, void *y, const T *x, i32 cols, i
   __shared__ float red[32];
   const T *row = x + (i64)BLOCK_X * cols;
   float s = op == MAX ? NEG_INF : 0.f;
-  for (i32 i = TID; i < cols; i += THREADS) s = fold(op, s, load(row + i));
+  each_of_row(row, cols, [&](i32, float v) INLINE { s = fold(op, s, v); });
   s = op == MAX ? block_max(s, red) : block_sum(s, red);
   if (TID == 0) put_as(y, BLOCK_X, s, type, acc);
 }
 
-// y[c] = fold of column c; a block of 8 warps per 32 columns. Warp w folds rows w, w+8, …, in pieces that are summed
-// apart, so that long columns stay accurate.
+// y[c] = fold of column c. Eight neighbouring threads have a piece of a row each; the block's 32 groups of them take every 32nd row,
+// in parts of 64 that are summed apart, so that long columns stay accurate. The order does not depend on the alignment.
 template <class T> DEV void reduce_cols(i32 op, void *y, const T *x, i64 rows, i32 cols, i32 type, i32 acc) {
-  __shared__ float part[8][32];
-  i32 c = BLOCK_X * 32 + LANE;
-  float total = op == MAX ? NEG_INF : 0.f;
-  if (c < cols)
-    for (i64 r0 = WARP; r0 < rows; r0 += 8 * 64) {
-      float s = op == MAX ? NEG_INF : 0.f;
-      for (i64 r = r0; r < rows && r < r0 + 8 * 64; r += 8) s = fold(op, s, load(x + r * cols + c));
-      total = join(op, total, s);
+  constexpr i32 N = PIECE<T>, WIDTH = 8 * N, GROUPS = 32;
+  __shared__ float part[GROUPS][WIDTH];
+  i32 group = TID / 8, at = TID % 8 * N, c = BLOCK_X * WIDTH + at;
+  i32 mine = cols - c < N ? cols - c : N; // columns
+  bool wide = aligned(x) && aligned_rows<T>(cols);
+  float total[N];
+#pragma unroll
+  for (i32 e = 0; e < N; e++) total[e] = op == MAX ? NEG_INF : 0.f;
+  if (mine > 0)
+    for (i64 r0 = group; r0 < rows; r0 += GROUPS * 64) {
+      float s[N];
+#pragma unroll
+      for (i32 e = 0; e < N; e++) s[e] = op == MAX ? NEG_INF : 0.f;
+      for (i64 r = r0; r < rows && r < r0 + GROUPS * 64; r += GROUPS) {
+        const T *from = x + r * cols + c;
+        float v[N];
+        if (mine == N) load_piece(v, from, wide);
+        else
+#pragma unroll
+          for (i32 e = 0; e < N; e++) v[e] = e < mine ? load(from + e) : 0.f;
+#pragma unroll
+        for (i32 e = 0; e < N; e++) s[e] = fold(op, s[e], v[e]);
+      }
+#pragma unroll
+      for (i32 e = 0; e < N; e++) total[e] = join(op, total[e], s[e]);
     }
-  part[WARP][LANE] = total;
+#pragma unroll
+  for (i32 e = 0; e < N; e++) part[group][at + e] = total[e];
   SYNC();
-  if (WARP == 0 && c < cols) {
-    for (i32 w = 1; w < 8; w++) total = join(op, total, part[w][LANE]);
-    put_as(y, c, total, type, acc);
+  i32 own = BLOCK_X * WIDTH + TID;
+  if (TID < WIDTH && own < cols) {
+    float s = part[0][TID];
+    for (i32 g = 1; g < GROUPS; g++) s = join(op, s, part[g][TID]);
+    put_as(y, own, s, type, acc);
   }
 }
 
 // part[b] = Σ x² of block b's elements.
 template <class T> DEV void sumsq(float *part, const T *x, i64 n) {
   __shared__ float red[32];
+  constexpr i32 N = PIECE<T>;
+  bool wide = aligned(x);
   float s = 0;
-  EACH(i, n) {
-    float v = load(x + i);
+  EACH(p, n / N) {
+    float v[N];
+    load_piece(v, x + p * N, wide);
+#pragma unroll
+    for (i32 e = 0; e < N; e++) s += v[e] * v[e];
+  }
+  i64 whole = n / N * N;
+  EACH(i, n - whole) {
+    float v = load(x + whole + i);
     s += v * v;
   }
   s = block_sum(s, red);

@@ -98,6 +98,15 @@ template <i32 N> DEV void store_many(i32 *p, const float *r) {
     *(Words *)(p + i) = Words{(u32)v[0], (u32)v[1], (u32)v[2], (u32)v[3]};
   }
 }
+// The elements of a piece, that are read together only if it is aligned.
+template <class T> DEV void load_piece(float *r, const T *p, bool wide) {
+  if (wide) {
+    load_many<PIECE<T>>(r, p);
+  } else {
+#pragma unroll
+    for (i32 e = 0; e < PIECE<T>; e++) r[e] = load(p + e);
+  }
+}
 // Elements of a secondary operand, of float32 or bfloat16.
 template <i32 N> DEV void load_many_as(float *r, const void *p, i64 i, i32 type) {
   if (type == F32) load_many<N>(r, (const float *)p + i);
@@ -137,4 +146,20 @@ template <class T, class F> DEV void map(T *y, const T *a, const T *b, const T *
     i64 i = whole + p;
     store(y + i, f(load(a + i), load(b + i), load(c + i)));
   }
+}
+
+// A row of n elements as a block goes through it: thread by thread N neighbouring elements, which each(i, v) gets one after the
+// other, and single ones of what is left. Which thread gets which element, and in which order, does not depend on how the row is
+// aligned, so that sums do not either.
+template <class T, class F> DEV void each_of_row(const T *row, i32 n, F each) {
+  constexpr i32 N = PIECE<T>;
+  bool wide = aligned(row);
+  i32 whole = n / N;
+  for (i32 p = TID; p < whole; p += THREADS) {
+    float v[N];
+    load_piece(v, row + p * N, wide);
+#pragma unroll
+    for (i32 e = 0; e < N; e++) each(p * N + e, v[e]);
+  }
+  for (i32 i = whole * N + TID; i < n; i += THREADS) each(i, load(row + i));
 }

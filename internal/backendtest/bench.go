@@ -20,7 +20,7 @@ func benchCases() []Case {
 			l.add("Norm", normCase(normSpecs[kind], dt, tokens, hidden, false), "%s/%v", kind, dt)
 			l.add("NormBwd", normBwdCase(normSpecs[kind], dt, tokens, hidden, true, false, false), "%s/%v", kind, dt)
 		}
-		l.add("Rope", ropeCase(tensor.RopeSpec{Heads: 9, HeadDim: 64, RotaryDim: 64, Sign: 1}, dt, tokens, false), "%v", dt)
+		l.add("Rope", ropeCase(tensor.RopeSpec{Heads: 9, HeadDim: 64, RotaryDim: 64, Sign: 1}, dt, tokens, 6, 1, false), "%v", dt)
 		spec := tensor.AttnSpec{Heads: 9, KVHeads: 3, HeadDim: 64, Causal: true, Scale: 0.125}
 		for name, s := range map[string]attnShape{
 			"train 512":   {AttnSpec: spec, nq: []int{tokens}, nk: []int{tokens}, fused: true},
@@ -35,7 +35,7 @@ func benchCases() []Case {
 		l.add("Gather", gatherCase(dt, dt, 5000, tokens, hidden), "%v", dt)
 		l.add("Dequant", dequantCase(dt, true, wide, hidden, 0, wide), "%v", dt)
 		l.add("ScatterAdd", scatterCase(tensor.F32, dt, 5000, tokens, hidden), "%v", dt)
-		l.add("PutRows", putRowsCase(dt, dt, 2048, tokens, 192), "%v", dt)
+		l.add("PutRows", putRowsCase(dt, dt, 2048, tokens, 192, 5), "%v", dt)
 		l.add("CrossEntropy", ceCase(tensor.CESpec{IgnoreIndex: -100}, dt, 64, vocab), "%v", dt)
 		l.add("CrossEntropyBwd", ceBwdCase(tensor.CESpec{IgnoreIndex: -100}, dt, dt, 64, vocab, false, false), "%v", dt)
 		l.add("Dropout", dropoutCase(dt, tokens*hidden, 0.1, false, false), "%v", dt)

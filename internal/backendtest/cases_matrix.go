@@ -176,7 +176,7 @@ func gemmCase(s tensor.GemmSpec, dt [3]tensor.DType, bias bool, extra int) func(
 func (l *list) reduce() {
 	for _, dt := range activations {
 		for op := range tensor.NumReduceOps {
-			for _, shape := range [][2]int{{1, 1}, {1, 65}, {65, 1}, {5, 63}, {123, 300}, {3, 5000}, {700, 65}} {
+			for _, shape := range [][2]int{{1, 1}, {1, 65}, {65, 1}, {5, 63}, {123, 300}, {3, 5000}, {700, 65}, {2100, 24}} {
 				for axis := range 2 {
 					for _, acc := range []bool{false, true} {
 						l.add("Reduce", reduceCase(op, dt, shape[0], shape[1], axis, acc), "%v/%v/%v/axis=%d/acc=%v", op, dt, shape, axis, acc)
@@ -228,21 +228,24 @@ func reduceCase(op tensor.ReduceOp, dt tensor.DType, rows, cols, axis int, acc b
 func (l *list) rows() {
 	for _, table := range []tensor.DType{tensor.F32, tensor.BF16, tensor.F16} {
 		for _, dt := range activations {
-			for _, shape := range [][3]int{{1, 1, 1}, {7, 5, 63}, {123, 65, 65}, {9, 300, 130}, {3, 5, 1500}} {
+			for _, shape := range [][3]int{{1, 1, 1}, {7, 5, 63}, {123, 65, 65}, {9, 300, 130}, {3, 5, 1500}, {11, 37, 72}} {
 				l.add("Gather", gatherCase(table, dt, shape[0], shape[1], shape[2]), "%v/%v/%v", table, dt, shape)
 			}
 		}
 	}
 	l.add("ScatterAdd", scatterCase(tensor.BF16, tensor.F32, 20, 25, 33), "float32 into bfloat16")
+	l.add("ScatterAdd", scatterCase(tensor.BF16, tensor.F32, 4, 30, 40), "float32 into bfloat16, aligned")
 	for _, dt := range activations {
-		for _, shape := range [][3]int{{1, 1, 1}, {7, 5, 63}, {3, 65, 65}, {9, 300, 130}, {50, 500, 300}} {
+		for _, shape := range [][3]int{{1, 1, 1}, {7, 5, 63}, {3, 65, 65}, {9, 300, 130}, {50, 500, 300}, {5, 41, 72}} {
 			l.add("ScatterAdd", scatterCase(tensor.F32, dt, shape[0], shape[1], shape[2]), "%v/%v", dt, shape)
 		}
 		l.add("ScatterAdd", scatterCase(dt, dt, 60, 65, 65), "%v into %v", dt, dt)
+		l.add("ScatterAdd", scatterCase(dt, dt, 6, 35, 48), "%v into %v, aligned", dt, dt)
 		for _, dst := range activations {
 			for _, shape := range [][3]int{{1, 1, 1}, {7, 5, 63}, {123, 65, 65}, {70, 60, 300}} {
-				l.add("PutRows", putRowsCase(dst, dt, shape[0], shape[1], shape[2]), "%v/%v/%v", dst, dt, shape)
+				l.add("PutRows", putRowsCase(dst, dt, shape[0], shape[1], shape[2], 5), "%v/%v/%v", dst, dt, shape)
 			}
+			l.add("PutRows", putRowsCase(dst, dt, 9, 17, 104, 8), "%v/%v/aligned", dst, dt)
 		}
 	}
 }
@@ -296,9 +299,10 @@ func scatterCase(table, dt tensor.DType, v, rows, cols int) func(*Env) Job {
 	}
 }
 
-func putRowsCase(dst, src tensor.DType, n, rows, cols int) func(*Env) Job {
+// putRowsCase has gap elements between the rows of src.
+func putRowsCase(dst, src tensor.DType, n, rows, cols, gap int) func(*Env) Job {
 	return func(e *Env) Job {
-		stride := cols + 5
+		stride := cols + gap
 		xs := e.Rand(rows * stride)
 		to := make([]int32, rows)
 		for i, p := range e.rng.Perm(max(n, rows))[:rows] {

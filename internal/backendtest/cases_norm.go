@@ -130,20 +130,30 @@ func (l *list) rope() {
 				for _, interleaved := range []bool{false, true} {
 					for _, sign := range []float32{1, -1} {
 						s.Interleaved, s.Sign = interleaved, sign
-						l.add("Rope", ropeCase(s, dt, rows, false), "%v/heads=%d/dim=%d,%d/rows=%d/interleaved=%v/sign=%v", dt, s.Heads, s.HeadDim, s.RotaryDim, rows, interleaved, sign)
+						l.add("Rope", ropeCase(s, dt, rows, 6, 1, false), "%v/heads=%d/dim=%d,%d/rows=%d/interleaved=%v/sign=%v", dt, s.Heads, s.HeadDim, s.RotaryDim, rows, interleaved, sign)
 					}
-					l.add("Rope", ropeCase(s, dt, rows, true), "%v/heads=%d/dim=%d,%d/rows=%d/interleaved=%v/inplace", dt, s.Heads, s.HeadDim, s.RotaryDim, rows, interleaved)
+					l.add("Rope", ropeCase(s, dt, rows, 6, 1, true), "%v/heads=%d/dim=%d,%d/rows=%d/interleaved=%v/inplace", dt, s.Heads, s.HeadDim, s.RotaryDim, rows, interleaved)
 				}
+			}
+		}
+		for _, s := range []tensor.RopeSpec{
+			{Heads: 3, HeadDim: 64, RotaryDim: 64, Sign: 1},
+			{Heads: 2, HeadDim: 80, RotaryDim: 32, Sign: -1},
+			{Heads: 1, HeadDim: 16, RotaryDim: 8, Sign: 1}, // halves of 4 elements: not whole pieces of bfloat16
+		} {
+			for _, inPlace := range []bool{false, true} {
+				l.add("Rope", ropeCase(s, dt, 17, 16, 8, inPlace), "%v/aligned/dim=%d,%d/inplace=%v", dt, s.HeadDim, s.RotaryDim, inPlace)
 			}
 		}
 	}
 }
 
-func ropeCase(s tensor.RopeSpec, dt tensor.DType, rows int, inPlace bool) func(*Env) Job {
+// ropeCase has gapX and gapY elements between the rows of x and y.
+func ropeCase(s tensor.RopeSpec, dt tensor.DType, rows, gapX, gapY int, inPlace bool) func(*Env) Job {
 	return func(e *Env) Job {
 		const positions = 50
 		width := s.Heads * s.HeadDim
-		s.StrideX, s.StrideY = width+6, width+1
+		s.StrideX, s.StrideY = width+gapX, width+gapY
 		xs := e.Rand(rows * s.StrideX)
 		table := make([]float64, positions*s.RotaryDim)
 		for p := range positions {

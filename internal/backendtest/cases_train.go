@@ -18,13 +18,13 @@ func (l *list) crossEntropy() {
 		"both":   {IgnoreIndex: 0, SoftCap: 5, Smoothing: 0.3},
 	}
 	for _, name := range sortedKeys(specs) {
-		for _, shape := range [][2]int{{1, 1}, {5, 63}, {3, 1025}} {
+		for _, shape := range [][2]int{{1, 1}, {5, 63}, {3, 1025}, {4, 136}} {
 			l.add("CrossEntropyBwd", ceBwdCase(specs[name], tensor.BF16, tensor.F32, shape[0], shape[1], true, false), "%s/bfloat16 of float32/%v", name, shape)
 		}
 	}
 	for _, dt := range activations {
 		for _, name := range sortedKeys(specs) {
-			for _, shape := range [][2]int{{1, 1}, {5, 63}, {65, 5}, {3, 1025}, {7, 5123}, {123, 300}} {
+			for _, shape := range [][2]int{{1, 1}, {5, 63}, {65, 5}, {3, 1025}, {7, 5123}, {123, 300}, {4, 136}} {
 				l.add("CrossEntropy", ceCase(specs[name], dt, shape[0], shape[1]), "%s/%v/%v", name, dt, shape)
 				for _, weights := range []bool{false, true} {
 					for _, inPlace := range []bool{false, true} {

@@ -19,10 +19,12 @@ const sentinel = 0xA5
 
 // Env makes the operands of one case and checks them afterwards.
 type Env struct {
-	TB  testing.TB
-	B   tensor.Backend
-	rng *rand.Rand
-	ops []*operand
+	TB testing.TB
+	B  tensor.Backend
+	// Shift is the number of elements by which every operand begins later than at a multiple of 64 bytes.
+	Shift int
+	rng   *rand.Rand
+	ops   []*operand
 }
 
 type operand struct {
@@ -63,11 +65,12 @@ func (e *Env) place(name string, dt tensor.DType, data []byte, output bool, shap
 		e.TB.Fatal(err)
 	}
 	all := bytes.Repeat([]byte{sentinel}, len(data)+2*guard)
-	copy(all[guard:], data)
+	from := guard + e.Shift*dt.Size()
+	copy(all[from:], data)
 	if err := e.B.Upload(tensor.New(buf, 0, tensor.U8, len(all)), all); err != nil {
 		e.TB.Fatal(err)
 	}
-	t := tensor.New(buf, guard, dt, shape...)
+	t := tensor.New(buf, int64(from), dt, shape...)
 	if t.Bytes() != int64(len(data)) {
 		e.TB.Fatalf("%s: %d bytes of data for %v", name, len(data), t)
 	}
@@ -248,7 +251,7 @@ func (e *Env) changed(o *operand) string {
 	n := o.t.Bytes()
 	all := e.bytes(tensor.New(o.t.Buf, 0, tensor.U8, int(n)+2*guard))
 	for i, b := range all {
-		switch at := i - guard; {
+		switch at := i - int(o.t.Off); {
 		case at < 0 || int64(at) >= n:
 			if b != sentinel {
 				return fmt.Sprintf("%s %v: byte %d outside was written", o.name, o.t, at)

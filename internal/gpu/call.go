@@ -195,6 +195,11 @@ func (c *call) pieces(module, kernel string, n int, dt tensor.DType, args ...any
 // pieceBytes is the most that a thread loads at one time, and the alignment that this needs.
 const pieceBytes = 16
 
+// pieceThreads returns the threads of a block that takes a row of cols elements in pieces.
+func pieceThreads(cols int, dt tensor.DType) int {
+	return rowThreads(blocks(cols, pieceBytes/max(1, dt.Size())))
+}
+
 // whole tells whether rows of cols elements can be taken in pieces: they and all operands begin at multiples of a piece.
 func whole(dt tensor.DType, cols int, operands ...Ptr) bool {
 	for _, p := range operands {

@@ -9,7 +9,7 @@ func (b *Backend) CrossEntropy(s tensor.CESpec, rows, logits, targets tensor.Ten
 	c.length("rows", rows, n*tensor.CECols)
 	out, lp := c.f32("rows", rows, n*tensor.CECols, true), c.window("logits", logits, logits.Len(), false)
 	ids := c.ids("target", targets, n, vocab, s.IgnoreIndex)
-	c.launch("crossentropy", "cross_entropy_"+t, [3]int{n}, [3]int{rowThreads(vocab)}, out, lp, ids, c.i32of(vocab), s.IgnoreIndex,
+	c.launch("crossentropy", "cross_entropy_"+t, [3]int{n}, [3]int{pieceThreads(vocab, logits.DType)}, out, lp, ids, c.i32of(vocab), s.IgnoreIndex,
 		s.SoftCap, s.Smoothing)
 	return c.err
 }
@@ -31,7 +31,7 @@ func (b *Backend) CrossEntropyBwd(s tensor.CESpec, dlogits, logits, rows, target
 		c.length("drow", drow, n)
 		weights = c.f32("drow", drow, n, false)
 	}
-	c.launch("crossentropy", "cross_entropy_bwd_"+g+"_"+t, [3]int{n}, [3]int{rowThreads(vocab)}, dp, lp, rp, ids, weights, c.i32of(vocab),
+	c.launch("crossentropy", "cross_entropy_bwd_"+g+"_"+t, [3]int{n}, [3]int{pieceThreads(vocab, dlogits.DType)}, dp, lp, rp, ids, weights, c.i32of(vocab),
 		s.IgnoreIndex, s.SoftCap, s.Smoothing)
 	return c.err
 }

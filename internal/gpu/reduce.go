@@ -6,6 +6,9 @@ import (
 	"github.com/mltrain/mltrain/internal/tensor"
 )
 
+// columnPieces are the neighbouring pieces of a row that a block of reduce_cols folds.
+const columnPieces = 8
+
 // Reduce folds x seen as a matrix [R,C] along axis 0 (y is [C]) or 1 (y is [R]).
 func (b *Backend) Reduce(op tensor.ReduceOp, y, x tensor.Tensor, axis int, acc bool) error {
 	c := call{b: b, kernel: fmt.Sprintf("reduce axis %d", axis)}
@@ -20,9 +23,9 @@ func (b *Backend) Reduce(op tensor.ReduceOp, y, x tensor.Tensor, axis int, acc b
 	t := c.activation("x", x)
 	yp, xp := c.float("y", y, n, true), c.window("x", x, x.Len(), false)
 	if axis == 1 {
-		c.launch("reduce", "reduce_rows_"+t, [3]int{rows}, [3]int{rowThreads(cols)}, int32(op), yp, xp, c.i32of(cols), code(y), flag(acc))
+		c.launch("reduce", "reduce_rows_"+t, [3]int{rows}, [3]int{pieceThreads(cols, x.DType)}, int32(op), yp, xp, c.i32of(cols), code(y), flag(acc))
 	} else {
-		c.launch("reduce", "reduce_cols_"+t, [3]int{blocks(cols, 32)}, [3]int{256}, int32(op), yp, xp, int64(rows), c.i32of(cols), code(y), flag(acc))
+		c.launch("reduce", "reduce_cols_"+t, [3]int{blocks(cols, columnPieces*pieceBytes/max(1, x.DType.Size()))}, [3]int{256}, int32(op), yp, xp, int64(rows), c.i32of(cols), code(y), flag(acc))
 	}
 	return c.err
 }

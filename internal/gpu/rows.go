@@ -18,7 +18,7 @@ func (b *Backend) Rope(s tensor.RopeSpec, y, x, table, pos tensor.Tensor) error 
 	tp := c.f32("table", table, table.Len(), false)
 	pp := c.ids("position of row", pos, rows, table.Rows(), none)
 	n := rows * s.Heads * (s.HeadDim - s.RotaryDim/2)
-	c.each("rows", "rope_"+t, n, yp, xp, tp, pp, int64(rows), c.i32of(s.Heads), c.i32of(s.HeadDim), c.i32of(s.RotaryDim),
+	c.pieces("rows", "rope_"+t, n, x.DType, yp, xp, tp, pp, int64(rows), c.i32of(s.Heads), c.i32of(s.HeadDim), c.i32of(s.RotaryDim),
 		flag(s.Interleaved), s.Sign, int64(s.StrideX), int64(s.StrideY))
 	return c.err
 }
@@ -33,7 +33,7 @@ func (b *Backend) Gather(y, table, ids tensor.Tensor) error {
 	}
 	yp, tp := c.window("y", y, y.Len(), true), c.window("table", table, table.Len(), false)
 	id := c.ids("id", ids, rows, table.Rows(), none)
-	c.each("rows", "gather_"+t, rows*cols, yp, tp, id, int64(rows), c.i32of(cols), code(table))
+	c.pieces("rows", "gather_"+t, rows*cols, smaller(y.DType, table.DType), yp, tp, id, int64(rows), c.i32of(cols), code(table))
 	return c.err
 }
 
@@ -44,7 +44,7 @@ func (b *Backend) ScatterAdd(dtable, dy, ids tensor.Tensor) error {
 	c.length("dy", dy, rows*cols)
 	tp, dp := c.window("dtable", dtable, dtable.Len(), true), c.window("dy", dy, dy.Len(), false)
 	id := c.ids("id", ids, rows, dtable.Rows(), none)
-	c.launch("rows", "scatter_add_"+tt+"_"+t, [3]int{rows}, [3]int{rowThreads(cols)}, tp, dp, id, c.i32of(rows), c.i32of(cols))
+	c.launch("rows", "scatter_add_"+tt+"_"+t, [3]int{rows}, [3]int{pieceThreads(cols, smaller(dtable.DType, dy.DType))}, tp, dp, id, c.i32of(rows), c.i32of(cols))
 	return c.err
 }
 
@@ -55,6 +55,6 @@ func (b *Backend) PutRows(dst, src tensor.Tensor, srcStride int, rows tensor.Ten
 	dp := c.window("dst", dst, dst.Len(), true)
 	sp := c.strided("src", src, src.DType, n, cols, srcStride, false)
 	to := c.ids("row", rows, n, dst.Rows(), none)
-	c.launch("rows", "put_rows_"+td+"_"+t, [3]int{n}, [3]int{rowThreads(cols)}, dp, sp, to, c.i32of(n), c.i32of(cols), int64(srcStride))
+	c.launch("rows", "put_rows_"+td+"_"+t, [3]int{n}, [3]int{pieceThreads(cols, smaller(dst.DType, src.DType))}, dp, sp, to, c.i32of(n), c.i32of(cols), int64(srcStride))
 	return c.err
 }
