@@ -17,6 +17,7 @@ import (
 
 	"github.com/mltrain/mltrain/internal/gpu"
 	"github.com/mltrain/mltrain/internal/gpu/cuda/fakecuda"
+	"github.com/mltrain/mltrain/internal/tensor"
 	"github.com/mltrain/mltrain/internal/train"
 )
 
@@ -270,6 +271,39 @@ func TestCUDAOutOfMemory(t *testing.T) {
 				t.Errorf("%d of %d bytes: no %q in\n%s", c.memory, plan.Peak, want, text)
 			}
 		}
+	}
+}
+
+// The memory that cuBLASLt works in is part of what a run is planned to take, and of what it takes.
+func TestCUDALibraryIsPlanned(t *testing.T) {
+	lib := standIn(t)
+	t.Setenv("MLTRAIN_CACHE", t.TempDir())
+	args := []string{"--model", testModel(t), "--data", sums(t, 6), "--output", filepath.Join(t.TempDir(), "out"), "--device", "cuda", "--json", "--max-steps", "1", "--set", "max_length=24"}
+	run := func(command string, result any) {
+		cmd := child(t, 1, append([]string{command}, args...)...)
+		cmd.Env = append(cmd.Env, "LD_LIBRARY_PATH="+lib)
+		out, err := cmd.Output()
+		if err == nil {
+			err = json.Unmarshal(out, result)
+		}
+		if err != nil {
+			t.Fatalf("%s: %v\n%s", command, err, out)
+		}
+	}
+	var without, with planned
+	run("plan", &without)
+	if err := fakecuda.BuildBLAS(lib); err != nil {
+		t.Fatal(err)
+	}
+	run("plan", &with)
+	const room = 32 << 20
+	if with.Peak != without.Peak+room || with.Bytes[tensor.UseLibrary] != room {
+		t.Errorf("%d bytes are planned with the library, %d of them for it, and %d without", with.Peak, with.Bytes[tensor.UseLibrary], without.Peak)
+	}
+	var r train.Result
+	run("sft", &r)
+	if r.Peak != with.Peak || r.PlannedPeak != with.Peak {
+		t.Errorf("%d bytes at the peak and %d planned, the plan says %d", r.Peak, r.PlannedPeak, with.Peak)
 	}
 }
 

@@ -63,3 +63,9 @@ type Multiplier interface {
 	// Multiply begins a product. It tells whether it did: false, without an error, leaves the product to mltrain's own kernel.
 	Multiply(p Product) (bool, error)
 }
+
+// Reserver is implemented by drivers that hold device memory from the start, for a library to work in.
+type Reserver interface {
+	// Reserved returns the bytes.
+	Reserved() int64
+}

@@ -34,6 +34,7 @@ type Backend struct {
 var (
 	_ tensor.Backend          = (*Backend)(nil)
 	_ tensor.PeakMeter        = (*Backend)(nil)
+	_ tensor.Reserver         = (*Backend)(nil)
 	_ tensor.Quant4Multiplier = (*Backend)(nil)
 	_ tensor.Updater8         = (*Backend)(nil)
 )
@@ -54,9 +55,23 @@ func New(d Driver) (*Backend, error) {
 
 // withKernels is New with kernels that are given by the name of their source.
 func withKernels(d Driver, texts map[string]string) *Backend {
-	return &Backend{
+	b := &Backend{
 		driver: d, name: d.Info().Name, texts: texts, modules: map[string]Module{}, functions: map[string]Function{}, used: map[tensor.Use]int64{},
 	}
+	for use, n := range b.Reserved() {
+		b.used[use] = n
+		b.now += n
+	}
+	b.peak = b.now
+	return b
+}
+
+// Reserved returns the memory that the driver holds from the start, for its library of products.
+func (b *Backend) Reserved() map[tensor.Use]int64 {
+	if r, ok := b.driver.(Reserver); ok && r.Reserved() > 0 {
+		return map[tensor.Use]int64{tensor.UseLibrary: r.Reserved()}
+	}
+	return nil
 }
 
 // module returns the kernels of a source, loaded once.

@@ -31,9 +31,15 @@ func (m Mapping) Import(b []byte) (tensor.Buffer, error) {
 	return m.Alloc(int64(len(b)), tensor.UseMapped)
 }
 
-// For returns a Counter, and the backend by which it counts for b.
+// For returns a Counter, and the backend by which it counts for b. What b holds from the start is counted already.
 func For(b tensor.Backend) (*Counter, tensor.Backend) {
 	c := NewCounter()
+	if r, ok := b.(tensor.Reserver); ok {
+		for use, n := range r.Reserved() {
+			c.allocated[use] += n
+		}
+		c.peak = c.Total()
+	}
 	if _, ok := b.(tensor.Importer); ok {
 		return c, Mapping{c}
 	}

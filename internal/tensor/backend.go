@@ -16,7 +16,8 @@ const (
 	UseDataGrads   Use = "data gradients" // gradients of activations, and scratch
 	UseBatch       Use = "batch"          // token ids, positions, labels
 	UseCache       Use = "kv cache"
-	UseTables      Use = "tables" // rotary tables and other constants
+	UseTables      Use = "tables"         // rotary tables and other constants
+	UseLibrary     Use = "device library" // what a library of the device works in
 )
 
 // Device owns memory. Work is ordered on one queue and may be asynchronous: Download and Sync wait for it.
@@ -47,6 +48,13 @@ type Importer interface {
 // PeakMeter is implemented by devices that know the most bytes that were allocated at one time.
 type PeakMeter interface {
 	Peak() int64
+}
+
+// Reserver is implemented by devices that hold memory from the start, whatever a run takes: it is part of their Allocated, and of the
+// plan of every run.
+type Reserver interface {
+	// Reserved returns the bytes by purpose.
+	Reserved() map[Use]int64
 }
 
 // PeakOf returns the most bytes that were allocated on a device at one time; what is allocated now, if it does not know.

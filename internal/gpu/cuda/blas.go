@@ -13,7 +13,7 @@ import (
 )
 
 // blasRoom is the memory that cuBLASLt may work in, as NVIDIA recommends for its fastest GPUs. It is taken when a device is
-// opened, once: a run's plan counts on what is free after that.
+// opened, once, and part of every run's plan: see Reserved.
 const blasRoom = 32 << 20
 
 // blas is cuBLASLt on one device. Nothing is looked up twice: what the library needs for a shape is prepared when it is first
@@ -45,6 +45,14 @@ func openBLAS(ctx C.CUcontext) (*C.mlt_blas, Library) {
 
 // Library returns the library that multiplies for this driver, or why there is none.
 func (d *driver) Library() Library { return d.lt }
+
+// Reserved returns the memory that cuBLASLt works in.
+func (d *driver) Reserved() int64 {
+	if d.blas == nil {
+		return 0
+	}
+	return blasRoom
+}
 
 // useLibrary makes the driver multiply by cuBLASLt, if it is there.
 func (d *driver) useLibrary() error {
@@ -111,4 +119,7 @@ func libraryFault(p gpu.Product, function string, code C.int) error {
 	return fmt.Errorf("%s: cuBLAS status %d for %+v into %v; set %s=off to do without the library", function, code, p.GemmSpec, p.CType, EnvLibrary)
 }
 
-var _ gpu.Multiplier = (*driver)(nil)
+var (
+	_ gpu.Multiplier = (*driver)(nil)
+	_ gpu.Reserver   = (*driver)(nil)
+)
