@@ -10,7 +10,6 @@ import (
 
 	"github.com/mltrain/mltrain/internal/gpu/ptxvm"
 	"github.com/mltrain/mltrain/internal/tensor"
-	"github.com/mltrain/mltrain/kernels"
 )
 
 // replaceNth replaces the n-th place where re matches.
@@ -62,15 +61,7 @@ func TestPlantedFaultsTensorCores(t *testing.T) {
 	swizzle, store := regexp.MustCompile(`xor\.b32\s`), regexp.MustCompile(`(st\.global\.f32 \t\[%rd\d+)\]`)
 	product := func(t *testing.T, plant func(string) string) ([]byte, error) {
 		t.Helper()
-		texts, err := kernels.PTX()
-		if err != nil {
-			t.Fatal(err)
-		}
-		text := texts["gemm_mma"]
-		from, to := entry(t, text, kernel)
-		broken := plant(text[from:to])
-		texts = map[string]string{"gemm_mma": text[:from] + broken + text[to:]}
-		b := withKernels(&emulator{mem: ptxvm.NewMemory(1 << 24)}, texts)
+		b := broken(t, "gemm_mma", kernel, plant)
 		operand := func(dt tensor.DType, rows, cols int) tensor.Tensor {
 			buf, err := b.Alloc(int64(rows*cols*dt.Size()), tensor.UseActivations)
 			if err != nil {

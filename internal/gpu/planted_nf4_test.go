@@ -10,7 +10,6 @@ import (
 
 	"github.com/mltrain/mltrain/internal/gpu/ptxvm"
 	"github.com/mltrain/mltrain/internal/tensor"
-	"github.com/mltrain/mltrain/kernels"
 )
 
 // TestPlantedFaultsNF4 breaks the product that decodes four bits: each fault is found, by the interpreter's rules or by a result
@@ -20,17 +19,11 @@ func TestPlantedFaultsNF4(t *testing.T) {
 	const plain, mma = "nf4_multiply_f32_4", "nf4_multiply_mma_8"
 	product := func(t *testing.T, kernel string, plant func(string) string) ([]byte, error) {
 		t.Helper()
-		texts, err := kernels.PTX()
-		if err != nil {
-			t.Fatal(err)
-		}
 		module, dt := "nf4", tensor.F32
 		if kernel == mma {
 			module, dt = "nf4_mma", tensor.BF16
 		}
-		text := texts[module]
-		from, to := entry(t, text, kernel)
-		b := withKernels(&emulator{mem: ptxvm.NewMemory(1 << 24)}, map[string]string{module: text[:from] + plant(text[from:to]) + text[to:]})
+		b := broken(t, module, kernel, plant)
 		operand := func(dt tensor.DType, shape ...int) tensor.Tensor {
 			x := tensor.New(nil, 0, dt, shape...)
 			buf, err := b.Alloc(x.Bytes(), tensor.UseActivations)

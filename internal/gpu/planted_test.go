@@ -21,6 +21,18 @@ func entry(t *testing.T, text, kernel string) (from, to int) {
 	return from, from + strings.Index(text[from:], "-- End function")
 }
 
+// broken returns a backend that has one module, with a kernel of it changed.
+func broken(t *testing.T, module, kernel string, plant func(string) string) *Backend {
+	t.Helper()
+	texts, err := kernels.PTX()
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := texts[module]
+	from, to := entry(t, text, kernel)
+	return withKernels(&emulator{mem: ptxvm.NewMemory(1 << 24)}, map[string]string{module: text[:from] + plant(text[from:to]) + text[to:]})
+}
+
 // TestPlantedFaults breaks kernels that are sound and expects the interpreter to say what is wrong with each.
 func TestPlantedFaults(t *testing.T) {
 	offset := regexp.MustCompile(`st\.global\.f32 \t\[(%rd\d+)\]`)

@@ -7,10 +7,14 @@ import (
 	"bytes"
 	_ "embed"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
 )
+
+//go:embed testdata/log.h
+var log []byte
 
 //go:embed testdata/libcuda.c
 var driver []byte
@@ -41,7 +45,7 @@ func compile(source []byte, to string) error {
 		cc = "cc"
 	}
 	cmd := exec.Command(cc, "-shared", "-fPIC", "-O1", "-Wall", "-Werror", "-x", "c", "-", "-o", to, "-ldl")
-	cmd.Stdin = bytes.NewReader(source)
+	cmd.Stdin = io.MultiReader(bytes.NewReader(log), bytes.NewReader(source))
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("fakecuda: %w\n%s", err, out)
 	}

@@ -1,6 +1,5 @@
 // A stand-in for libcuda.so.1: see fakecuda.go.
 
-#include <stdarg.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -17,22 +16,6 @@ static void *const context = (void *)16;
 static long setting(const char *name, long otherwise) {
 	const char *s = getenv(name);
 	return s ? atol(s) : otherwise;
-}
-
-static void say(const char *format, ...) {
-	const char *path = getenv("FAKE_CUDA_LOG");
-	if (!path) {
-		return;
-	}
-	FILE *f = fopen(path, "a");
-	if (!f) {
-		abort();
-	}
-	va_list args;
-	va_start(args, format);
-	vfprintf(f, format, args);
-	va_end(args);
-	fclose(f);
 }
 
 // Memory. Every access must lie inside one allocation.
