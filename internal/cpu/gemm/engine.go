@@ -18,9 +18,9 @@ type engine struct {
 	// mul computes t.n tiles of rows×cols elements.
 	mul func(t *tile, rows, cols int)
 
-	// inPlace is mul for mr rows of A that lie t.lda apart, each with adjacent steps, or nil. An engine that has it reads
-	// no more rows of A than asked for in mul, too.
-	inPlace func(t *tile, cols int)
+	// inPlace is mul for mr or inPlaceFew rows of A that lie t.lda apart, each with adjacent steps, or nil. An engine that has it
+	// reads no more rows of A than asked for in mul, too.
+	inPlace func(t *tile, rows, cols int)
 
 	// dots and addRows are for products with up to vectorRows rows, or nil. Of vectors.w they take kind copyF32, widenBF16
 	// and roundF32. addRows takes 1 or 4 terms.

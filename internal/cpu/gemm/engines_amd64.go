@@ -56,9 +56,9 @@ func mul512(t *tile, rows, cols int) {
 	tiles512[index(t.pairs)][(cols-1)/16][rows-1](t)
 }
 
-func inPlaceMul512(t *tile, cols int) {
+func inPlaceMul512(t *tile, rows, cols int) {
 	t.mask = 1<<cols - 1
-	inPlace512[index(t.pairs)][(cols-1)/16](t)
+	inPlace512[index(t.pairs)][(cols-1)/16][index(rows == inPlaceFew)](t)
 }
 
 // mulAVX2 computes whole float32 tiles in assembly; at the borders of C and for a bfloat16 C the sums pass through a

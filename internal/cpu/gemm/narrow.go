@@ -13,8 +13,9 @@ const (
 	swapRows   = 32
 	// Words of B that rows of A read in place meet at a time: a quarter of L2.
 	narrowWords = 1 << 17
-	// Rows this far apart fall into the same sets of the L1 cache, which has fewer ways than a tile has rows.
+	// Rows this far apart fall into the same sets of the L1 cache, which has fewer ways than a tile has rows, but no fewer than inPlaceFew.
 	cacheStride = 4096
+	inPlaceFew  = 8
 )
 
 // narrow reports whether runNarrow takes the product, and exchanges the operands if that is what makes it narrow.
@@ -30,7 +31,7 @@ func (j *job) narrow() bool {
 	if swap {
 		j.exchange()
 	}
-	if j.readInPlace() { // in longer runs rows come faster from memory
+	if j.rowsInPlace() > 0 { // in longer runs rows come faster from memory
 		j.kBlock = max(1, even(j.steps, narrowWords/ceil(j.n, j.narrowWidth()), 1))
 	}
 	return true
@@ -71,8 +72,12 @@ func (j *job) runNarrow() {
 	e := j.engine
 	j.slab = grow(j.slab, ceil(j.n, j.narrowWidth())*j.steps)
 	j.do((j.steps+j.kBlock-1)/j.kBlock, j.packColsTask)
-	panels := (j.m + e.mr - 1) / e.mr
-	j.groupRows = max(1, min(groupPanels, panels/(4*j.workers))) * e.mr
+	rows := j.rowsInPlace()
+	if rows == 0 {
+		rows = e.mr
+	}
+	panels := (j.m + rows - 1) / rows
+	j.groupRows = max(1, min(groupPanels, panels/(4*j.workers))) * rows
 	j.do((j.m+j.groupRows-1)/j.groupRows, j.mulRowsTask)
 }
 
@@ -84,14 +89,17 @@ func (j *job) packCols(task int) {
 	j.engine.pack(&j.b, j.slab[ceil(j.n, width)*start:], width, 0, j.n, k, elems)
 }
 
-// readInPlace reports whether the kernels can read A where it is.
-func (j *job) readInPlace() bool {
+// rowsInPlace is how many rows of A, where it is, the kernels read for a tile: 0 if they cannot.
+func (j *job) rowsInPlace() int {
 	a := &j.a
-	if j.engine.inPlace == nil || !a.contig || a.ld%cacheStride == 0 {
-		return false
-	}
 	// A row of bfloat16 is a row of pairs, if the last pair is whole.
-	return a.kind == copyF32 || a.kind == pairBF16 && j.k%2 == 0
+	if j.engine.inPlace == nil || !a.contig || a.kind != copyF32 && (a.kind != pairBF16 || j.k%2 != 0) {
+		return 0
+	}
+	if a.ld%cacheStride == 0 {
+		return inPlaceFew
+	}
+	return j.engine.mr
 }
 
 // mulRows multiplies one group of rows of A with all of B.
@@ -108,7 +116,7 @@ func (j *job) mulRows(task int) {
 		w.sums = grow(w.sums, rows*cols)
 		sums = w.sums
 	}
-	inPlace := j.readInPlace()
+	inPlace := j.rowsInPlace()
 	packRows := e.mr // rows packed at a time
 	if !j.a.contig {
 		packRows = ceil(rows, e.mr) // lanes are adjacent: read them line by line
@@ -129,20 +137,20 @@ func (j *job) mulRows(task int) {
 					t.c, t.ldc = unsafe.Pointer(&sums[i*cols+col]), 4*cols
 				}
 				if t.lda != 0 {
-					t.nextC, t.nextD = e.mr*t.ldc, e.mr*t.ldd
-					e.inPlace(t, min(width, j.n-col))
+					t.nextC, t.nextD = inPlace*t.ldc, inPlace*t.ldd
+					e.inPlace(t, inPlace, min(width, j.n-col))
 				} else {
 					e.mul(t, min(e.mr, rows-i), min(width, j.n-col))
 				}
 			}
 		}
 		done := 0
-		if inPlace {
-			if t.n = rows / e.mr; t.n > 0 {
+		if inPlace > 0 {
+			if t.n = rows / inPlace; t.n > 0 {
 				t.a, t.lda = j.a.at(row, k), j.a.ld
-				t.nextA = e.mr * j.a.ld
+				t.nextA = inPlace * j.a.ld
 				panel(0)
-				done = t.n * e.mr
+				done = t.n * inPlace
 			}
 			t.lda = 0
 		}

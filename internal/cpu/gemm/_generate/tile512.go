@@ -9,12 +9,14 @@ const aheadLog2 = 4 // steps ahead that operands are fetched
 
 const fetchRows = 8 // kernels of fewer rows have no loads to spare
 
+const inPlaceFew = 8 // as in package gemm
+
 const rows512 = 14 // 14×2 accumulators, 2 vectors of B, 2 broadcasts of A: all 32 registers
 
 // tiles512 prints the AVX-512 micro-kernels and the tables that hold them.
 func (w *printer) tiles512() {
 	var tables strings.Builder
-	tables.WriteString("\n// tiles512 is indexed by pairs, vectors-1, rows-1; inPlace512 by pairs, vectors-1.\nvar (\n\ttiles512 = [2][2][14]func(*tile){")
+	tables.WriteString("\n// tiles512 is indexed by pairs, vectors-1, rows-1; inPlace512 by pairs, vectors-1, 14 rows or inPlaceFew.\nvar (\n\ttiles512 = [2][2][14]func(*tile){")
 	var inPlace strings.Builder
 	for _, pairs := range []bool{false, true} {
 		tables.WriteString("{")
@@ -25,12 +27,12 @@ func (w *printer) tiles512() {
 				tables.WriteString(w.tile512(pairs, false, rows, vectors) + ", ")
 			}
 			tables.WriteString("}, ")
-			inPlace.WriteString(w.tile512(pairs, true, rows512, vectors) + ", ")
+			fmt.Fprintf(&inPlace, "{%s, %s}, ", w.tile512(pairs, true, rows512, vectors), w.tile512(pairs, true, inPlaceFew, vectors))
 		}
 		tables.WriteString("}, ")
 		inPlace.WriteString("}, ")
 	}
-	fmt.Fprintf(&w.decls, "%s}\n\tinPlace512 = [2][2]func(*tile){%s}\n)\n", &tables, &inPlace)
+	fmt.Fprintf(&w.decls, "%s}\n\tinPlace512 = [2][2][2]func(*tile){%s}\n)\n", &tables, &inPlace)
 }
 
 // tile512 prints the micro-kernel of rows × 16·vectors elements (see type tile) and returns its name. Without inPlace,
