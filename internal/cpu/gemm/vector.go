@@ -21,6 +21,8 @@ type vectors struct {
 	ldy int
 	// dots: rows of x, length of rows, groups of four rows of W. addRows: columns n.
 	rows, k, n int
+	// dots: from row to row of a group, in W and in y.
+	apart, apartY int
 }
 
 // word is the kind that makes float32 of what k makes pairs of.
@@ -79,6 +81,7 @@ func (j *job) mulVectors(task int) {
 	if j.b.contig {
 		dots := func(first, n int) {
 			v.w, v.x, v.y, v.n = j.b.at(col+first, 0), unsafe.Pointer(&j.slab[0]), unsafe.Pointer(&w.sums[first]), n
+			v.apart, v.apartY = n*v.ldw, 4*n
 			j.engine.dots(j.b.kind, v)
 		}
 		dots(0, cols/4)

@@ -32,7 +32,7 @@ func addRows512(k kind, terms int, v *vectors) {
 `, maxRows, dots, sums)
 }
 
-// dots prints y[row][n] = Σ x[row][k]·W[n][k] for groups of four n, and returns the routine's name.
+// dots prints y[row][n] = Σ x[row][k]·W[n][k] for groups of four n some rows apart, and returns the routine's name.
 func (w *printer) dots(kind string, rows int) string {
 	bytes := 4
 	if kind == "WidenBF16" {
@@ -42,18 +42,17 @@ func (w *printer) dots(kind string, rows int) string {
 	wRow := [4]string{"SI", "AX", "R9", "R10"}
 	xRow := [4]string{"R12", "R13", "R14", "R15"}
 	acc := func(n, row int) int { return n*rows + row }
-	// The rows of a group are next to those of the next one, which is fetched while this one is used: what the CPU fetches by itself
-	// stops at every row's end.
+	// The next group's rows follow this one's, so that what the CPU fetches by itself goes on from row to row in four streams.
 	w.text(name, "v *vectors", 0, 8)
 	w.p("MOVQ v+0(FP), DX")
-	w.p("MOVQ vectors_w(DX), SI; MOVQ vectors_ldw(DX), R8; MOVQ vectors_y(DX), DI")
-	w.p("MOVQ vectors_x(DX), R12; MOVQ vectors_ldx(DX), AX")
+	w.p("MOVQ vectors_w(DX), SI; MOVQ vectors_apart(DX), R8; MOVQ vectors_y(DX), DI")
+	w.p("MOVQ vectors_x(DX), R12; MOVQ vectors_ldx(DX), AX; MOVQ vectors_apartY(DX), R11")
 	for row := 1; row < rows; row++ {
 		w.p("LEAQ (%s)(AX*1), %s", xRow[row-1], xRow[row])
 	}
 	w.label("group")
 	w.p("LEAQ (SI)(R8*1), AX; LEAQ (SI)(R8*2), R9; LEAQ (AX)(R8*2), R10")
-	w.p("LEAQ (SI)(R8*4), R11; XORQ BX, BX; KXNORD K0, K0, K1")
+	w.p("XORQ BX, BX; KXNORD K0, K0, K1")
 	for i := range 4 * rows {
 		w.p("VPXORD Z%[1]d, Z%[1]d, Z%[1]d", i)
 	}
@@ -71,17 +70,14 @@ func (w *printer) dots(kind string, rows int) string {
 	w.p("MOVQ vectors_k(DX), CX; SUBQ $16, CX; JLT tail")
 	w.p("PCALIGN $64")
 	w.label("step")
-	for line := 0; line < 4*16*bytes; line += 64 {
-		w.p("PREFETCHT0 %d(R11)", line)
-	}
 	step()
-	w.p("ADDQ $%d, BX; ADDQ $%d, R11; SUBQ $16, CX; JGE step", 16*bytes, 4*16*bytes)
+	w.p("ADDQ $%d, BX; SUBQ $16, CX; JGE step", 16*bytes)
 	w.label("tail")
 	w.p("ADDQ $16, CX; JZ summed")
 	w.p("MOVQ $-1, R10; SHLQ CX, R10; NOTQ R10; KMOVD R10, K1; LEAQ (AX)(R8*2), R10")
 	step()
 	w.label("summed")
-	w.p("MOVQ DI, BX")
+	w.p("MOVQ DI, BX; LEAQ (R11)(R11*2), AX")
 	for row := range rows { // four sums of 16 lanes to one vector
 		for n := range 4 {
 			a := acc(n, row)
@@ -89,9 +85,10 @@ func (w *printer) dots(kind string, rows int) string {
 		}
 		w.p("VHADDPS X%[2]d, X%[1]d, X%[1]d; VHADDPS X%[4]d, X%[3]d, X%[3]d; VHADDPS X%[3]d, X%[1]d, X%[1]d",
 			acc(0, row), acc(1, row), acc(2, row), acc(3, row))
-		w.p("VMOVUPS X%d, (BX); ADDQ vectors_ldy(DX), BX", acc(0, row))
+		w.p("VMOVSS X%[1]d, (BX); VEXTRACTPS $1, X%[1]d, (BX)(R11*1); VEXTRACTPS $2, X%[1]d, (BX)(R11*2); VEXTRACTPS $3, X%[1]d, (BX)(AX*1)", acc(0, row))
+		w.p("ADDQ vectors_ldy(DX), BX")
 	}
-	w.p("LEAQ (SI)(R8*4), SI; ADDQ $16, DI; DECQ vectors_n(DX); JNZ group")
+	w.p("ADDQ vectors_ldw(DX), SI; ADDQ $4, DI; DECQ vectors_n(DX); JNZ group")
 	w.ret()
 	return name
 }
