@@ -43,16 +43,7 @@ func trained(t *testing.T, dir string) map[string]string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer r.Close()
-	out := map[string]string{}
-	for _, name := range r.Names() {
-		b, err := r.Bytes(name)
-		if err != nil {
-			t.Fatal(err)
-		}
-		out[name] = string(b)
-	}
-	return out
+	return contents(t, r)
 }
 
 // logged returns the numbers of a run's metrics.jsonl, line by line, without times.

@@ -371,6 +371,12 @@ func tensors(t *testing.T, dir string) map[string]string {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return contents(t, r)
+}
+
+// contents returns the bytes of each tensor of a reader, and closes it.
+func contents(t *testing.T, r *checkpoint.Reader) map[string]string {
+	t.Helper()
 	defer r.Close()
 	out := map[string]string{}
 	for _, name := range r.Names() {

@@ -126,38 +126,6 @@ func TestAttentionBoundsFindPlainFaults(t *testing.T) {
 	}
 }
 
-// spoiler is a driver that changes the parameters of kernels before they are launched.
-type spoiler struct {
-	Driver
-	spoil *func(kernel string, params []byte)
-}
-
-func (s spoiler) Load(ptx string) (Module, error) {
-	m, err := s.Driver.Load(ptx)
-	return spoiledModule{s, m}, err
-}
-
-type spoiledModule struct {
-	s spoiler
-	m Module
-}
-
-func (m spoiledModule) Function(name string) (Function, error) {
-	f, err := m.m.Function(name)
-	return spoiledFunction{m.s, name, f}, err
-}
-
-type spoiledFunction struct {
-	s    spoiler
-	name string
-	f    Function
-}
-
-func (f spoiledFunction) Launch(grid, block [3]int, shared int, params []byte) error {
-	(*f.s.spoil)(f.name, params)
-	return f.f.Launch(grid, block, shared, params)
-}
-
 // Wrong indices into the bias are found in every kernel that reads it, and in the one that writes its gradient.
 func TestAttentionBoundsFindBiasFaults(t *testing.T) {
 	t.Parallel()
@@ -173,7 +141,7 @@ func TestAttentionBoundsFindBiasFaults(t *testing.T) {
 		"the first head for all": func(spec []byte) { binary.LittleEndian.PutUint64(spec[perHead:], 0) },
 	}
 	var spoil func(kernel string, params []byte)
-	b, err := New(spoiler{&emulator{mem: ptxvm.NewMemory(1 << 26)}, &spoil})
+	b, err := New(watched{&emulator{mem: ptxvm.NewMemory(1 << 26)}, func(kernel string, params []byte) { spoil(kernel, params) }})
 	if err != nil {
 		t.Fatal(err)
 	}

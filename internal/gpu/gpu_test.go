@@ -20,41 +20,42 @@ func emulated(t testing.TB) tensor.Backend {
 	return b
 }
 
-// launches is a driver that notes which kernels were launched.
-type launches struct {
+// watched is a driver that calls before, which may change the parameters, before a kernel is launched.
+type watched struct {
 	Driver
-	seen map[string]bool
+	before func(kernel string, params []byte)
 }
 
-func (l launches) Load(ptx string) (Module, error) {
-	m, err := l.Driver.Load(ptx)
-	return notedModule{l, m}, err
+func (w watched) Load(ptx string) (Module, error) {
+	m, err := w.Driver.Load(ptx)
+	return watchedModule{w, m}, err
 }
 
-type notedModule struct {
-	l launches
+type watchedModule struct {
+	w watched
 	m Module
 }
 
-func (m notedModule) Function(name string) (Function, error) {
+func (m watchedModule) Function(name string) (Function, error) {
 	f, err := m.m.Function(name)
-	return notedFunction{m.l, name, f}, err
+	return watchedFunction{m.w, name, f}, err
 }
 
-type notedFunction struct {
-	l    launches
+type watchedFunction struct {
+	w    watched
 	name string
 	f    Function
 }
 
-func (f notedFunction) Launch(grid, block [3]int, shared int, params []byte) error {
-	f.l.seen[f.name] = true
+func (f watchedFunction) Launch(grid, block [3]int, shared int, params []byte) error {
+	f.w.before(f.name, params)
 	return f.f.Launch(grid, block, shared, params)
 }
 
 // Every kernel, in the interpreter, against float64 references: none of the embedded PTX is left out.
 func TestConformance(t *testing.T) {
-	d := launches{EmulatorDriver(), map[string]bool{}}
+	seen := map[string]bool{}
+	d := watched{EmulatorDriver(), func(kernel string, _ []byte) { seen[kernel] = true }}
 	b, err := New(d)
 	if err != nil {
 		t.Fatal(err)
@@ -70,7 +71,7 @@ func TestConformance(t *testing.T) {
 	n := 0
 	for module, text := range texts {
 		for _, m := range regexp.MustCompile(`\.entry (\w+)\(`).FindAllStringSubmatch(text, -1) {
-			if n++; !d.seen[m[1]] {
+			if n++; !seen[m[1]] {
 				t.Errorf("%s of %s was not launched", m[1], module)
 			}
 		}
