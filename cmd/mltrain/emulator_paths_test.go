@@ -93,7 +93,7 @@ func TestEmulatorTrainsEveryWay(t *testing.T) {
 	} {
 		t.Run(tc.command+", "+tc.name, func(t *testing.T) {
 			if testing.Short() {
-				t.Skip("the interpreter is slow")
+				t.Skip("-short: the interpreter is slow under the race detector; make test runs this without")
 			}
 			model := testModel(t)
 			run := func(device string) (string, train.Result) {
@@ -151,7 +151,7 @@ func TestEmulatorTrainsEveryWay(t *testing.T) {
 // A run on the GPU's kernels that was stopped and resumed has the bits of one that was not.
 func TestEmulatorResumesExactly(t *testing.T) {
 	if testing.Short() {
-		t.Skip("the interpreter is slow")
+		t.Skip("-short: the interpreter is slow under the race detector; make test runs this without")
 	}
 	t.Setenv("MLTRAIN_CACHE", t.TempDir())
 	model, data := testModel(t), sums(t, 6)

@@ -227,12 +227,15 @@ func (j *job) columnTasks() int {
 	return min(tasks, panels)
 }
 
-// firstColumn is where a task's columns begin. Tasks differ by a panel at most, and the wider ones come first, so that workers
-// with as many tasks have as much to do.
+// firstColumn is where a task's columns begin.
 func (j *job) firstColumn(task int) int {
 	panels := (j.n + j.engine.nr - 1) / j.engine.nr
-	return min(j.n, (task*(panels/j.tasks)+min(task, panels%j.tasks))*j.engine.nr)
+	return min(j.n, partStart(task, j.tasks, panels)*j.engine.nr)
 }
+
+// partStart is where a part begins when total is cut into parts that differ by one at most. The longer ones come first, so that workers
+// with as many parts have as much to do.
+func partStart(part, parts, total int) int { return part*(total/parts) + min(part, total%parts) }
 
 // steps to elements
 func (j *job) elems(step, steps int) (first, n int) {

@@ -66,8 +66,7 @@ func (j *job) vectorColumn(task int) int {
 	if task == j.tasks {
 		return j.n
 	}
-	units := max(1, j.n/j.unit)
-	return (task*(units/j.tasks) + min(task, units%j.tasks)) * j.unit
+	return partStart(task, j.tasks, max(1, j.n/j.unit)) * j.unit
 }
 
 // mulVectors computes one chunk of columns.
