@@ -89,6 +89,8 @@ type benched struct {
 	PeakRSS    int64   `json:"peak_rss_bytes,omitempty"`
 	// PeakGFLOPS is the machine's measured float32 peak, over all threads; 0 if unknown.
 	PeakGFLOPS float64 `json:"peak_gflops,omitempty"`
+	// PeakBF16GFLOPS is that of products of bfloat16, in the arithmetic that they are computed in; 0 without --bf16.
+	PeakBF16GFLOPS float64 `json:"peak_bf16_gflops,omitempty"`
 	bench.StepResult
 }
 
@@ -128,6 +130,9 @@ func runBenchStep(app *App, o *BenchOptions) error {
 	out.TokensPerS = float64(res.Tokens) / out.Seconds
 	if strings.HasPrefix(b.Name(), "cpu") {
 		out.PeakGFLOPS = gemm.PeakF32() * float64(out.Threads)
+		if o.BF16 {
+			out.PeakBF16GFLOPS = gemm.PeakBF16() * float64(out.Threads)
+		}
 	}
 	if o.JSON {
 		return app.PrintJSON(out)
@@ -138,7 +143,11 @@ func runBenchStep(app *App, o *BenchOptions) error {
 	fmt.Fprintf(app.Out, "%s on %s, %d threads: %.1f ms a step of %d tokens, %.0f tokens/s, %s allocated\n", o.Shape, out.Device, out.Threads,
 		1e3*out.Seconds, res.Tokens, out.TokensPerS, plan.FormatBytes(res.Bytes))
 	if o.Kernels {
-		fmt.Fprintf(app.Out, "over %d steps; float32 peak %.0f GFLOP/s\n%s", o.Steps, out.PeakGFLOPS, profile.Table(res.Kernels))
+		bf16 := ""
+		if o.BF16 {
+			bf16 = fmt.Sprintf(", bfloat16 peak %.0f", out.PeakBF16GFLOPS)
+		}
+		fmt.Fprintf(app.Out, "over %d steps; float32 peak %.0f GFLOP/s%s\n%s", o.Steps, out.PeakGFLOPS, bf16, profile.Table(res.Kernels))
 	}
 	return nil
 }

@@ -95,7 +95,7 @@ func (t *Tape) eachLogits(x *Var, w *Param, targets tensor.Tensor, fn func(lo, h
 		hi := min(lo+n, rows)
 		lg := logits.t.RowRange(0, hi-lo)
 		s := tensor.GemmSpec{M: hi - lo, N: vocab, K: c, LDA: c, LDB: c, LDC: vocab, TransB: true, Alpha: 1}
-		t.check(t.b.Gemm(s, lg, x.Value.RowRange(lo, hi), w.Value, tensor.Tensor{}))
+		t.gemm(s, lg, x.Value.RowRange(lo, hi), w.Value, tensor.Tensor{})
 		fn(lo, hi, lg)
 	}
 	t.pool.release(logits)
@@ -135,7 +135,7 @@ func (t *Tape) head(spec tensor.CESpec, x *Var, w *Param, targets tensor.Tensor,
 		if x.needs {
 			c, vocab := x.Value.Cols(), w.Shape[0]
 			s := tensor.GemmSpec{M: hi - lo, N: c, K: vocab, LDA: vocab, LDB: c, LDC: c, Alpha: 1, Beta: b2f(acc)}
-			t.check(t.b.Gemm(s, dx.RowRange(lo, hi), dl, w.Value, tensor.Tensor{}))
+			t.gemm(s, dx.RowRange(lo, hi), dl, w.Value, tensor.Tensor{})
 		}
 		if w.Trainable() {
 			t.weightGrad(w, dl, x.Value.RowRange(lo, hi), OutIn)

@@ -106,21 +106,21 @@ func (d dropper) back(t *Tape, x *Var, fn func(g tensor.Tensor, beta float32)) {
 func (t *Tape) mulT(y, x, w tensor.Tensor, alpha, beta float32) {
 	m, k, n := x.Rows(), x.Cols(), w.Dim(0)
 	s := tensor.GemmSpec{M: m, N: n, K: k, LDA: k, LDB: k, LDC: n, TransB: true, Alpha: alpha, Beta: beta}
-	t.check(t.b.Gemm(s, y, x, w, tensor.Tensor{}))
+	t.gemm(s, y, x, w, tensor.Tensor{})
 }
 
 // mul computes y = alpha·x·W + beta·y for x [R,k], w [k,n].
 func (t *Tape) mul(y, x, w tensor.Tensor, alpha, beta float32) {
 	m, k, n := x.Rows(), x.Cols(), w.Dim(1)
 	s := tensor.GemmSpec{M: m, N: n, K: k, LDA: k, LDB: n, LDC: n, Alpha: alpha, Beta: beta}
-	t.check(t.b.Gemm(s, y, x, w, tensor.Tensor{}))
+	t.gemm(s, y, x, w, tensor.Tensor{})
 }
 
 // mulAcc adds alpha·aᵀ·b to p's gradient, for a [R,m] and b [R,n].
 func (t *Tape) mulAcc(p *Param, a, b tensor.Tensor, alpha float32) {
 	m, n := a.Cols(), b.Cols()
 	s := tensor.GemmSpec{TransA: true, M: m, N: n, K: a.Rows(), LDA: m, LDB: n, LDC: n, Alpha: alpha, Beta: p.sumBeta()}
-	t.check(t.b.Gemm(s, p.Grad, a, b, tensor.Tensor{}))
+	t.gemm(s, p.Grad, a, b, tensor.Tensor{})
 }
 
 // embedLowRank adds Scale·B·A[:,ids] to the rows y of an embedding and returns how to run the backward pass. A is held

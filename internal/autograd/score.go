@@ -12,7 +12,7 @@ func (t *Tape) Scores(x *Var, w *Param) *Var {
 	}
 	n := w.Shape[0]
 	y := t.Alloc(tensor.F32, rows, n)
-	t.check(t.b.Gemm(tensor.GemmSpec{M: rows, N: n, K: c, LDA: c, LDB: c, LDC: n, TransB: true, Alpha: 1}, y, x.Value, w.Value, tensor.Tensor{}))
+	t.gemm(tensor.GemmSpec{M: rows, N: n, K: c, LDA: c, LDB: c, LDC: n, TransB: true, Alpha: 1}, y, x.Value, w.Value, tensor.Tensor{})
 	out := t.new(y, t.trains(w) || x.needs)
 	t.record(out, func() {
 		dy := out.take()
@@ -31,7 +31,7 @@ func (t *Tape) Scores(x *Var, w *Param) *Var {
 		if x.needs {
 			g, acc := t.gradOut(x)
 			s := tensor.GemmSpec{M: rows, N: c, K: n, LDA: n, LDB: c, LDC: c, Alpha: 1, Beta: b2f(acc)}
-			t.check(t.b.Gemm(s, g, dy.t, w.Value, tensor.Tensor{}))
+			t.gemm(s, g, dy.t, w.Value, tensor.Tensor{})
 		}
 		t.pool.release(dy)
 	})

@@ -76,6 +76,8 @@ type Tape struct {
 	// unadapted hides the adapters of frozen weights.
 	unadapted bool
 
+	// ReducedSums sets tensor.GemmSpec.Reduced in every product.
+	ReducedSums bool
 	// Recompute makes Layer discard the values inside and compute them again in the backward pass.
 	Recompute bool
 	// ActDType is the type of forward values: F32 or BF16.
@@ -170,6 +172,12 @@ func (t *Tape) check(err error) {
 	if err != nil {
 		t.fail(err)
 	}
+}
+
+// gemm multiplies in the tape's precision.
+func (t *Tape) gemm(s tensor.GemmSpec, c, a, b, bias tensor.Tensor) {
+	s.Reduced = t.ReducedSums
+	t.check(t.b.Gemm(s, c, a, b, bias))
 }
 
 var errNested = errors.New("autograd: a program is already running on this tape")

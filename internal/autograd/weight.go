@@ -78,11 +78,11 @@ func (t *Tape) weightMul(y, x tensor.Tensor, w, b *Param, layout Layout, beta fl
 				part = bias.Slice(lo, hi)
 			}
 			s.N = hi - lo
-			t.check(t.b.Gemm(s, from(y, lo), x, rows, part))
+			t.gemm(s, from(y, lo), x, rows, part)
 			return
 		}
 		s.K = hi - lo
-		t.check(t.b.Gemm(s, y, from(x, lo), rows, bias))
+		t.gemm(s, y, from(x, lo), rows, bias)
 		beta, bias = 1, tensor.Tensor{}
 	})
 }
@@ -94,11 +94,11 @@ func (t *Tape) weightMulBwd(g, dy tensor.Tensor, w *Param, layout Layout, beta f
 		s := tensor.GemmSpec{M: m, N: n, K: k, LDA: k, LDB: w.Shape[1], LDC: n, TransB: layout == InOut, Alpha: 1, Beta: beta}
 		if layout == InOut {
 			s.N = hi - lo
-			t.check(t.b.Gemm(s, from(g, lo), dy, rows, tensor.Tensor{}))
+			t.gemm(s, from(g, lo), dy, rows, tensor.Tensor{})
 			return
 		}
 		s.K = hi - lo
-		t.check(t.b.Gemm(s, g, from(dy, lo), rows, tensor.Tensor{}))
+		t.gemm(s, g, from(dy, lo), rows, tensor.Tensor{})
 		beta = 1
 	})
 }

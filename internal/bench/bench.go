@@ -102,7 +102,7 @@ func (s Step) Run(b tensor.Backend, profiled bool) (StepResult, error) {
 	spec := train.EngineSpec{
 		ConfigJSON: s.ConfigJSON, Model: model.Options{Positions: s.Seq, Dropout: model.NoDropout()}, Seed: 1,
 		Optim:     train.OptimOptions{Name: "adamw", Beta1: 0.9, Beta2: 0.999, Eps: 1e-8, MaxGradNorm: 1},
-		Objective: train.SFT{}, Recompute: s.Recompute, BF16: s.BF16,
+		Objective: train.SFT{}, Recompute: s.Recompute, BF16: s.BF16, ReducedSums: true,
 		Train: data.Limits{Tokens: n, Sequences: s.Batch, SeqLen: s.Seq},
 	}
 	if s.LoRARank > 0 {

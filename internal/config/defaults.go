@@ -15,6 +15,8 @@ func Default(command string) Config {
 		ModelKeys: ModelKeys{
 			Dtype:  "auto",
 			Device: "auto",
+
+			AllowBF16ReducedPrecisionReduction: true,
 		},
 		DataKeys: DataKeys{
 			DatasetTrainSplit:     "train",

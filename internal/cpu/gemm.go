@@ -9,7 +9,7 @@ import (
 )
 
 // Gemm multiplies matrices as GemmSpec says, of float32 and bfloat16 in any mixture. Two bfloat16 matrices are
-// multiplied by the instructions for them where the CPU has any; sums are float32 always.
+// multiplied by the instructions for them where the CPU has any. Sums are float32, but for what s.Reduced allows (see package gemm).
 func (b *Backend) Gemm(s tensor.GemmSpec, c, a, x, bias tensor.Tensor) error {
 	batch := max(1, s.Batch)
 	k := call{kernel: "gemm"}
@@ -31,6 +31,9 @@ func (b *Backend) Gemm(s tensor.GemmSpec, c, a, x, bias tensor.Tensor) error {
 	precision := gemm.ComputeF32
 	if a.DType == tensor.BF16 && x.DType == tensor.BF16 {
 		precision = gemm.ComputeBF16
+		if s.Reduced {
+			precision = gemm.ComputeBF16Reduced
+		}
 	}
 	mul := func(i int) {
 		gemm.Mul(spec, precision, cf.from(i*s.StrideC), af.from(i*s.StrideA), bf.from(i*s.StrideB), bias1.from(0))

@@ -108,6 +108,9 @@ type GemmSpec struct {
 	Alpha, Beta               float32
 	Batch                     int
 	StrideA, StrideB, StrideC int
+	// Reduced allows a product of two bfloat16 matrices to be off by what rounding it to bfloat16 would cost, 2⁻⁹ of ‖op(A) row‖·‖op(B)
+	// column‖, whatever the type of C, where that is faster. Otherwise sums are float32.
+	Reduced bool
 }
 
 // UnaryOp is an element-wise function of one argument and possibly a constant k.

@@ -34,6 +34,8 @@ type EngineSpec struct {
 	Quantise *nn.Quantise
 	// BF16 computes forward and backward in bfloat16; parameters, their gradients and the optimiser stay float32.
 	BF16 bool
+	// ReducedSums allows products of bfloat16 to be as imprecise as one rounding more (tensor.GemmSpec.Reduced).
+	ReducedSums bool
 	// Train and Eval bound the micro-batches; a zero Eval means that nothing is evaluated.
 	Train, Eval data.Limits
 	// Room is the memory in bytes that there is, 0 if nothing is known of it.
@@ -109,6 +111,7 @@ func (e *Engine) configure(t *autograd.Tape) {
 	if e.spec.BF16 {
 		t.ActDType = tensor.BF16
 	}
+	t.ReducedSums = e.spec.ReducedSums
 }
 
 // assemble makes everything but the tape; load allocates the weights, with their contents or without.

@@ -258,7 +258,7 @@ func SpecFor(res *config.Resolved, modelDir, resumeFrom string) (EngineSpec, *ch
 		Adapter:    adapter, AdapterFiles: adapterFiles,
 		Seed:      uint64(cfg.Seed),
 		Recompute: cfg.GradientCheckpointing.Or(false),
-		BF16:      cfg.BF16.Or(false),
+		BF16:      cfg.BF16.Or(false), ReducedSums: cfg.AllowBF16ReducedPrecisionReduction,
 
 		NeftuneAlpha: cfg.NeftuneNoiseAlpha,
 		Quantise:     quantiseOf(cfg),

@@ -137,7 +137,7 @@ type cached struct {
 }
 
 func precompute(ctx context.Context, b tensor.Backend, res *config.Resolved, p *preferenceRows, ref *ReferenceSpec, cacheDir string, progress func(done, total int)) ([][2]float64, error) {
-	key, err := precomputeKey(p, ref, b.Name(), res.Config.BF16.Or(false))
+	key, err := precomputeKey(p, ref, b.Name(), res.Config.BF16.Or(false), res.Config.AllowBF16ReducedPrecisionReduction)
 	if err != nil {
 		return nil, err
 	}
@@ -183,6 +183,7 @@ func computeReference(ctx context.Context, b tensor.Backend, res *config.Resolve
 	defer tape.Close()
 	if res.Config.BF16.Or(false) {
 		tape.ActDType = tensor.BF16
+		tape.ReducedSums = res.Config.AllowBF16ReducedPrecisionReduction
 	}
 	out := make([][2]float64, loader.Dataset().Len())
 	var h data.Batch
@@ -216,9 +217,9 @@ func computeReference(ctx context.Context, b tensor.Backend, res *config.Resolve
 }
 
 // precomputeKey names what precomputed values depend on: tokens, reference and arithmetic.
-func precomputeKey(p *preferenceRows, ref *ReferenceSpec, device string, bf16 bool) (string, error) {
+func precomputeKey(p *preferenceRows, ref *ReferenceSpec, device string, bf16, reduced bool) (string, error) {
 	h := sha256.New()
-	fmt.Fprintln(h, "1", device, bf16, p.options.Unpaired())
+	fmt.Fprintln(h, "2", device, bf16, bf16 && reduced, p.options.Unpaired())
 	ints := func(lists ...[]int32) {
 		for _, l := range lists {
 			_ = binary.Write(h, binary.LittleEndian, int32(len(l))) // a hash never fails

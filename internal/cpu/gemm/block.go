@@ -16,12 +16,13 @@ import (
 // on K alone.
 type blocking struct {
 	kBlock      int // steps
+	halfBlock   int // steps where halves are multiplied: one takes half the room of B, and C is read and written less often
 	columnBlock int
 	slabWords   int
 	slabRows    int // most rows of a slab when its depth or sums are what takes memory
 }
 
-var standard = blocking{kBlock: 384, columnBlock: 320, slabWords: 2 << 20, slabRows: 512}
+var standard = blocking{kBlock: 384, halfBlock: 576, columnBlock: 320, slabWords: 2 << 20, slabRows: 512}
 
 const (
 	minSlabRows = 56
@@ -39,6 +40,8 @@ type job struct {
 	k, steps    int // elements, words
 	alpha, beta float32
 	pairs       bool
+	reduced     bool // the precision allows halves
+	half        bool // and they are taken
 	a, b        operand
 	c           unsafe.Pointer
 	ldc         int // bytes
@@ -51,7 +54,8 @@ type job struct {
 	workers     int
 
 	slab      []uint32
-	wide      []uint32 // float32 sums of a slab's rows of a bfloat16 C, between ranges of k
+	undo      []float32 // the scales of a slab of halves: [block of k][row]
+	wide      []uint32  // float32 sums of a slab's rows of a bfloat16 C, between ranges of k
 	inWide    bool
 	row, rows int // of the slab
 	from, to  int // steps of the slab
@@ -71,6 +75,9 @@ type job struct {
 type block struct {
 	b    []uint32 // packed columns
 	sums []uint32 // float32 sums of a bfloat16 C, between blocks of k
+	// Of halves: the scales of the columns, and room for the micro-kernel.
+	undo    []float32
+	scratch []uint32
 	// These are here because what is passed to an engine escapes to the heap.
 	t     tile
 	lanes operand
@@ -84,6 +91,7 @@ func (j *job) set(e *engine, s Spec, p Precision, c, a, b, bias Data) {
 	j.a.set(e, a, s.LDA, !s.TransA, p)
 	j.b.set(e, b, s.LDB, s.TransB, p)
 	j.pairs = j.a.kind.isPair()
+	j.reduced, j.half = p == ComputeBF16Reduced, false
 	j.steps = s.K
 	if j.pairs {
 		j.steps = (s.K + 1) / 2
@@ -159,6 +167,9 @@ func (j *job) run() {
 		return
 	}
 	e := j.engine
+	if j.half = j.takesHalves(); j.half {
+		j.kBlock = even(j.steps, e.halfBlock, halfChunk)
+	}
 	depth := j.steps
 	rows := max(minSlabRows, e.slabWords/depth)
 	most := ceil(e.slabRows, j.mr)
@@ -190,6 +201,9 @@ func (j *job) run() {
 			j.slab = grow(j.slab, ceil(j.rows, j.mr)*(j.to-j.from))
 			j.groups = (j.rows + groupPanels*j.mr - 1) / (groupPanels * j.mr)
 			blocks := (j.to - j.from + j.kBlock - 1) / j.kBlock
+			if j.half {
+				j.undo = growFloats(j.undo, blocks*ceil(j.rows, j.mr))
+			}
 			j.do(j.groups*blocks, j.packTask)
 			j.do(j.tasks, j.mulTask)
 		}
@@ -253,7 +267,12 @@ func (j *job) packRows(task int) {
 	steps := min(j.kBlock, j.to-start)
 	dst := j.slab[(start-j.from)*ceil(j.rows, j.mr)+first*steps:]
 	k, elems := j.elems(start, steps)
-	e.pack(&j.a, dst, j.mr, j.row+first, min(groupPanels*j.mr, j.rows-first), k, elems)
+	rows := min(groupPanels*j.mr, j.rows-first)
+	if j.half {
+		e.half.pack(&j.a, dst, j.undo[task/j.groups*ceil(j.rows, j.mr)+first:], true, j.mr, j.row+first, rows, k, elems)
+		return
+	}
+	e.pack(&j.a, dst, j.mr, j.row+first, rows, k, elems)
 }
 
 // mulColumns multiplies the slab with one chunk of columns of B.
@@ -264,6 +283,13 @@ func (j *job) mulColumns(task int) {
 	col := j.firstColumn(task)
 	cols := j.firstColumn(task+1) - col
 	w.b = grow(w.b, ceil(cols, e.nr)*min(j.kBlock, j.to-j.from))
+	words := e.nr // of a step of a panel of B
+	mul := e.mul
+	var scratch unsafe.Pointer
+	if j.half {
+		words, mul, scratch = halfWords, e.half.mul, w.aligned()
+		w.undo = growFloats(w.undo, ceil(cols, halfLanes))
+	}
 	apart := j.swapped || j.sumsApart()
 	if apart && !j.inWide {
 		w.sums = grow(w.sums, j.rows*cols)
@@ -275,7 +301,10 @@ func (j *job) mulColumns(task int) {
 		if j.bInPlace {
 			packed = cols / e.nr * e.nr
 		}
-		if packed < cols {
+		switch {
+		case j.half:
+			e.half.pack(&j.b, w.b, w.undo, false, halfWords, col, cols, k, elems)
+		case packed < cols:
 			e.pack(&j.b, w.b, e.nr, col+packed, cols-packed, k, elems)
 		}
 		*t = tile{k: steps, stepA: 4 * j.mr, pairs: j.pairs,
@@ -284,12 +313,18 @@ func (j *job) mulColumns(task int) {
 		f := j.nextBlock(task, start+j.kBlock, steps, cols)
 		for i := 0; i < j.rows; i += j.mr {
 			t.a = unsafe.Pointer(&j.slab[(start-j.from)*ceil(j.rows, j.mr)+i*steps])
+			if j.half {
+				t.scaleA, t.scratch = unsafe.Pointer(&j.undo[(start-j.from)/j.kBlock*ceil(j.rows, j.mr)+i]), scratch
+			}
 			f.set(t, i/j.mr)
 			for q := 0; q < cols; { // all whole tiles at once, then the last columns
 				if q < packed {
 					t.b, t.stepB, t.nextB = j.b.at(col+q, k), j.b.ld, 4*e.nr
 				} else {
-					t.b, t.stepB, t.nextB = unsafe.Pointer(&w.b[(q-packed)*steps]), 4*e.nr, 4*steps*e.nr
+					t.b, t.stepB, t.nextB = unsafe.Pointer(&w.b[(q-packed)/e.nr*words*steps]), 4*words, 4*steps*words
+				}
+				if j.half {
+					t.scaleB = unsafe.Pointer(&w.undo[q])
 				}
 				t.n = max(1, (cols-q)/e.nr)
 				if !j.swapped {
@@ -300,8 +335,9 @@ func (j *job) mulColumns(task int) {
 				} else if apart {
 					t.c, t.ldc = unsafe.Pointer(&w.sums[i*cols+q]), 4*cols
 				}
-				e.mul(t, min(j.mr, j.rows-i), min(e.nr, cols-q))
-				q += t.n * e.nr
+				n := t.n
+				mul(t, min(j.mr, j.rows-i), min(e.nr, cols-q))
+				q += n * e.nr
 			}
 		}
 	}
@@ -348,7 +384,11 @@ func (j *job) nextBlock(task, start, steps, cols int) (f ahead) {
 		bytes = lanes * j.b.size
 	}
 	panels := j.rows / j.mr
-	f.tiles = max(1, cols/j.engine.nr)
+	width := j.engine.nr
+	if j.half {
+		width = 2 * halfLanes
+	}
+	f.tiles = max(1, cols/width)
 	f.perTile = min(2, max(1, (f.rows+panels*f.tiles-1)/max(1, panels*f.tiles)))
 	f.step = (bytes + steps - 1) / steps
 	return f

@@ -27,6 +27,8 @@ type engine struct {
 	dots    func(k kind, v *vectors)
 	addRows func(k kind, terms int, v *vectors)
 
+	half *halfEngine // or nil
+
 	peakF32, peakBF16 peakLoop
 }
 
@@ -54,7 +56,7 @@ type operand struct {
 
 func (o *operand) set(e *engine, d Data, ld int, contig bool, p Precision) {
 	*o = operand{p: d.pointer(), size: 4, contig: contig}
-	bf16 := p == ComputeBF16
+	bf16 := p != ComputeF32
 	switch {
 	case d.BF16 != nil && bf16 && e.pairs:
 		o.kind, o.size = pairBF16, 2
@@ -111,6 +113,10 @@ type tile struct {
 	fetch                         unsafe.Pointer
 	fetchLD, fetchStep, nextFetch int
 	every                         int // a row of the tile of C is fetched where these bits of the steps to go are zero
+
+	// For the kernels of halves: what the rows' and the columns' sums are multiplied with, and room for halfScratch words.
+	scaleA, scaleB unsafe.Pointer
+	scratch        unsafe.Pointer
 }
 
 // Flags of a tile. The kernels test alpha, too, only by its flag.

@@ -18,6 +18,16 @@ var (
 		peakF32: peakF32Half, peakBF16: peakF32Half}
 )
 
+// featureFP16 says that the CPU has AVX512-FP16.
+const featureFP16 = 1 << 23
+
+// avx512fp16 is avx512 with halves. The operating system saves the registers if it saves those of AVX-512F.
+var avx512fp16 = func() engine {
+	e := avx512
+	e.name, e.peakBF16, e.half = "avx512fp16", peakF16Wide, &halfEngine{pack: packHalf512, mul: mulHalf512}
+	return e
+}()
+
 // engines are those this CPU has, the fastest first.
 var engines = detect()
 
@@ -38,7 +48,11 @@ func detect() []engine {
 	// results depend on how busy the machine is.
 	var name [12]byte
 	if vendor(&name); string(name[:]) == "GenuineIntel" {
-		return []engine{avx512, avx512bf16, avx2, portable}
+		fast := avx512
+		if features()&featureFP16 != 0 {
+			fast = avx512fp16
+		}
+		return []engine{fast, avx512bf16, avx2, portable}
 	}
 	return []engine{avx512bf16, avx512, avx2, portable}
 }
@@ -59,6 +73,32 @@ func mul512(t *tile, rows, cols int) {
 func inPlaceMul512(t *tile, rows, cols int) {
 	t.mask = 1<<cols - 1
 	inPlace512[index(t.pairs)][(cols-1)/16][index(rows == inPlaceFew)](t)
+}
+
+// mulHalf512 takes two units of columns at a time where it can.
+func mulHalf512(t *tile, rows, cols int) {
+	t.every = max(0, 1<<bits.Len(uint(t.k/rows))>>1-1)
+	t.mask = 1<<cols - 1
+	if pairs := t.n / 2; pairs > 0 && cols == halfLanes {
+		single := *t
+		t.n, t.nextB, t.nextC, t.nextD, t.nextBias = pairs, 2*t.nextB, 2*t.nextC, 2*t.nextD, 2*t.nextBias
+		halfTiles512[1][rows-1](t)
+		done := 2 * pairs
+		*t = single
+		if t.n -= done; t.n == 0 {
+			return // what follows would be pointers beyond the last column, which the garbage collector must not meet
+		}
+		for _, p := range []struct {
+			at   *unsafe.Pointer
+			next int
+		}{{&t.b, t.nextB}, {&t.c, t.nextC}, {&t.d, t.nextD}, {&t.bias, t.nextBias}, {&t.scaleB, 4 * halfLanes}} {
+			if *p.at != nil {
+				*p.at = unsafe.Add(*p.at, done*p.next)
+			}
+		}
+		t.fetch = nil
+	}
+	halfTiles512[0][rows-1](t)
 }
 
 // mulAVX2 computes whole float32 tiles in assembly; at the borders of C and for a bfloat16 C the sums pass through a
@@ -89,8 +129,10 @@ type along struct {
 	steps            int
 	odd              int // 1 if the last pair has no upper half
 	panels           int
-	nextSrc, nextDst int // bytes from panel to panel
-	mask, store      int // lanes to read, words to write, as bits
+	nextSrc, nextDst int            // bytes from panel to panel
+	mask, store      int            // lanes to read, words to write, as bits
+	scales           unsafe.Pointer // of the first panel's lanes, for halves
+	nextScales       int
 }
 
 func pack512(o *operand, dst []uint32, width, lane, lanes, k, elems int) {
@@ -125,6 +167,78 @@ func pack512(o *operand, dst []uint32, width, lane, lanes, k, elems int) {
 		packAlong512(o.kind, vectors, &a)
 		done += a.panels * width
 	}
+}
+
+func packHalf512(o *operand, dst []uint32, undo []float32, twice bool, width, lane, lanes, k, elems int) {
+	per := halfLanes // lanes of a panel
+	if twice {
+		per = width
+	}
+	var scales [128 + 16]float32 // the last vector of scales reads beyond a panel's
+	if o.contig {
+		var rows [16]unsafe.Pointer
+		for done := 0; done < lanes; done += per {
+			n := min(per, lanes-done)
+			for group := 0; group < n; group += 16 {
+				for i := range rows {
+					rows[i] = o.at(lane+done+min(group+i, n-1), k)
+					if group+i < n {
+						scales[i], undo[done+group+i] = halfScale(amaxRow(rows[i], elems))
+					} else {
+						scales[i] = 1
+					}
+				}
+				at := done*elems + group
+				if !twice {
+					at /= 2
+				}
+				packAcross512Half(twice, unsafe.Pointer(&dst[at]), width, &rows, elems, 1<<min(16, per-group)-1, &scales[0])
+			}
+		}
+		return
+	}
+	var largest [128]uint16
+	a := along{ld: o.ld, width: width, steps: elems, nextSrc: per * o.size, nextDst: 4 * width * elems, store: 1<<width - 1,
+		scales: unsafe.Pointer(&scales[0]), nextScales: 4 * per}
+	for done := 0; done < lanes; {
+		a.panels = max(1, min((lanes-done)/per, len(largest)/per))
+		n := min(a.panels*per, lanes-done)
+		var mask [4]uint32
+		for i := range mask {
+			mask[i] = uint32(1<<max(0, min(32, n-32*i)) - 1)
+		}
+		a.src = o.at(lane+done, k)
+		amaxAlong(a.src, o.ld, elems, &mask, &largest)
+		for i, bits := range largest[:n] {
+			scales[i], undo[done+i] = halfScale(bits)
+		}
+		a.mask = 1<<min(per, n) - 1
+		a.dst = unsafe.Pointer(&dst[done/per*width*elems])
+		packAlong512Half(twice, &a)
+		done += a.panels * per
+	}
+}
+
+func packAcross512Half(twice bool, dst unsafe.Pointer, width int, rows *[16]unsafe.Pointer, n, store int, scales *float32) {
+	if twice {
+		packAcrossTwice(dst, width, rows, n, store, scales)
+	} else {
+		packAcrossHalf(dst, width, rows, n, store, scales)
+	}
+}
+
+func packAlong512Half(twice bool, a *along) {
+	if twice {
+		packAlongTwice(a)
+	} else {
+		packAlongHalf(a)
+	}
+}
+
+func peakF16Wide(n int) int {
+	const step = 28 * 32 * 2
+	peakF16x512(n / step)
+	return n / step * step
 }
 
 func peakF32Wide(n int) int {

@@ -49,6 +49,9 @@ const (
 	// VDPBF16PS (AVX512_BF16) it is used, which treats denormal numbers as zero; elsewhere the rounded operands are
 	// multiplied in float32, about half as fast.
 	ComputeBF16
+	// ComputeBF16Reduced is ComputeBF16 that may sum up to 32 products in float16 before they are added in float32, where that is faster
+	// (see half.go): large products of two matrices stored in bfloat16, on Intel's CPUs with AVX512-FP16.
+	ComputeBF16Reduced
 )
 
 // F32 computes the product s of float32 matrices. bias may be nil.

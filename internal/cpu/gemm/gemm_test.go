@@ -198,7 +198,7 @@ func eachEngine(t *testing.T, f func(t *testing.T, e *engine)) {
 		e := engines[i]
 		t.Run(e.name, func(t *testing.T) { f(t, &e) })
 		small := e
-		small.blocking = blocking{kBlock: 24, columnBlock: 2 * e.nr, slabWords: 2048, slabRows: 2 * e.mr}
+		small.blocking = blocking{kBlock: 24, halfBlock: 64, columnBlock: 2 * e.nr, slabWords: 2048, slabRows: 2 * e.mr}
 		t.Run(e.name+"/small blocks", func(t *testing.T) { f(t, &small) })
 	}
 }
@@ -337,7 +337,7 @@ func TestNoAllocations(t *testing.T) {
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(2))
 	r := rand.New(rand.NewPCG(5, 6))
 	for _, s := range [][3]int{{200, 300, 100}, {1, 300, 1000}, {300, 16, 200}, {16, 300, 200}} {
-		for compute := range Precision(2) {
+		for compute := range Precision(3) {
 			for trans := range 4 {
 				spec := Spec{M: s[0], N: s[1], K: s[2], LDA: 1000, LDB: 1000, LDC: 300, Alpha: 1, TransA: trans&1 != 0, TransB: trans&2 != 0}
 				x := matrix(t, r, true, 1000, 1000, 1000)

@@ -205,6 +205,111 @@ var (
 )
 
 //go:noescape
+func tileHalfx1x32(t *tile)
+
+//go:noescape
+func tileHalfx2x32(t *tile)
+
+//go:noescape
+func tileHalfx3x32(t *tile)
+
+//go:noescape
+func tileHalfx4x32(t *tile)
+
+//go:noescape
+func tileHalfx5x32(t *tile)
+
+//go:noescape
+func tileHalfx6x32(t *tile)
+
+//go:noescape
+func tileHalfx7x32(t *tile)
+
+//go:noescape
+func tileHalfx8x32(t *tile)
+
+//go:noescape
+func tileHalfx9x32(t *tile)
+
+//go:noescape
+func tileHalfx10x32(t *tile)
+
+//go:noescape
+func tileHalfx11x32(t *tile)
+
+//go:noescape
+func tileHalfx12x32(t *tile)
+
+//go:noescape
+func tileHalfx13x32(t *tile)
+
+//go:noescape
+func tileHalfx14x32(t *tile)
+
+//go:noescape
+func tileHalfx1x64(t *tile)
+
+//go:noescape
+func tileHalfx2x64(t *tile)
+
+//go:noescape
+func tileHalfx3x64(t *tile)
+
+//go:noescape
+func tileHalfx4x64(t *tile)
+
+//go:noescape
+func tileHalfx5x64(t *tile)
+
+//go:noescape
+func tileHalfx6x64(t *tile)
+
+//go:noescape
+func tileHalfx7x64(t *tile)
+
+//go:noescape
+func tileHalfx8x64(t *tile)
+
+//go:noescape
+func tileHalfx9x64(t *tile)
+
+//go:noescape
+func tileHalfx10x64(t *tile)
+
+//go:noescape
+func tileHalfx11x64(t *tile)
+
+//go:noescape
+func tileHalfx12x64(t *tile)
+
+//go:noescape
+func tileHalfx13x64(t *tile)
+
+//go:noescape
+func tileHalfx14x64(t *tile)
+
+// halfTiles512 is indexed by units-1, rows-1.
+var halfTiles512 = [2][14]func(*tile){{tileHalfx1x32, tileHalfx2x32, tileHalfx3x32, tileHalfx4x32, tileHalfx5x32, tileHalfx6x32, tileHalfx7x32, tileHalfx8x32, tileHalfx9x32, tileHalfx10x32, tileHalfx11x32, tileHalfx12x32, tileHalfx13x32, tileHalfx14x32}, {tileHalfx1x64, tileHalfx2x64, tileHalfx3x64, tileHalfx4x64, tileHalfx5x64, tileHalfx6x64, tileHalfx7x64, tileHalfx8x64, tileHalfx9x64, tileHalfx10x64, tileHalfx11x64, tileHalfx12x64, tileHalfx13x64, tileHalfx14x64}}
+
+//go:noescape
+func packAcrossTwice(dst unsafe.Pointer, width int, rows *[16]unsafe.Pointer, n, store int, scales *float32)
+
+//go:noescape
+func packAlongTwice(a *along)
+
+//go:noescape
+func packAcrossHalf(dst unsafe.Pointer, width int, rows *[16]unsafe.Pointer, n, store int, scales *float32)
+
+//go:noescape
+func packAlongHalf(a *along)
+
+//go:noescape
+func amaxRow(p unsafe.Pointer, n int) (bits uint16)
+
+//go:noescape
+func amaxAlong(src unsafe.Pointer, ld, steps int, mask *[4]uint32, out *[128]uint16)
+
+//go:noescape
 func packAcrossCopyF32(dst unsafe.Pointer, width int, rows *[16]unsafe.Pointer, n, store int)
 
 //go:noescape
@@ -396,10 +501,16 @@ func peakF32x512(steps int)
 func peakBF16x512(steps int)
 
 //go:noescape
+func peakF16x512(steps int)
+
+//go:noescape
 func peakF32x256(steps int)
 
 //go:noescape
 func vendor(name *[12]byte)
+
+//go:noescape
+func features() (edx uint32)
 
 //go:noescape
 func tileAVX2x6x16(t *tile)

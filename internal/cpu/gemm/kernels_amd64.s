@@ -55,30 +55,30 @@ compute:
 	VFMADD231PS Z28, Z30, Z0
 	ADDQ R8, SI; ADDQ R8, R11; ADDQ R9, R10; ADDQ R9, BX; DECQ CX; JNZ step
 	MOVQ tile_flags(DI), CX
-	TESTQ $const_scale, CX; JZ scaled
+	TESTQ $const_scale, CX; JZ scaled0
 	VBROADCASTSS tile_alpha(DI), Z31
 	VMULPS Z31, Z0, Z0
-scaled:
-	TESTQ $const_addC, CX; JZ addedC
+scaled0:
+	TESTQ $const_addC, CX; JZ addedC0
 	VBROADCASTSS tile_beta(DI), Z31
 	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
 	VFMADD231PS 0(AX), Z31, K1, Z0
-addedC:
-	TESTQ $const_addD, CX; JZ addedD
+addedC0:
+	TESTQ $const_addD, CX; JZ addedD0
 	VBROADCASTSS tile_betaD(DI), Z31
 	MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
 	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z0
-addedD:
-	TESTQ $const_addBias, CX; JZ addedBias
+addedD0:
+	TESTQ $const_addBias, CX; JZ addedBias0
 	MOVQ 8(SP), AX
 	VMOVUPS.Z 0(AX), K1, Z28
 	VADDPS Z28, Z0, Z0
-addedBias:
-	TESTQ $const_toD, CX; JNZ toD
+addedBias0:
+	TESTQ $const_toD, CX; JNZ toD0
 	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
 	VMOVUPS Z0, K1, 0(AX)
-	JMP stored
-toD:
+	JMP stored0
+toD0:
 	MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
 	VPSRLD $16, Z0, Z28
 	VPANDD.BCST ·roundings+0(SB), Z28, Z28
@@ -88,7 +88,7 @@ toD:
 	VPORD.BCST ·roundings+8(SB), Z0, K7, Z28
 	VPSRLD $16, Z28, Z28
 	VPMOVDW Z28, K1, 0(AX)
-stored:
+stored0:
 	ADDQ tile_nextA(DI), R13; ADDQ tile_nextB(DI), R14; ADDQ tile_nextC(DI), DX
 	MOVQ tile_nextD(DI), AX; ADDQ AX, 0(SP); MOVQ tile_nextBias(DI), AX; ADDQ AX, 8(SP)
 	DECQ 16(SP); JNZ tile
@@ -124,38 +124,38 @@ compute:
 	VFMADD231PS Z28, Z31, Z1
 	ADDQ R8, SI; ADDQ R8, R11; ADDQ R9, R10; ADDQ R9, BX; DECQ CX; JNZ step
 	MOVQ tile_flags(DI), CX
-	TESTQ $const_scale, CX; JZ scaled
+	TESTQ $const_scale, CX; JZ scaled0
 	VBROADCASTSS tile_alpha(DI), Z31
 	VMULPS Z31, Z0, Z0
 	VMULPS Z31, Z1, Z1
-scaled:
-	TESTQ $const_addC, CX; JZ addedC
+scaled0:
+	TESTQ $const_addC, CX; JZ addedC0
 	VBROADCASTSS tile_beta(DI), Z31
 	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
 	VFMADD231PS 0(AX), Z31, K1, Z0
 	ADDQ R10, AX
 	VFMADD231PS 0(AX), Z31, K1, Z1
-addedC:
-	TESTQ $const_addD, CX; JZ addedD
+addedC0:
+	TESTQ $const_addD, CX; JZ addedD0
 	VBROADCASTSS tile_betaD(DI), Z31
 	MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
 	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z0
 	ADDQ R10, AX
 	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z1
-addedD:
-	TESTQ $const_addBias, CX; JZ addedBias
+addedD0:
+	TESTQ $const_addBias, CX; JZ addedBias0
 	MOVQ 8(SP), AX
 	VMOVUPS.Z 0(AX), K1, Z28
 	VADDPS Z28, Z0, Z0
 	VADDPS Z28, Z1, Z1
-addedBias:
-	TESTQ $const_toD, CX; JNZ toD
+addedBias0:
+	TESTQ $const_toD, CX; JNZ toD0
 	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
 	VMOVUPS Z0, K1, 0(AX)
 	ADDQ R10, AX
 	VMOVUPS Z1, K1, 0(AX)
-	JMP stored
-toD:
+	JMP stored0
+toD0:
 	MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
 	VPSRLD $16, Z0, Z28
 	VPANDD.BCST ·roundings+0(SB), Z28, Z28
@@ -174,7 +174,7 @@ toD:
 	VPORD.BCST ·roundings+8(SB), Z1, K7, Z28
 	VPSRLD $16, Z28, Z28
 	VPMOVDW Z28, K1, 0(AX)
-stored:
+stored0:
 	ADDQ tile_nextA(DI), R13; ADDQ tile_nextB(DI), R14; ADDQ tile_nextC(DI), DX
 	MOVQ tile_nextD(DI), AX; ADDQ AX, 0(SP); MOVQ tile_nextBias(DI), AX; ADDQ AX, 8(SP)
 	DECQ 16(SP); JNZ tile
@@ -213,13 +213,13 @@ compute:
 	VFMADD231PS Z28, Z30, Z2
 	ADDQ R8, SI; ADDQ R8, R11; ADDQ R9, R10; ADDQ R9, BX; DECQ CX; JNZ step
 	MOVQ tile_flags(DI), CX
-	TESTQ $const_scale, CX; JZ scaled
+	TESTQ $const_scale, CX; JZ scaled0
 	VBROADCASTSS tile_alpha(DI), Z31
 	VMULPS Z31, Z0, Z0
 	VMULPS Z31, Z1, Z1
 	VMULPS Z31, Z2, Z2
-scaled:
-	TESTQ $const_addC, CX; JZ addedC
+scaled0:
+	TESTQ $const_addC, CX; JZ addedC0
 	VBROADCASTSS tile_beta(DI), Z31
 	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
 	VFMADD231PS 0(AX), Z31, K1, Z0
@@ -227,8 +227,8 @@ scaled:
 	VFMADD231PS 0(AX), Z31, K1, Z1
 	ADDQ R10, AX
 	VFMADD231PS 0(AX), Z31, K1, Z2
-addedC:
-	TESTQ $const_addD, CX; JZ addedD
+addedC0:
+	TESTQ $const_addD, CX; JZ addedD0
 	VBROADCASTSS tile_betaD(DI), Z31
 	MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
 	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z0
@@ -236,23 +236,23 @@ addedC:
 	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z1
 	ADDQ R10, AX
 	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z2
-addedD:
-	TESTQ $const_addBias, CX; JZ addedBias
+addedD0:
+	TESTQ $const_addBias, CX; JZ addedBias0
 	MOVQ 8(SP), AX
 	VMOVUPS.Z 0(AX), K1, Z28
 	VADDPS Z28, Z0, Z0
 	VADDPS Z28, Z1, Z1
 	VADDPS Z28, Z2, Z2
-addedBias:
-	TESTQ $const_toD, CX; JNZ toD
+addedBias0:
+	TESTQ $const_toD, CX; JNZ toD0
 	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
 	VMOVUPS Z0, K1, 0(AX)
 	ADDQ R10, AX
 	VMOVUPS Z1, K1, 0(AX)
 	ADDQ R10, AX
 	VMOVUPS Z2, K1, 0(AX)
-	JMP stored
-toD:
+	JMP stored0
+toD0:
 	MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
 	VPSRLD $16, Z0, Z28
 	VPANDD.BCST ·roundings+0(SB), Z28, Z28
@@ -280,7 +280,7 @@ toD:
 	VPORD.BCST ·roundings+8(SB), Z2, K7, Z28
 	VPSRLD $16, Z28, Z28
 	VPMOVDW Z28, K1, 0(AX)
-stored:
+stored0:
 	ADDQ tile_nextA(DI), R13; ADDQ tile_nextB(DI), R14; ADDQ tile_nextC(DI), DX
 	MOVQ tile_nextD(DI), AX; ADDQ AX, 0(SP); MOVQ tile_nextBias(DI), AX; ADDQ AX, 8(SP)
 	DECQ 16(SP); JNZ tile
@@ -322,14 +322,14 @@ compute:
 	VFMADD231PS Z28, Z31, Z3
 	ADDQ R8, SI; ADDQ R8, R11; ADDQ R9, R10; ADDQ R9, BX; DECQ CX; JNZ step
 	MOVQ tile_flags(DI), CX
-	TESTQ $const_scale, CX; JZ scaled
+	TESTQ $const_scale, CX; JZ scaled0
 	VBROADCASTSS tile_alpha(DI), Z31
 	VMULPS Z31, Z0, Z0
 	VMULPS Z31, Z1, Z1
 	VMULPS Z31, Z2, Z2
 	VMULPS Z31, Z3, Z3
-scaled:
-	TESTQ $const_addC, CX; JZ addedC
+scaled0:
+	TESTQ $const_addC, CX; JZ addedC0
 	VBROADCASTSS tile_beta(DI), Z31
 	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
 	VFMADD231PS 0(AX), Z31, K1, Z0
@@ -339,8 +339,8 @@ scaled:
 	VFMADD231PS 0(AX), Z31, K1, Z2
 	ADDQ R10, AX
 	VFMADD231PS 0(AX), Z31, K1, Z3
-addedC:
-	TESTQ $const_addD, CX; JZ addedD
+addedC0:
+	TESTQ $const_addD, CX; JZ addedD0
 	VBROADCASTSS tile_betaD(DI), Z31
 	MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
 	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z0
@@ -350,16 +350,16 @@ addedC:
 	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z2
 	ADDQ R10, AX
 	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z3
-addedD:
-	TESTQ $const_addBias, CX; JZ addedBias
+addedD0:
+	TESTQ $const_addBias, CX; JZ addedBias0
 	MOVQ 8(SP), AX
 	VMOVUPS.Z 0(AX), K1, Z28
 	VADDPS Z28, Z0, Z0
 	VADDPS Z28, Z1, Z1
 	VADDPS Z28, Z2, Z2
 	VADDPS Z28, Z3, Z3
-addedBias:
-	TESTQ $const_toD, CX; JNZ toD
+addedBias0:
+	TESTQ $const_toD, CX; JNZ toD0
 	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
 	VMOVUPS Z0, K1, 0(AX)
 	ADDQ R10, AX
@@ -368,8 +368,8 @@ addedBias:
 	VMOVUPS Z2, K1, 0(AX)
 	ADDQ R10, AX
 	VMOVUPS Z3, K1, 0(AX)
-	JMP stored
-toD:
+	JMP stored0
+toD0:
 	MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
 	VPSRLD $16, Z0, Z28
 	VPANDD.BCST ·roundings+0(SB), Z28, Z28
@@ -406,7 +406,7 @@ toD:
 	VPORD.BCST ·roundings+8(SB), Z3, K7, Z28
 	VPSRLD $16, Z28, Z28
 	VPMOVDW Z28, K1, 0(AX)
-stored:
+stored0:
 	ADDQ tile_nextA(DI), R13; ADDQ tile_nextB(DI), R14; ADDQ tile_nextC(DI), DX
 	MOVQ tile_nextD(DI), AX; ADDQ AX, 0(SP); MOVQ tile_nextBias(DI), AX; ADDQ AX, 8(SP)
 	DECQ 16(SP); JNZ tile
@@ -451,15 +451,15 @@ compute:
 	VFMADD231PS Z28, Z30, Z4
 	ADDQ R8, SI; ADDQ R8, R11; ADDQ R9, R10; ADDQ R9, BX; DECQ CX; JNZ step
 	MOVQ tile_flags(DI), CX
-	TESTQ $const_scale, CX; JZ scaled
+	TESTQ $const_scale, CX; JZ scaled0
 	VBROADCASTSS tile_alpha(DI), Z31
 	VMULPS Z31, Z0, Z0
 	VMULPS Z31, Z1, Z1
 	VMULPS Z31, Z2, Z2
 	VMULPS Z31, Z3, Z3
 	VMULPS Z31, Z4, Z4
-scaled:
-	TESTQ $const_addC, CX; JZ addedC
+scaled0:
+	TESTQ $const_addC, CX; JZ addedC0
 	VBROADCASTSS tile_beta(DI), Z31
 	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
 	VFMADD231PS 0(AX), Z31, K1, Z0
@@ -471,8 +471,8 @@ scaled:
 	VFMADD231PS 0(AX), Z31, K1, Z3
 	ADDQ R10, AX
 	VFMADD231PS 0(AX), Z31, K1, Z4
-addedC:
-	TESTQ $const_addD, CX; JZ addedD
+addedC0:
+	TESTQ $const_addD, CX; JZ addedD0
 	VBROADCASTSS tile_betaD(DI), Z31
 	MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
 	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z0
@@ -484,8 +484,8 @@ addedC:
 	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z3
 	ADDQ R10, AX
 	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z4
-addedD:
-	TESTQ $const_addBias, CX; JZ addedBias
+addedD0:
+	TESTQ $const_addBias, CX; JZ addedBias0
 	MOVQ 8(SP), AX
 	VMOVUPS.Z 0(AX), K1, Z28
 	VADDPS Z28, Z0, Z0
@@ -493,8 +493,8 @@ addedD:
 	VADDPS Z28, Z2, Z2
 	VADDPS Z28, Z3, Z3
 	VADDPS Z28, Z4, Z4
-addedBias:
-	TESTQ $const_toD, CX; JNZ toD
+addedBias0:
+	TESTQ $const_toD, CX; JNZ toD0
 	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
 	VMOVUPS Z0, K1, 0(AX)
 	ADDQ R10, AX
@@ -505,8 +505,8 @@ addedBias:
 	VMOVUPS Z3, K1, 0(AX)
 	ADDQ R10, AX
 	VMOVUPS Z4, K1, 0(AX)
-	JMP stored
-toD:
+	JMP stored0
+toD0:
 	MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
 	VPSRLD $16, Z0, Z28
 	VPANDD.BCST ·roundings+0(SB), Z28, Z28
@@ -552,7 +552,7 @@ toD:
 	VPORD.BCST ·roundings+8(SB), Z4, K7, Z28
 	VPSRLD $16, Z28, Z28
 	VPMOVDW Z28, K1, 0(AX)
-stored:
+stored0:
 	ADDQ tile_nextA(DI), R13; ADDQ tile_nextB(DI), R14; ADDQ tile_nextC(DI), DX
 	MOVQ tile_nextD(DI), AX; ADDQ AX, 0(SP); MOVQ tile_nextBias(DI), AX; ADDQ AX, 8(SP)
 	DECQ 16(SP); JNZ tile
@@ -600,7 +600,7 @@ compute:
 	VFMADD231PS Z28, Z31, Z5
 	ADDQ R8, SI; ADDQ R8, R11; ADDQ R9, R10; ADDQ R9, BX; DECQ CX; JNZ step
 	MOVQ tile_flags(DI), CX
-	TESTQ $const_scale, CX; JZ scaled
+	TESTQ $const_scale, CX; JZ scaled0
 	VBROADCASTSS tile_alpha(DI), Z31
 	VMULPS Z31, Z0, Z0
 	VMULPS Z31, Z1, Z1
@@ -608,8 +608,8 @@ compute:
 	VMULPS Z31, Z3, Z3
 	VMULPS Z31, Z4, Z4
 	VMULPS Z31, Z5, Z5
-scaled:
-	TESTQ $const_addC, CX; JZ addedC
+scaled0:
+	TESTQ $const_addC, CX; JZ addedC0
 	VBROADCASTSS tile_beta(DI), Z31
 	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
 	VFMADD231PS 0(AX), Z31, K1, Z0
@@ -623,8 +623,8 @@ scaled:
 	VFMADD231PS 0(AX), Z31, K1, Z4
 	ADDQ R10, AX
 	VFMADD231PS 0(AX), Z31, K1, Z5
-addedC:
-	TESTQ $const_addD, CX; JZ addedD
+addedC0:
+	TESTQ $const_addD, CX; JZ addedD0
 	VBROADCASTSS tile_betaD(DI), Z31
 	MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
 	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z0
@@ -638,8 +638,8 @@ addedC:
 	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z4
 	ADDQ R10, AX
 	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z5
-addedD:
-	TESTQ $const_addBias, CX; JZ addedBias
+addedD0:
+	TESTQ $const_addBias, CX; JZ addedBias0
 	MOVQ 8(SP), AX
 	VMOVUPS.Z 0(AX), K1, Z28
 	VADDPS Z28, Z0, Z0
@@ -648,8 +648,8 @@ addedD:
 	VADDPS Z28, Z3, Z3
 	VADDPS Z28, Z4, Z4
 	VADDPS Z28, Z5, Z5
-addedBias:
-	TESTQ $const_toD, CX; JNZ toD
+addedBias0:
+	TESTQ $const_toD, CX; JNZ toD0
 	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
 	VMOVUPS Z0, K1, 0(AX)
 	ADDQ R10, AX
@@ -662,8 +662,8 @@ addedBias:
 	VMOVUPS Z4, K1, 0(AX)
 	ADDQ R10, AX
 	VMOVUPS Z5, K1, 0(AX)
-	JMP stored
-toD:
+	JMP stored0
+toD0:
 	MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
 	VPSRLD $16, Z0, Z28
 	VPANDD.BCST ·roundings+0(SB), Z28, Z28
@@ -718,7 +718,7 @@ toD:
 	VPORD.BCST ·roundings+8(SB), Z5, K7, Z28
 	VPSRLD $16, Z28, Z28
 	VPMOVDW Z28, K1, 0(AX)
-stored:
+stored0:
 	ADDQ tile_nextA(DI), R13; ADDQ tile_nextB(DI), R14; ADDQ tile_nextC(DI), DX
 	MOVQ tile_nextD(DI), AX; ADDQ AX, 0(SP); MOVQ tile_nextBias(DI), AX; ADDQ AX, 8(SP)
 	DECQ 16(SP); JNZ tile
@@ -769,7 +769,7 @@ compute:
 	VFMADD231PS Z28, Z30, Z6
 	ADDQ R8, SI; ADDQ R8, R11; ADDQ R9, R10; ADDQ R9, BX; DECQ CX; JNZ step
 	MOVQ tile_flags(DI), CX
-	TESTQ $const_scale, CX; JZ scaled
+	TESTQ $const_scale, CX; JZ scaled0
 	VBROADCASTSS tile_alpha(DI), Z31
 	VMULPS Z31, Z0, Z0
 	VMULPS Z31, Z1, Z1
@@ -778,8 +778,8 @@ compute:
 	VMULPS Z31, Z4, Z4
 	VMULPS Z31, Z5, Z5
 	VMULPS Z31, Z6, Z6
-scaled:
-	TESTQ $const_addC, CX; JZ addedC
+scaled0:
+	TESTQ $const_addC, CX; JZ addedC0
 	VBROADCASTSS tile_beta(DI), Z31
 	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
 	VFMADD231PS 0(AX), Z31, K1, Z0
@@ -795,8 +795,8 @@ scaled:
 	VFMADD231PS 0(AX), Z31, K1, Z5
 	ADDQ R10, AX
 	VFMADD231PS 0(AX), Z31, K1, Z6
-addedC:
-	TESTQ $const_addD, CX; JZ addedD
+addedC0:
+	TESTQ $const_addD, CX; JZ addedD0
 	VBROADCASTSS tile_betaD(DI), Z31
 	MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
 	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z0
@@ -812,8 +812,8 @@ addedC:
 	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z5
 	ADDQ R10, AX
 	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z6
-addedD:
-	TESTQ $const_addBias, CX; JZ addedBias
+addedD0:
+	TESTQ $const_addBias, CX; JZ addedBias0
 	MOVQ 8(SP), AX
 	VMOVUPS.Z 0(AX), K1, Z28
 	VADDPS Z28, Z0, Z0
@@ -823,8 +823,8 @@ addedD:
 	VADDPS Z28, Z4, Z4
 	VADDPS Z28, Z5, Z5
 	VADDPS Z28, Z6, Z6
-addedBias:
-	TESTQ $const_toD, CX; JNZ toD
+addedBias0:
+	TESTQ $const_toD, CX; JNZ toD0
 	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
 	VMOVUPS Z0, K1, 0(AX)
 	ADDQ R10, AX
@@ -839,8 +839,8 @@ addedBias:
 	VMOVUPS Z5, K1, 0(AX)
 	ADDQ R10, AX
 	VMOVUPS Z6, K1, 0(AX)
-	JMP stored
-toD:
+	JMP stored0
+toD0:
 	MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
 	VPSRLD $16, Z0, Z28
 	VPANDD.BCST ·roundings+0(SB), Z28, Z28
@@ -904,7 +904,7 @@ toD:
 	VPORD.BCST ·roundings+8(SB), Z6, K7, Z28
 	VPSRLD $16, Z28, Z28
 	VPMOVDW Z28, K1, 0(AX)
-stored:
+stored0:
 	ADDQ tile_nextA(DI), R13; ADDQ tile_nextB(DI), R14; ADDQ tile_nextC(DI), DX
 	MOVQ tile_nextD(DI), AX; ADDQ AX, 0(SP); MOVQ tile_nextBias(DI), AX; ADDQ AX, 8(SP)
 	DECQ 16(SP); JNZ tile
@@ -960,7 +960,7 @@ compute:
 	VFMADD231PS Z28, Z31, Z7
 	ADDQ R8, SI; ADDQ R8, R11; ADDQ R9, R10; ADDQ R9, BX; DECQ CX; JNZ step
 	MOVQ tile_flags(DI), CX
-	TESTQ $const_scale, CX; JZ scaled
+	TESTQ $const_scale, CX; JZ scaled0
 	VBROADCASTSS tile_alpha(DI), Z31
 	VMULPS Z31, Z0, Z0
 	VMULPS Z31, Z1, Z1
@@ -970,8 +970,8 @@ compute:
 	VMULPS Z31, Z5, Z5
 	VMULPS Z31, Z6, Z6
 	VMULPS Z31, Z7, Z7
-scaled:
-	TESTQ $const_addC, CX; JZ addedC
+scaled0:
+	TESTQ $const_addC, CX; JZ addedC0
 	VBROADCASTSS tile_beta(DI), Z31
 	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
 	VFMADD231PS 0(AX), Z31, K1, Z0
@@ -989,8 +989,8 @@ scaled:
 	VFMADD231PS 0(AX), Z31, K1, Z6
 	ADDQ R10, AX
 	VFMADD231PS 0(AX), Z31, K1, Z7
-addedC:
-	TESTQ $const_addD, CX; JZ addedD
+addedC0:
+	TESTQ $const_addD, CX; JZ addedD0
 	VBROADCASTSS tile_betaD(DI), Z31
 	MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
 	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z0
@@ -1008,8 +1008,8 @@ addedC:
 	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z6
 	ADDQ R10, AX
 	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z7
-addedD:
-	TESTQ $const_addBias, CX; JZ addedBias
+addedD0:
+	TESTQ $const_addBias, CX; JZ addedBias0
 	MOVQ 8(SP), AX
 	VMOVUPS.Z 0(AX), K1, Z28
 	VADDPS Z28, Z0, Z0
@@ -1020,8 +1020,8 @@ addedD:
 	VADDPS Z28, Z5, Z5
 	VADDPS Z28, Z6, Z6
 	VADDPS Z28, Z7, Z7
-addedBias:
-	TESTQ $const_toD, CX; JNZ toD
+addedBias0:
+	TESTQ $const_toD, CX; JNZ toD0
 	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
 	VMOVUPS Z0, K1, 0(AX)
 	ADDQ R10, AX
@@ -1038,8 +1038,8 @@ addedBias:
 	VMOVUPS Z6, K1, 0(AX)
 	ADDQ R10, AX
 	VMOVUPS Z7, K1, 0(AX)
-	JMP stored
-toD:
+	JMP stored0
+toD0:
 	MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
 	VPSRLD $16, Z0, Z28
 	VPANDD.BCST ·roundings+0(SB), Z28, Z28
@@ -1112,7 +1112,7 @@ toD:
 	VPORD.BCST ·roundings+8(SB), Z7, K7, Z28
 	VPSRLD $16, Z28, Z28
 	VPMOVDW Z28, K1, 0(AX)
-stored:
+stored0:
 	ADDQ tile_nextA(DI), R13; ADDQ tile_nextB(DI), R14; ADDQ tile_nextC(DI), DX
 	MOVQ tile_nextD(DI), AX; ADDQ AX, 0(SP); MOVQ tile_nextBias(DI), AX; ADDQ AX, 8(SP)
 	MOVQ 24(SP), R12; ADDQ tile_nextFetch(DI), R12; MOVQ R12, 24(SP)
@@ -1172,7 +1172,7 @@ compute:
 	VFMADD231PS Z28, Z30, Z8
 	ADDQ R8, SI; ADDQ R8, R11; ADDQ R9, R10; ADDQ R9, BX; DECQ CX; JNZ step
 	MOVQ tile_flags(DI), CX
-	TESTQ $const_scale, CX; JZ scaled
+	TESTQ $const_scale, CX; JZ scaled0
 	VBROADCASTSS tile_alpha(DI), Z31
 	VMULPS Z31, Z0, Z0
 	VMULPS Z31, Z1, Z1
@@ -1183,8 +1183,8 @@ compute:
 	VMULPS Z31, Z6, Z6
 	VMULPS Z31, Z7, Z7
 	VMULPS Z31, Z8, Z8
-scaled:
-	TESTQ $const_addC, CX; JZ addedC
+scaled0:
+	TESTQ $const_addC, CX; JZ addedC0
 	VBROADCASTSS tile_beta(DI), Z31
 	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
 	VFMADD231PS 0(AX), Z31, K1, Z0
@@ -1204,8 +1204,8 @@ scaled:
 	VFMADD231PS 0(AX), Z31, K1, Z7
 	ADDQ R10, AX
 	VFMADD231PS 0(AX), Z31, K1, Z8
-addedC:
-	TESTQ $const_addD, CX; JZ addedD
+addedC0:
+	TESTQ $const_addD, CX; JZ addedD0
 	VBROADCASTSS tile_betaD(DI), Z31
 	MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
 	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z0
@@ -1225,8 +1225,8 @@ addedC:
 	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z7
 	ADDQ R10, AX
 	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z8
-addedD:
-	TESTQ $const_addBias, CX; JZ addedBias
+addedD0:
+	TESTQ $const_addBias, CX; JZ addedBias0
 	MOVQ 8(SP), AX
 	VMOVUPS.Z 0(AX), K1, Z28
 	VADDPS Z28, Z0, Z0
@@ -1238,8 +1238,8 @@ addedD:
 	VADDPS Z28, Z6, Z6
 	VADDPS Z28, Z7, Z7
 	VADDPS Z28, Z8, Z8
-addedBias:
-	TESTQ $const_toD, CX; JNZ toD
+addedBias0:
+	TESTQ $const_toD, CX; JNZ toD0
 	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
 	VMOVUPS Z0, K1, 0(AX)
 	ADDQ R10, AX
@@ -1258,8 +1258,8 @@ addedBias:
 	VMOVUPS Z7, K1, 0(AX)
 	ADDQ R10, AX
 	VMOVUPS Z8, K1, 0(AX)
-	JMP stored
-toD:
+	JMP stored0
+toD0:
 	MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
 	VPSRLD $16, Z0, Z28
 	VPANDD.BCST ·roundings+0(SB), Z28, Z28
@@ -1341,7 +1341,7 @@ toD:
 	VPORD.BCST ·roundings+8(SB), Z8, K7, Z28
 	VPSRLD $16, Z28, Z28
 	VPMOVDW Z28, K1, 0(AX)
-stored:
+stored0:
 	ADDQ tile_nextA(DI), R13; ADDQ tile_nextB(DI), R14; ADDQ tile_nextC(DI), DX
 	MOVQ tile_nextD(DI), AX; ADDQ AX, 0(SP); MOVQ tile_nextBias(DI), AX; ADDQ AX, 8(SP)
 	MOVQ 24(SP), R12; ADDQ tile_nextFetch(DI), R12; MOVQ R12, 24(SP)
@@ -1404,7 +1404,7 @@ compute:
 	VFMADD231PS Z28, Z31, Z9
 	ADDQ R8, SI; ADDQ R8, R11; ADDQ R9, R10; ADDQ R9, BX; DECQ CX; JNZ step
 	MOVQ tile_flags(DI), CX
-	TESTQ $const_scale, CX; JZ scaled
+	TESTQ $const_scale, CX; JZ scaled0
 	VBROADCASTSS tile_alpha(DI), Z31
 	VMULPS Z31, Z0, Z0
 	VMULPS Z31, Z1, Z1
@@ -1416,8 +1416,8 @@ compute:
 	VMULPS Z31, Z7, Z7
 	VMULPS Z31, Z8, Z8
 	VMULPS Z31, Z9, Z9
-scaled:
-	TESTQ $const_addC, CX; JZ addedC
+scaled0:
+	TESTQ $const_addC, CX; JZ addedC0
 	VBROADCASTSS tile_beta(DI), Z31
 	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
 	VFMADD231PS 0(AX), Z31, K1, Z0
@@ -1439,8 +1439,8 @@ scaled:
 	VFMADD231PS 0(AX), Z31, K1, Z8
 	ADDQ R10, AX
 	VFMADD231PS 0(AX), Z31, K1, Z9
-addedC:
-	TESTQ $const_addD, CX; JZ addedD
+addedC0:
+	TESTQ $const_addD, CX; JZ addedD0
 	VBROADCASTSS tile_betaD(DI), Z31
 	MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
 	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z0
@@ -1462,8 +1462,8 @@ addedC:
 	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z8
 	ADDQ R10, AX
 	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z9
-addedD:
-	TESTQ $const_addBias, CX; JZ addedBias
+addedD0:
+	TESTQ $const_addBias, CX; JZ addedBias0
 	MOVQ 8(SP), AX
 	VMOVUPS.Z 0(AX), K1, Z28
 	VADDPS Z28, Z0, Z0
@@ -1476,8 +1476,8 @@ addedD:
 	VADDPS Z28, Z7, Z7
 	VADDPS Z28, Z8, Z8
 	VADDPS Z28, Z9, Z9
-addedBias:
-	TESTQ $const_toD, CX; JNZ toD
+addedBias0:
+	TESTQ $const_toD, CX; JNZ toD0
 	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
 	VMOVUPS Z0, K1, 0(AX)
 	ADDQ R10, AX
@@ -1498,8 +1498,8 @@ addedBias:
 	VMOVUPS Z8, K1, 0(AX)
 	ADDQ R10, AX
 	VMOVUPS Z9, K1, 0(AX)
-	JMP stored
-toD:
+	JMP stored0
+toD0:
 	MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
 	VPSRLD $16, Z0, Z28
 	VPANDD.BCST ·roundings+0(SB), Z28, Z28
@@ -1590,7 +1590,7 @@ toD:
 	VPORD.BCST ·roundings+8(SB), Z9, K7, Z28
 	VPSRLD $16, Z28, Z28
 	VPMOVDW Z28, K1, 0(AX)
-stored:
+stored0:
 	ADDQ tile_nextA(DI), R13; ADDQ tile_nextB(DI), R14; ADDQ tile_nextC(DI), DX
 	MOVQ tile_nextD(DI), AX; ADDQ AX, 0(SP); MOVQ tile_nextBias(DI), AX; ADDQ AX, 8(SP)
 	MOVQ 24(SP), R12; ADDQ tile_nextFetch(DI), R12; MOVQ R12, 24(SP)
@@ -1656,7 +1656,7 @@ compute:
 	VFMADD231PS Z28, Z30, Z10
 	ADDQ R8, SI; ADDQ R8, R11; ADDQ R9, R10; ADDQ R9, BX; DECQ CX; JNZ step
 	MOVQ tile_flags(DI), CX
-	TESTQ $const_scale, CX; JZ scaled
+	TESTQ $const_scale, CX; JZ scaled0
 	VBROADCASTSS tile_alpha(DI), Z31
 	VMULPS Z31, Z0, Z0
 	VMULPS Z31, Z1, Z1
@@ -1669,8 +1669,8 @@ compute:
 	VMULPS Z31, Z8, Z8
 	VMULPS Z31, Z9, Z9
 	VMULPS Z31, Z10, Z10
-scaled:
-	TESTQ $const_addC, CX; JZ addedC
+scaled0:
+	TESTQ $const_addC, CX; JZ addedC0
 	VBROADCASTSS tile_beta(DI), Z31
 	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
 	VFMADD231PS 0(AX), Z31, K1, Z0
@@ -1694,8 +1694,8 @@ scaled:
 	VFMADD231PS 0(AX), Z31, K1, Z9
 	ADDQ R10, AX
 	VFMADD231PS 0(AX), Z31, K1, Z10
-addedC:
-	TESTQ $const_addD, CX; JZ addedD
+addedC0:
+	TESTQ $const_addD, CX; JZ addedD0
 	VBROADCASTSS tile_betaD(DI), Z31
 	MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
 	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z0
@@ -1719,8 +1719,8 @@ addedC:
 	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z9
 	ADDQ R10, AX
 	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z10
-addedD:
-	TESTQ $const_addBias, CX; JZ addedBias
+addedD0:
+	TESTQ $const_addBias, CX; JZ addedBias0
 	MOVQ 8(SP), AX
 	VMOVUPS.Z 0(AX), K1, Z28
 	VADDPS Z28, Z0, Z0
@@ -1734,8 +1734,8 @@ addedD:
 	VADDPS Z28, Z8, Z8
 	VADDPS Z28, Z9, Z9
 	VADDPS Z28, Z10, Z10
-addedBias:
-	TESTQ $const_toD, CX; JNZ toD
+addedBias0:
+	TESTQ $const_toD, CX; JNZ toD0
 	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
 	VMOVUPS Z0, K1, 0(AX)
 	ADDQ R10, AX
@@ -1758,8 +1758,8 @@ addedBias:
 	VMOVUPS Z9, K1, 0(AX)
 	ADDQ R10, AX
 	VMOVUPS Z10, K1, 0(AX)
-	JMP stored
-toD:
+	JMP stored0
+toD0:
 	MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
 	VPSRLD $16, Z0, Z28
 	VPANDD.BCST ·roundings+0(SB), Z28, Z28
@@ -1859,7 +1859,7 @@ toD:
 	VPORD.BCST ·roundings+8(SB), Z10, K7, Z28
 	VPSRLD $16, Z28, Z28
 	VPMOVDW Z28, K1, 0(AX)
-stored:
+stored0:
 	ADDQ tile_nextA(DI), R13; ADDQ tile_nextB(DI), R14; ADDQ tile_nextC(DI), DX
 	MOVQ tile_nextD(DI), AX; ADDQ AX, 0(SP); MOVQ tile_nextBias(DI), AX; ADDQ AX, 8(SP)
 	MOVQ 24(SP), R12; ADDQ tile_nextFetch(DI), R12; MOVQ R12, 24(SP)
@@ -1928,7 +1928,7 @@ compute:
 	VFMADD231PS Z28, Z31, Z11
 	ADDQ R8, SI; ADDQ R8, R11; ADDQ R9, R10; ADDQ R9, BX; DECQ CX; JNZ step
 	MOVQ tile_flags(DI), CX
-	TESTQ $const_scale, CX; JZ scaled
+	TESTQ $const_scale, CX; JZ scaled0
 	VBROADCASTSS tile_alpha(DI), Z31
 	VMULPS Z31, Z0, Z0
 	VMULPS Z31, Z1, Z1
@@ -1942,8 +1942,8 @@ compute:
 	VMULPS Z31, Z9, Z9
 	VMULPS Z31, Z10, Z10
 	VMULPS Z31, Z11, Z11
-scaled:
-	TESTQ $const_addC, CX; JZ addedC
+scaled0:
+	TESTQ $const_addC, CX; JZ addedC0
 	VBROADCASTSS tile_beta(DI), Z31
 	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
 	VFMADD231PS 0(AX), Z31, K1, Z0
@@ -1969,8 +1969,8 @@ scaled:
 	VFMADD231PS 0(AX), Z31, K1, Z10
 	ADDQ R10, AX
 	VFMADD231PS 0(AX), Z31, K1, Z11
-addedC:
-	TESTQ $const_addD, CX; JZ addedD
+addedC0:
+	TESTQ $const_addD, CX; JZ addedD0
 	VBROADCASTSS tile_betaD(DI), Z31
 	MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
 	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z0
@@ -1996,8 +1996,8 @@ addedC:
 	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z10
 	ADDQ R10, AX
 	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z11
-addedD:
-	TESTQ $const_addBias, CX; JZ addedBias
+addedD0:
+	TESTQ $const_addBias, CX; JZ addedBias0
 	MOVQ 8(SP), AX
 	VMOVUPS.Z 0(AX), K1, Z28
 	VADDPS Z28, Z0, Z0
@@ -2012,8 +2012,8 @@ addedD:
 	VADDPS Z28, Z9, Z9
 	VADDPS Z28, Z10, Z10
 	VADDPS Z28, Z11, Z11
-addedBias:
-	TESTQ $const_toD, CX; JNZ toD
+addedBias0:
+	TESTQ $const_toD, CX; JNZ toD0
 	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
 	VMOVUPS Z0, K1, 0(AX)
 	ADDQ R10, AX
@@ -2038,8 +2038,8 @@ addedBias:
 	VMOVUPS Z10, K1, 0(AX)
 	ADDQ R10, AX
 	VMOVUPS Z11, K1, 0(AX)
-	JMP stored
-toD:
+	JMP stored0
+toD0:
 	MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
 	VPSRLD $16, Z0, Z28
 	VPANDD.BCST ·roundings+0(SB), Z28, Z28
@@ -2148,7 +2148,7 @@ toD:
 	VPORD.BCST ·roundings+8(SB), Z11, K7, Z28
 	VPSRLD $16, Z28, Z28
 	VPMOVDW Z28, K1, 0(AX)
-stored:
+stored0:
 	ADDQ tile_nextA(DI), R13; ADDQ tile_nextB(DI), R14; ADDQ tile_nextC(DI), DX
 	MOVQ tile_nextD(DI), AX; ADDQ AX, 0(SP); MOVQ tile_nextBias(DI), AX; ADDQ AX, 8(SP)
 	MOVQ 24(SP), R12; ADDQ tile_nextFetch(DI), R12; MOVQ R12, 24(SP)
@@ -2220,7 +2220,7 @@ compute:
 	VFMADD231PS Z28, Z30, Z12
 	ADDQ R8, SI; ADDQ R8, R11; ADDQ R9, R10; ADDQ R9, BX; DECQ CX; JNZ step
 	MOVQ tile_flags(DI), CX
-	TESTQ $const_scale, CX; JZ scaled
+	TESTQ $const_scale, CX; JZ scaled0
 	VBROADCASTSS tile_alpha(DI), Z31
 	VMULPS Z31, Z0, Z0
 	VMULPS Z31, Z1, Z1
@@ -2235,8 +2235,8 @@ compute:
 	VMULPS Z31, Z10, Z10
 	VMULPS Z31, Z11, Z11
 	VMULPS Z31, Z12, Z12
-scaled:
-	TESTQ $const_addC, CX; JZ addedC
+scaled0:
+	TESTQ $const_addC, CX; JZ addedC0
 	VBROADCASTSS tile_beta(DI), Z31
 	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
 	VFMADD231PS 0(AX), Z31, K1, Z0
@@ -2264,8 +2264,8 @@ scaled:
 	VFMADD231PS 0(AX), Z31, K1, Z11
 	ADDQ R10, AX
 	VFMADD231PS 0(AX), Z31, K1, Z12
-addedC:
-	TESTQ $const_addD, CX; JZ addedD
+addedC0:
+	TESTQ $const_addD, CX; JZ addedD0
 	VBROADCASTSS tile_betaD(DI), Z31
 	MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
 	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z0
@@ -2293,8 +2293,8 @@ addedC:
 	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z11
 	ADDQ R10, AX
 	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z12
-addedD:
-	TESTQ $const_addBias, CX; JZ addedBias
+addedD0:
+	TESTQ $const_addBias, CX; JZ addedBias0
 	MOVQ 8(SP), AX
 	VMOVUPS.Z 0(AX), K1, Z28
 	VADDPS Z28, Z0, Z0
@@ -2310,8 +2310,8 @@ addedD:
 	VADDPS Z28, Z10, Z10
 	VADDPS Z28, Z11, Z11
 	VADDPS Z28, Z12, Z12
-addedBias:
-	TESTQ $const_toD, CX; JNZ toD
+addedBias0:
+	TESTQ $const_toD, CX; JNZ toD0
 	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
 	VMOVUPS Z0, K1, 0(AX)
 	ADDQ R10, AX
@@ -2338,8 +2338,8 @@ addedBias:
 	VMOVUPS Z11, K1, 0(AX)
 	ADDQ R10, AX
 	VMOVUPS Z12, K1, 0(AX)
-	JMP stored
-toD:
+	JMP stored0
+toD0:
 	MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
 	VPSRLD $16, Z0, Z28
 	VPANDD.BCST ·roundings+0(SB), Z28, Z28
@@ -2457,7 +2457,7 @@ toD:
 	VPORD.BCST ·roundings+8(SB), Z12, K7, Z28
 	VPSRLD $16, Z28, Z28
 	VPMOVDW Z28, K1, 0(AX)
-stored:
+stored0:
 	ADDQ tile_nextA(DI), R13; ADDQ tile_nextB(DI), R14; ADDQ tile_nextC(DI), DX
 	MOVQ tile_nextD(DI), AX; ADDQ AX, 0(SP); MOVQ tile_nextBias(DI), AX; ADDQ AX, 8(SP)
 	MOVQ 24(SP), R12; ADDQ tile_nextFetch(DI), R12; MOVQ R12, 24(SP)
@@ -2532,7 +2532,7 @@ compute:
 	VFMADD231PS Z28, Z31, Z13
 	ADDQ R8, SI; ADDQ R8, R11; ADDQ R9, R10; ADDQ R9, BX; DECQ CX; JNZ step
 	MOVQ tile_flags(DI), CX
-	TESTQ $const_scale, CX; JZ scaled
+	TESTQ $const_scale, CX; JZ scaled0
 	VBROADCASTSS tile_alpha(DI), Z31
 	VMULPS Z31, Z0, Z0
 	VMULPS Z31, Z1, Z1
@@ -2548,8 +2548,8 @@ compute:
 	VMULPS Z31, Z11, Z11
 	VMULPS Z31, Z12, Z12
 	VMULPS Z31, Z13, Z13
-scaled:
-	TESTQ $const_addC, CX; JZ addedC
+scaled0:
+	TESTQ $const_addC, CX; JZ addedC0
 	VBROADCASTSS tile_beta(DI), Z31
 	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
 	VFMADD231PS 0(AX), Z31, K1, Z0
@@ -2579,8 +2579,8 @@ scaled:
 	VFMADD231PS 0(AX), Z31, K1, Z12
 	ADDQ R10, AX
 	VFMADD231PS 0(AX), Z31, K1, Z13
-addedC:
-	TESTQ $const_addD, CX; JZ addedD
+addedC0:
+	TESTQ $const_addD, CX; JZ addedD0
 	VBROADCASTSS tile_betaD(DI), Z31
 	MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
 	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z0
@@ -2610,8 +2610,8 @@ addedC:
 	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z12
 	ADDQ R10, AX
 	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z13
-addedD:
-	TESTQ $const_addBias, CX; JZ addedBias
+addedD0:
+	TESTQ $const_addBias, CX; JZ addedBias0
 	MOVQ 8(SP), AX
 	VMOVUPS.Z 0(AX), K1, Z28
 	VADDPS Z28, Z0, Z0
@@ -2628,8 +2628,8 @@ addedD:
 	VADDPS Z28, Z11, Z11
 	VADDPS Z28, Z12, Z12
 	VADDPS Z28, Z13, Z13
-addedBias:
-	TESTQ $const_toD, CX; JNZ toD
+addedBias0:
+	TESTQ $const_toD, CX; JNZ toD0
 	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
 	VMOVUPS Z0, K1, 0(AX)
 	ADDQ R10, AX
@@ -2658,8 +2658,8 @@ addedBias:
 	VMOVUPS Z12, K1, 0(AX)
 	ADDQ R10, AX
 	VMOVUPS Z13, K1, 0(AX)
-	JMP stored
-toD:
+	JMP stored0
+toD0:
 	MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
 	VPSRLD $16, Z0, Z28
 	VPANDD.BCST ·roundings+0(SB), Z28, Z28
@@ -2786,7 +2786,7 @@ toD:
 	VPORD.BCST ·roundings+8(SB), Z13, K7, Z28
 	VPSRLD $16, Z28, Z28
 	VPMOVDW Z28, K1, 0(AX)
-stored:
+stored0:
 	ADDQ tile_nextA(DI), R13; ADDQ tile_nextB(DI), R14; ADDQ tile_nextC(DI), DX
 	MOVQ tile_nextD(DI), AX; ADDQ AX, 0(SP); MOVQ tile_nextBias(DI), AX; ADDQ AX, 8(SP)
 	MOVQ 24(SP), R12; ADDQ tile_nextFetch(DI), R12; MOVQ R12, 24(SP)
@@ -2881,7 +2881,7 @@ step:
 	VFMADD231PS Z28, Z31, Z13
 	ADDQ $4, SI; ADDQ $4, AX; ADDQ $4, R11; ADDQ $4, R12; ADDQ $64, R10; ADDQ R9, BX; DECQ CX; JNZ step
 	MOVQ tile_flags(DI), CX
-	TESTQ $const_scale, CX; JZ scaled
+	TESTQ $const_scale, CX; JZ scaled0
 	VBROADCASTSS tile_alpha(DI), Z31
 	VMULPS Z31, Z0, Z0
 	VMULPS Z31, Z1, Z1
@@ -2897,8 +2897,8 @@ step:
 	VMULPS Z31, Z11, Z11
 	VMULPS Z31, Z12, Z12
 	VMULPS Z31, Z13, Z13
-scaled:
-	TESTQ $const_addC, CX; JZ addedC
+scaled0:
+	TESTQ $const_addC, CX; JZ addedC0
 	VBROADCASTSS tile_beta(DI), Z31
 	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
 	VFMADD231PS 0(AX), Z31, K1, Z0
@@ -2928,8 +2928,8 @@ scaled:
 	VFMADD231PS 0(AX), Z31, K1, Z12
 	ADDQ R10, AX
 	VFMADD231PS 0(AX), Z31, K1, Z13
-addedC:
-	TESTQ $const_addD, CX; JZ addedD
+addedC0:
+	TESTQ $const_addD, CX; JZ addedD0
 	VBROADCASTSS tile_betaD(DI), Z31
 	MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
 	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z0
@@ -2959,8 +2959,8 @@ addedC:
 	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z12
 	ADDQ R10, AX
 	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z13
-addedD:
-	TESTQ $const_addBias, CX; JZ addedBias
+addedD0:
+	TESTQ $const_addBias, CX; JZ addedBias0
 	MOVQ 8(SP), AX
 	VMOVUPS.Z 0(AX), K1, Z28
 	VADDPS Z28, Z0, Z0
@@ -2977,8 +2977,8 @@ addedD:
 	VADDPS Z28, Z11, Z11
 	VADDPS Z28, Z12, Z12
 	VADDPS Z28, Z13, Z13
-addedBias:
-	TESTQ $const_toD, CX; JNZ toD
+addedBias0:
+	TESTQ $const_toD, CX; JNZ toD0
 	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
 	VMOVUPS Z0, K1, 0(AX)
 	ADDQ R10, AX
@@ -3007,8 +3007,8 @@ addedBias:
 	VMOVUPS Z12, K1, 0(AX)
 	ADDQ R10, AX
 	VMOVUPS Z13, K1, 0(AX)
-	JMP stored
-toD:
+	JMP stored0
+toD0:
 	MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
 	VPSRLD $16, Z0, Z28
 	VPANDD.BCST ·roundings+0(SB), Z28, Z28
@@ -3135,7 +3135,7 @@ toD:
 	VPORD.BCST ·roundings+8(SB), Z13, K7, Z28
 	VPSRLD $16, Z28, Z28
 	VPMOVDW Z28, K1, 0(AX)
-stored:
+stored0:
 	ADDQ tile_nextA(DI), R13; ADDQ tile_nextB(DI), R14; ADDQ tile_nextC(DI), DX
 	MOVQ tile_nextD(DI), AX; ADDQ AX, 0(SP); MOVQ tile_nextBias(DI), AX; ADDQ AX, 8(SP)
 	DECQ 16(SP); JNZ tile
@@ -3199,7 +3199,7 @@ step:
 	VFMADD231PS Z28, Z31, Z7
 	ADDQ $4, SI; ADDQ $4, AX; ADDQ $4, R11; ADDQ $4, R12; ADDQ $64, R10; ADDQ R9, BX; DECQ CX; JNZ step
 	MOVQ tile_flags(DI), CX
-	TESTQ $const_scale, CX; JZ scaled
+	TESTQ $const_scale, CX; JZ scaled0
 	VBROADCASTSS tile_alpha(DI), Z31
 	VMULPS Z31, Z0, Z0
 	VMULPS Z31, Z1, Z1
@@ -3209,8 +3209,8 @@ step:
 	VMULPS Z31, Z5, Z5
 	VMULPS Z31, Z6, Z6
 	VMULPS Z31, Z7, Z7
-scaled:
-	TESTQ $const_addC, CX; JZ addedC
+scaled0:
+	TESTQ $const_addC, CX; JZ addedC0
 	VBROADCASTSS tile_beta(DI), Z31
 	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
 	VFMADD231PS 0(AX), Z31, K1, Z0
@@ -3228,8 +3228,8 @@ scaled:
 	VFMADD231PS 0(AX), Z31, K1, Z6
 	ADDQ R10, AX
 	VFMADD231PS 0(AX), Z31, K1, Z7
-addedC:
-	TESTQ $const_addD, CX; JZ addedD
+addedC0:
+	TESTQ $const_addD, CX; JZ addedD0
 	VBROADCASTSS tile_betaD(DI), Z31
 	MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
 	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z0
@@ -3247,8 +3247,8 @@ addedC:
 	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z6
 	ADDQ R10, AX
 	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z7
-addedD:
-	TESTQ $const_addBias, CX; JZ addedBias
+addedD0:
+	TESTQ $const_addBias, CX; JZ addedBias0
 	MOVQ 8(SP), AX
 	VMOVUPS.Z 0(AX), K1, Z28
 	VADDPS Z28, Z0, Z0
@@ -3259,8 +3259,8 @@ addedD:
 	VADDPS Z28, Z5, Z5
 	VADDPS Z28, Z6, Z6
 	VADDPS Z28, Z7, Z7
-addedBias:
-	TESTQ $const_toD, CX; JNZ toD
+addedBias0:
+	TESTQ $const_toD, CX; JNZ toD0
 	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
 	VMOVUPS Z0, K1, 0(AX)
 	ADDQ R10, AX
@@ -3277,8 +3277,8 @@ addedBias:
 	VMOVUPS Z6, K1, 0(AX)
 	ADDQ R10, AX
 	VMOVUPS Z7, K1, 0(AX)
-	JMP stored
-toD:
+	JMP stored0
+toD0:
 	MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
 	VPSRLD $16, Z0, Z28
 	VPANDD.BCST ·roundings+0(SB), Z28, Z28
@@ -3351,7 +3351,7 @@ toD:
 	VPORD.BCST ·roundings+8(SB), Z7, K7, Z28
 	VPSRLD $16, Z28, Z28
 	VPMOVDW Z28, K1, 0(AX)
-stored:
+stored0:
 	ADDQ tile_nextA(DI), R13; ADDQ tile_nextB(DI), R14; ADDQ tile_nextC(DI), DX
 	MOVQ tile_nextD(DI), AX; ADDQ AX, 0(SP); MOVQ tile_nextBias(DI), AX; ADDQ AX, 8(SP)
 	DECQ 16(SP); JNZ tile
@@ -3389,36 +3389,36 @@ compute:
 	VFMADD231PS Z29, Z30, Z1
 	ADDQ R8, SI; ADDQ R8, R11; ADDQ R9, R10; ADDQ R9, BX; DECQ CX; JNZ step
 	MOVQ tile_flags(DI), CX
-	TESTQ $const_scale, CX; JZ scaled
+	TESTQ $const_scale, CX; JZ scaled0
 	VBROADCASTSS tile_alpha(DI), Z31
 	VMULPS Z31, Z0, Z0
 	VMULPS Z31, Z1, Z1
-scaled:
-	TESTQ $const_addC, CX; JZ addedC
+scaled0:
+	TESTQ $const_addC, CX; JZ addedC0
 	VBROADCASTSS tile_beta(DI), Z31
 	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
 	VFMADD231PS 0(AX), Z31, K1, Z0
 	VFMADD231PS 64(AX), Z31, K2, Z1
-addedC:
-	TESTQ $const_addD, CX; JZ addedD
+addedC0:
+	TESTQ $const_addD, CX; JZ addedD0
 	VBROADCASTSS tile_betaD(DI), Z31
 	MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
 	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z0
 	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z1
-addedD:
-	TESTQ $const_addBias, CX; JZ addedBias
+addedD0:
+	TESTQ $const_addBias, CX; JZ addedBias0
 	MOVQ 8(SP), AX
 	VMOVUPS.Z 0(AX), K1, Z28
 	VMOVUPS.Z 64(AX), K2, Z29
 	VADDPS Z28, Z0, Z0
 	VADDPS Z29, Z1, Z1
-addedBias:
-	TESTQ $const_toD, CX; JNZ toD
+addedBias0:
+	TESTQ $const_toD, CX; JNZ toD0
 	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
 	VMOVUPS Z0, K1, 0(AX)
 	VMOVUPS Z1, K2, 64(AX)
-	JMP stored
-toD:
+	JMP stored0
+toD0:
 	MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
 	VPSRLD $16, Z0, Z28
 	VPANDD.BCST ·roundings+0(SB), Z28, Z28
@@ -3436,7 +3436,7 @@ toD:
 	VPORD.BCST ·roundings+8(SB), Z1, K7, Z29
 	VPSRLD $16, Z29, Z29
 	VPMOVDW Z29, K2, 32(AX)
-stored:
+stored0:
 	ADDQ tile_nextA(DI), R13; ADDQ tile_nextB(DI), R14; ADDQ tile_nextC(DI), DX
 	MOVQ tile_nextD(DI), AX; ADDQ AX, 0(SP); MOVQ tile_nextBias(DI), AX; ADDQ AX, 8(SP)
 	DECQ 16(SP); JNZ tile
@@ -3479,14 +3479,14 @@ compute:
 	VFMADD231PS Z29, Z31, Z3
 	ADDQ R8, SI; ADDQ R8, R11; ADDQ R9, R10; ADDQ R9, BX; DECQ CX; JNZ step
 	MOVQ tile_flags(DI), CX
-	TESTQ $const_scale, CX; JZ scaled
+	TESTQ $const_scale, CX; JZ scaled0
 	VBROADCASTSS tile_alpha(DI), Z31
 	VMULPS Z31, Z0, Z0
 	VMULPS Z31, Z1, Z1
 	VMULPS Z31, Z2, Z2
 	VMULPS Z31, Z3, Z3
-scaled:
-	TESTQ $const_addC, CX; JZ addedC
+scaled0:
+	TESTQ $const_addC, CX; JZ addedC0
 	VBROADCASTSS tile_beta(DI), Z31
 	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
 	VFMADD231PS 0(AX), Z31, K1, Z0
@@ -3494,8 +3494,8 @@ scaled:
 	ADDQ R10, AX
 	VFMADD231PS 0(AX), Z31, K1, Z2
 	VFMADD231PS 64(AX), Z31, K2, Z3
-addedC:
-	TESTQ $const_addD, CX; JZ addedD
+addedC0:
+	TESTQ $const_addD, CX; JZ addedD0
 	VBROADCASTSS tile_betaD(DI), Z31
 	MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
 	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z0
@@ -3503,8 +3503,8 @@ addedC:
 	ADDQ R10, AX
 	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z2
 	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z3
-addedD:
-	TESTQ $const_addBias, CX; JZ addedBias
+addedD0:
+	TESTQ $const_addBias, CX; JZ addedBias0
 	MOVQ 8(SP), AX
 	VMOVUPS.Z 0(AX), K1, Z28
 	VMOVUPS.Z 64(AX), K2, Z29
@@ -3512,16 +3512,16 @@ addedD:
 	VADDPS Z29, Z1, Z1
 	VADDPS Z28, Z2, Z2
 	VADDPS Z29, Z3, Z3
-addedBias:
-	TESTQ $const_toD, CX; JNZ toD
+addedBias0:
+	TESTQ $const_toD, CX; JNZ toD0
 	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
 	VMOVUPS Z0, K1, 0(AX)
 	VMOVUPS Z1, K2, 64(AX)
 	ADDQ R10, AX
 	VMOVUPS Z2, K1, 0(AX)
 	VMOVUPS Z3, K2, 64(AX)
-	JMP stored
-toD:
+	JMP stored0
+toD0:
 	MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
 	VPSRLD $16, Z0, Z28
 	VPANDD.BCST ·roundings+0(SB), Z28, Z28
@@ -3556,7 +3556,7 @@ toD:
 	VPORD.BCST ·roundings+8(SB), Z3, K7, Z29
 	VPSRLD $16, Z29, Z29
 	VPMOVDW Z29, K2, 32(AX)
-stored:
+stored0:
 	ADDQ tile_nextA(DI), R13; ADDQ tile_nextB(DI), R14; ADDQ tile_nextC(DI), DX
 	MOVQ tile_nextD(DI), AX; ADDQ AX, 0(SP); MOVQ tile_nextBias(DI), AX; ADDQ AX, 8(SP)
 	DECQ 16(SP); JNZ tile
@@ -3604,7 +3604,7 @@ compute:
 	VFMADD231PS Z29, Z30, Z5
 	ADDQ R8, SI; ADDQ R8, R11; ADDQ R9, R10; ADDQ R9, BX; DECQ CX; JNZ step
 	MOVQ tile_flags(DI), CX
-	TESTQ $const_scale, CX; JZ scaled
+	TESTQ $const_scale, CX; JZ scaled0
 	VBROADCASTSS tile_alpha(DI), Z31
 	VMULPS Z31, Z0, Z0
 	VMULPS Z31, Z1, Z1
@@ -3612,8 +3612,8 @@ compute:
 	VMULPS Z31, Z3, Z3
 	VMULPS Z31, Z4, Z4
 	VMULPS Z31, Z5, Z5
-scaled:
-	TESTQ $const_addC, CX; JZ addedC
+scaled0:
+	TESTQ $const_addC, CX; JZ addedC0
 	VBROADCASTSS tile_beta(DI), Z31
 	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
 	VFMADD231PS 0(AX), Z31, K1, Z0
@@ -3624,8 +3624,8 @@ scaled:
 	ADDQ R10, AX
 	VFMADD231PS 0(AX), Z31, K1, Z4
 	VFMADD231PS 64(AX), Z31, K2, Z5
-addedC:
-	TESTQ $const_addD, CX; JZ addedD
+addedC0:
+	TESTQ $const_addD, CX; JZ addedD0
 	VBROADCASTSS tile_betaD(DI), Z31
 	MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
 	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z0
@@ -3636,8 +3636,8 @@ addedC:
 	ADDQ R10, AX
 	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z4
 	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z5
-addedD:
-	TESTQ $const_addBias, CX; JZ addedBias
+addedD0:
+	TESTQ $const_addBias, CX; JZ addedBias0
 	MOVQ 8(SP), AX
 	VMOVUPS.Z 0(AX), K1, Z28
 	VMOVUPS.Z 64(AX), K2, Z29
@@ -3647,8 +3647,8 @@ addedD:
 	VADDPS Z29, Z3, Z3
 	VADDPS Z28, Z4, Z4
 	VADDPS Z29, Z5, Z5
-addedBias:
-	TESTQ $const_toD, CX; JNZ toD
+addedBias0:
+	TESTQ $const_toD, CX; JNZ toD0
 	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
 	VMOVUPS Z0, K1, 0(AX)
 	VMOVUPS Z1, K2, 64(AX)
@@ -3658,8 +3658,8 @@ addedBias:
 	ADDQ R10, AX
 	VMOVUPS Z4, K1, 0(AX)
 	VMOVUPS Z5, K2, 64(AX)
-	JMP stored
-toD:
+	JMP stored0
+toD0:
 	MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
 	VPSRLD $16, Z0, Z28
 	VPANDD.BCST ·roundings+0(SB), Z28, Z28
@@ -3711,7 +3711,7 @@ toD:
 	VPORD.BCST ·roundings+8(SB), Z5, K7, Z29
 	VPSRLD $16, Z29, Z29
 	VPMOVDW Z29, K2, 32(AX)
-stored:
+stored0:
 	ADDQ tile_nextA(DI), R13; ADDQ tile_nextB(DI), R14; ADDQ tile_nextC(DI), DX
 	MOVQ tile_nextD(DI), AX; ADDQ AX, 0(SP); MOVQ tile_nextBias(DI), AX; ADDQ AX, 8(SP)
 	DECQ 16(SP); JNZ tile
@@ -3764,7 +3764,7 @@ compute:
 	VFMADD231PS Z29, Z31, Z7
 	ADDQ R8, SI; ADDQ R8, R11; ADDQ R9, R10; ADDQ R9, BX; DECQ CX; JNZ step
 	MOVQ tile_flags(DI), CX
-	TESTQ $const_scale, CX; JZ scaled
+	TESTQ $const_scale, CX; JZ scaled0
 	VBROADCASTSS tile_alpha(DI), Z31
 	VMULPS Z31, Z0, Z0
 	VMULPS Z31, Z1, Z1
@@ -3774,8 +3774,8 @@ compute:
 	VMULPS Z31, Z5, Z5
 	VMULPS Z31, Z6, Z6
 	VMULPS Z31, Z7, Z7
-scaled:
-	TESTQ $const_addC, CX; JZ addedC
+scaled0:
+	TESTQ $const_addC, CX; JZ addedC0
 	VBROADCASTSS tile_beta(DI), Z31
 	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
 	VFMADD231PS 0(AX), Z31, K1, Z0
@@ -3789,8 +3789,8 @@ scaled:
 	ADDQ R10, AX
 	VFMADD231PS 0(AX), Z31, K1, Z6
 	VFMADD231PS 64(AX), Z31, K2, Z7
-addedC:
-	TESTQ $const_addD, CX; JZ addedD
+addedC0:
+	TESTQ $const_addD, CX; JZ addedD0
 	VBROADCASTSS tile_betaD(DI), Z31
 	MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
 	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z0
@@ -3804,8 +3804,8 @@ addedC:
 	ADDQ R10, AX
 	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z6
 	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z7
-addedD:
-	TESTQ $const_addBias, CX; JZ addedBias
+addedD0:
+	TESTQ $const_addBias, CX; JZ addedBias0
 	MOVQ 8(SP), AX
 	VMOVUPS.Z 0(AX), K1, Z28
 	VMOVUPS.Z 64(AX), K2, Z29
@@ -3817,8 +3817,8 @@ addedD:
 	VADDPS Z29, Z5, Z5
 	VADDPS Z28, Z6, Z6
 	VADDPS Z29, Z7, Z7
-addedBias:
-	TESTQ $const_toD, CX; JNZ toD
+addedBias0:
+	TESTQ $const_toD, CX; JNZ toD0
 	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
 	VMOVUPS Z0, K1, 0(AX)
 	VMOVUPS Z1, K2, 64(AX)
@@ -3831,8 +3831,8 @@ addedBias:
 	ADDQ R10, AX
 	VMOVUPS Z6, K1, 0(AX)
 	VMOVUPS Z7, K2, 64(AX)
-	JMP stored
-toD:
+	JMP stored0
+toD0:
 	MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
 	VPSRLD $16, Z0, Z28
 	VPANDD.BCST ·roundings+0(SB), Z28, Z28
@@ -3901,7 +3901,7 @@ toD:
 	VPORD.BCST ·roundings+8(SB), Z7, K7, Z29
 	VPSRLD $16, Z29, Z29
 	VPMOVDW Z29, K2, 32(AX)
-stored:
+stored0:
 	ADDQ tile_nextA(DI), R13; ADDQ tile_nextB(DI), R14; ADDQ tile_nextC(DI), DX
 	MOVQ tile_nextD(DI), AX; ADDQ AX, 0(SP); MOVQ tile_nextBias(DI), AX; ADDQ AX, 8(SP)
 	DECQ 16(SP); JNZ tile
@@ -3959,7 +3959,7 @@ compute:
 	VFMADD231PS Z29, Z30, Z9
 	ADDQ R8, SI; ADDQ R8, R11; ADDQ R9, R10; ADDQ R9, BX; DECQ CX; JNZ step
 	MOVQ tile_flags(DI), CX
-	TESTQ $const_scale, CX; JZ scaled
+	TESTQ $const_scale, CX; JZ scaled0
 	VBROADCASTSS tile_alpha(DI), Z31
 	VMULPS Z31, Z0, Z0
 	VMULPS Z31, Z1, Z1
@@ -3971,8 +3971,8 @@ compute:
 	VMULPS Z31, Z7, Z7
 	VMULPS Z31, Z8, Z8
 	VMULPS Z31, Z9, Z9
-scaled:
-	TESTQ $const_addC, CX; JZ addedC
+scaled0:
+	TESTQ $const_addC, CX; JZ addedC0
 	VBROADCASTSS tile_beta(DI), Z31
 	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
 	VFMADD231PS 0(AX), Z31, K1, Z0
@@ -3989,8 +3989,8 @@ scaled:
 	ADDQ R10, AX
 	VFMADD231PS 0(AX), Z31, K1, Z8
 	VFMADD231PS 64(AX), Z31, K2, Z9
-addedC:
-	TESTQ $const_addD, CX; JZ addedD
+addedC0:
+	TESTQ $const_addD, CX; JZ addedD0
 	VBROADCASTSS tile_betaD(DI), Z31
 	MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
 	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z0
@@ -4007,8 +4007,8 @@ addedC:
 	ADDQ R10, AX
 	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z8
 	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z9
-addedD:
-	TESTQ $const_addBias, CX; JZ addedBias
+addedD0:
+	TESTQ $const_addBias, CX; JZ addedBias0
 	MOVQ 8(SP), AX
 	VMOVUPS.Z 0(AX), K1, Z28
 	VMOVUPS.Z 64(AX), K2, Z29
@@ -4022,8 +4022,8 @@ addedD:
 	VADDPS Z29, Z7, Z7
 	VADDPS Z28, Z8, Z8
 	VADDPS Z29, Z9, Z9
-addedBias:
-	TESTQ $const_toD, CX; JNZ toD
+addedBias0:
+	TESTQ $const_toD, CX; JNZ toD0
 	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
 	VMOVUPS Z0, K1, 0(AX)
 	VMOVUPS Z1, K2, 64(AX)
@@ -4039,8 +4039,8 @@ addedBias:
 	ADDQ R10, AX
 	VMOVUPS Z8, K1, 0(AX)
 	VMOVUPS Z9, K2, 64(AX)
-	JMP stored
-toD:
+	JMP stored0
+toD0:
 	MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
 	VPSRLD $16, Z0, Z28
 	VPANDD.BCST ·roundings+0(SB), Z28, Z28
@@ -4126,7 +4126,7 @@ toD:
 	VPORD.BCST ·roundings+8(SB), Z9, K7, Z29
 	VPSRLD $16, Z29, Z29
 	VPMOVDW Z29, K2, 32(AX)
-stored:
+stored0:
 	ADDQ tile_nextA(DI), R13; ADDQ tile_nextB(DI), R14; ADDQ tile_nextC(DI), DX
 	MOVQ tile_nextD(DI), AX; ADDQ AX, 0(SP); MOVQ tile_nextBias(DI), AX; ADDQ AX, 8(SP)
 	DECQ 16(SP); JNZ tile
@@ -4189,7 +4189,7 @@ compute:
 	VFMADD231PS Z29, Z31, Z11
 	ADDQ R8, SI; ADDQ R8, R11; ADDQ R9, R10; ADDQ R9, BX; DECQ CX; JNZ step
 	MOVQ tile_flags(DI), CX
-	TESTQ $const_scale, CX; JZ scaled
+	TESTQ $const_scale, CX; JZ scaled0
 	VBROADCASTSS tile_alpha(DI), Z31
 	VMULPS Z31, Z0, Z0
 	VMULPS Z31, Z1, Z1
@@ -4203,8 +4203,8 @@ compute:
 	VMULPS Z31, Z9, Z9
 	VMULPS Z31, Z10, Z10
 	VMULPS Z31, Z11, Z11
-scaled:
-	TESTQ $const_addC, CX; JZ addedC
+scaled0:
+	TESTQ $const_addC, CX; JZ addedC0
 	VBROADCASTSS tile_beta(DI), Z31
 	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
 	VFMADD231PS 0(AX), Z31, K1, Z0
@@ -4224,8 +4224,8 @@ scaled:
 	ADDQ R10, AX
 	VFMADD231PS 0(AX), Z31, K1, Z10
 	VFMADD231PS 64(AX), Z31, K2, Z11
-addedC:
-	TESTQ $const_addD, CX; JZ addedD
+addedC0:
+	TESTQ $const_addD, CX; JZ addedD0
 	VBROADCASTSS tile_betaD(DI), Z31
 	MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
 	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z0
@@ -4245,8 +4245,8 @@ addedC:
 	ADDQ R10, AX
 	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z10
 	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z11
-addedD:
-	TESTQ $const_addBias, CX; JZ addedBias
+addedD0:
+	TESTQ $const_addBias, CX; JZ addedBias0
 	MOVQ 8(SP), AX
 	VMOVUPS.Z 0(AX), K1, Z28
 	VMOVUPS.Z 64(AX), K2, Z29
@@ -4262,8 +4262,8 @@ addedD:
 	VADDPS Z29, Z9, Z9
 	VADDPS Z28, Z10, Z10
 	VADDPS Z29, Z11, Z11
-addedBias:
-	TESTQ $const_toD, CX; JNZ toD
+addedBias0:
+	TESTQ $const_toD, CX; JNZ toD0
 	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
 	VMOVUPS Z0, K1, 0(AX)
 	VMOVUPS Z1, K2, 64(AX)
@@ -4282,8 +4282,8 @@ addedBias:
 	ADDQ R10, AX
 	VMOVUPS Z10, K1, 0(AX)
 	VMOVUPS Z11, K2, 64(AX)
-	JMP stored
-toD:
+	JMP stored0
+toD0:
 	MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
 	VPSRLD $16, Z0, Z28
 	VPANDD.BCST ·roundings+0(SB), Z28, Z28
@@ -4386,7 +4386,7 @@ toD:
 	VPORD.BCST ·roundings+8(SB), Z11, K7, Z29
 	VPSRLD $16, Z29, Z29
 	VPMOVDW Z29, K2, 32(AX)
-stored:
+stored0:
 	ADDQ tile_nextA(DI), R13; ADDQ tile_nextB(DI), R14; ADDQ tile_nextC(DI), DX
 	MOVQ tile_nextD(DI), AX; ADDQ AX, 0(SP); MOVQ tile_nextBias(DI), AX; ADDQ AX, 8(SP)
 	DECQ 16(SP); JNZ tile
@@ -4454,7 +4454,7 @@ compute:
 	VFMADD231PS Z29, Z30, Z13
 	ADDQ R8, SI; ADDQ R8, R11; ADDQ R9, R10; ADDQ R9, BX; DECQ CX; JNZ step
 	MOVQ tile_flags(DI), CX
-	TESTQ $const_scale, CX; JZ scaled
+	TESTQ $const_scale, CX; JZ scaled0
 	VBROADCASTSS tile_alpha(DI), Z31
 	VMULPS Z31, Z0, Z0
 	VMULPS Z31, Z1, Z1
@@ -4470,8 +4470,8 @@ compute:
 	VMULPS Z31, Z11, Z11
 	VMULPS Z31, Z12, Z12
 	VMULPS Z31, Z13, Z13
-scaled:
-	TESTQ $const_addC, CX; JZ addedC
+scaled0:
+	TESTQ $const_addC, CX; JZ addedC0
 	VBROADCASTSS tile_beta(DI), Z31
 	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
 	VFMADD231PS 0(AX), Z31, K1, Z0
@@ -4494,8 +4494,8 @@ scaled:
 	ADDQ R10, AX
 	VFMADD231PS 0(AX), Z31, K1, Z12
 	VFMADD231PS 64(AX), Z31, K2, Z13
-addedC:
-	TESTQ $const_addD, CX; JZ addedD
+addedC0:
+	TESTQ $const_addD, CX; JZ addedD0
 	VBROADCASTSS tile_betaD(DI), Z31
 	MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
 	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z0
@@ -4518,8 +4518,8 @@ addedC:
 	ADDQ R10, AX
 	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z12
 	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z13
-addedD:
-	TESTQ $const_addBias, CX; JZ addedBias
+addedD0:
+	TESTQ $const_addBias, CX; JZ addedBias0
 	MOVQ 8(SP), AX
 	VMOVUPS.Z 0(AX), K1, Z28
 	VMOVUPS.Z 64(AX), K2, Z29
@@ -4537,8 +4537,8 @@ addedD:
 	VADDPS Z29, Z11, Z11
 	VADDPS Z28, Z12, Z12
 	VADDPS Z29, Z13, Z13
-addedBias:
-	TESTQ $const_toD, CX; JNZ toD
+addedBias0:
+	TESTQ $const_toD, CX; JNZ toD0
 	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
 	VMOVUPS Z0, K1, 0(AX)
 	VMOVUPS Z1, K2, 64(AX)
@@ -4560,8 +4560,8 @@ addedBias:
 	ADDQ R10, AX
 	VMOVUPS Z12, K1, 0(AX)
 	VMOVUPS Z13, K2, 64(AX)
-	JMP stored
-toD:
+	JMP stored0
+toD0:
 	MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
 	VPSRLD $16, Z0, Z28
 	VPANDD.BCST ·roundings+0(SB), Z28, Z28
@@ -4681,7 +4681,7 @@ toD:
 	VPORD.BCST ·roundings+8(SB), Z13, K7, Z29
 	VPSRLD $16, Z29, Z29
 	VPMOVDW Z29, K2, 32(AX)
-stored:
+stored0:
 	ADDQ tile_nextA(DI), R13; ADDQ tile_nextB(DI), R14; ADDQ tile_nextC(DI), DX
 	MOVQ tile_nextD(DI), AX; ADDQ AX, 0(SP); MOVQ tile_nextBias(DI), AX; ADDQ AX, 8(SP)
 	DECQ 16(SP); JNZ tile
@@ -4756,7 +4756,7 @@ compute:
 	VFMADD231PS Z29, Z31, Z15
 	ADDQ R8, SI; ADDQ R8, R11; ADDQ R9, R10; ADDQ R9, BX; DECQ CX; JNZ step
 	MOVQ tile_flags(DI), CX
-	TESTQ $const_scale, CX; JZ scaled
+	TESTQ $const_scale, CX; JZ scaled0
 	VBROADCASTSS tile_alpha(DI), Z31
 	VMULPS Z31, Z0, Z0
 	VMULPS Z31, Z1, Z1
@@ -4774,8 +4774,8 @@ compute:
 	VMULPS Z31, Z13, Z13
 	VMULPS Z31, Z14, Z14
 	VMULPS Z31, Z15, Z15
-scaled:
-	TESTQ $const_addC, CX; JZ addedC
+scaled0:
+	TESTQ $const_addC, CX; JZ addedC0
 	VBROADCASTSS tile_beta(DI), Z31
 	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
 	VFMADD231PS 0(AX), Z31, K1, Z0
@@ -4801,8 +4801,8 @@ scaled:
 	ADDQ R10, AX
 	VFMADD231PS 0(AX), Z31, K1, Z14
 	VFMADD231PS 64(AX), Z31, K2, Z15
-addedC:
-	TESTQ $const_addD, CX; JZ addedD
+addedC0:
+	TESTQ $const_addD, CX; JZ addedD0
 	VBROADCASTSS tile_betaD(DI), Z31
 	MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
 	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z0
@@ -4828,8 +4828,8 @@ addedC:
 	ADDQ R10, AX
 	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z14
 	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z15
-addedD:
-	TESTQ $const_addBias, CX; JZ addedBias
+addedD0:
+	TESTQ $const_addBias, CX; JZ addedBias0
 	MOVQ 8(SP), AX
 	VMOVUPS.Z 0(AX), K1, Z28
 	VMOVUPS.Z 64(AX), K2, Z29
@@ -4849,8 +4849,8 @@ addedD:
 	VADDPS Z29, Z13, Z13
 	VADDPS Z28, Z14, Z14
 	VADDPS Z29, Z15, Z15
-addedBias:
-	TESTQ $const_toD, CX; JNZ toD
+addedBias0:
+	TESTQ $const_toD, CX; JNZ toD0
 	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
 	VMOVUPS Z0, K1, 0(AX)
 	VMOVUPS Z1, K2, 64(AX)
@@ -4875,8 +4875,8 @@ addedBias:
 	ADDQ R10, AX
 	VMOVUPS Z14, K1, 0(AX)
 	VMOVUPS Z15, K2, 64(AX)
-	JMP stored
-toD:
+	JMP stored0
+toD0:
 	MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
 	VPSRLD $16, Z0, Z28
 	VPANDD.BCST ·roundings+0(SB), Z28, Z28
@@ -5013,7 +5013,7 @@ toD:
 	VPORD.BCST ·roundings+8(SB), Z15, K7, Z29
 	VPSRLD $16, Z29, Z29
 	VPMOVDW Z29, K2, 32(AX)
-stored:
+stored0:
 	ADDQ tile_nextA(DI), R13; ADDQ tile_nextB(DI), R14; ADDQ tile_nextC(DI), DX
 	MOVQ tile_nextD(DI), AX; ADDQ AX, 0(SP); MOVQ tile_nextBias(DI), AX; ADDQ AX, 8(SP)
 	MOVQ 24(SP), R12; ADDQ tile_nextFetch(DI), R12; MOVQ R12, 24(SP)
@@ -5094,7 +5094,7 @@ compute:
 	VFMADD231PS Z29, Z30, Z17
 	ADDQ R8, SI; ADDQ R8, R11; ADDQ R9, R10; ADDQ R9, BX; DECQ CX; JNZ step
 	MOVQ tile_flags(DI), CX
-	TESTQ $const_scale, CX; JZ scaled
+	TESTQ $const_scale, CX; JZ scaled0
 	VBROADCASTSS tile_alpha(DI), Z31
 	VMULPS Z31, Z0, Z0
 	VMULPS Z31, Z1, Z1
@@ -5114,8 +5114,8 @@ compute:
 	VMULPS Z31, Z15, Z15
 	VMULPS Z31, Z16, Z16
 	VMULPS Z31, Z17, Z17
-scaled:
-	TESTQ $const_addC, CX; JZ addedC
+scaled0:
+	TESTQ $const_addC, CX; JZ addedC0
 	VBROADCASTSS tile_beta(DI), Z31
 	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
 	VFMADD231PS 0(AX), Z31, K1, Z0
@@ -5144,8 +5144,8 @@ scaled:
 	ADDQ R10, AX
 	VFMADD231PS 0(AX), Z31, K1, Z16
 	VFMADD231PS 64(AX), Z31, K2, Z17
-addedC:
-	TESTQ $const_addD, CX; JZ addedD
+addedC0:
+	TESTQ $const_addD, CX; JZ addedD0
 	VBROADCASTSS tile_betaD(DI), Z31
 	MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
 	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z0
@@ -5174,8 +5174,8 @@ addedC:
 	ADDQ R10, AX
 	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z16
 	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z17
-addedD:
-	TESTQ $const_addBias, CX; JZ addedBias
+addedD0:
+	TESTQ $const_addBias, CX; JZ addedBias0
 	MOVQ 8(SP), AX
 	VMOVUPS.Z 0(AX), K1, Z28
 	VMOVUPS.Z 64(AX), K2, Z29
@@ -5197,8 +5197,8 @@ addedD:
 	VADDPS Z29, Z15, Z15
 	VADDPS Z28, Z16, Z16
 	VADDPS Z29, Z17, Z17
-addedBias:
-	TESTQ $const_toD, CX; JNZ toD
+addedBias0:
+	TESTQ $const_toD, CX; JNZ toD0
 	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
 	VMOVUPS Z0, K1, 0(AX)
 	VMOVUPS Z1, K2, 64(AX)
@@ -5226,8 +5226,8 @@ addedBias:
 	ADDQ R10, AX
 	VMOVUPS Z16, K1, 0(AX)
 	VMOVUPS Z17, K2, 64(AX)
-	JMP stored
-toD:
+	JMP stored0
+toD0:
 	MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
 	VPSRLD $16, Z0, Z28
 	VPANDD.BCST ·roundings+0(SB), Z28, Z28
@@ -5381,7 +5381,7 @@ toD:
 	VPORD.BCST ·roundings+8(SB), Z17, K7, Z29
 	VPSRLD $16, Z29, Z29
 	VPMOVDW Z29, K2, 32(AX)
-stored:
+stored0:
 	ADDQ tile_nextA(DI), R13; ADDQ tile_nextB(DI), R14; ADDQ tile_nextC(DI), DX
 	MOVQ tile_nextD(DI), AX; ADDQ AX, 0(SP); MOVQ tile_nextBias(DI), AX; ADDQ AX, 8(SP)
 	MOVQ 24(SP), R12; ADDQ tile_nextFetch(DI), R12; MOVQ R12, 24(SP)
@@ -5467,7 +5467,7 @@ compute:
 	VFMADD231PS Z29, Z31, Z19
 	ADDQ R8, SI; ADDQ R8, R11; ADDQ R9, R10; ADDQ R9, BX; DECQ CX; JNZ step
 	MOVQ tile_flags(DI), CX
-	TESTQ $const_scale, CX; JZ scaled
+	TESTQ $const_scale, CX; JZ scaled0
 	VBROADCASTSS tile_alpha(DI), Z31
 	VMULPS Z31, Z0, Z0
 	VMULPS Z31, Z1, Z1
@@ -5489,8 +5489,8 @@ compute:
 	VMULPS Z31, Z17, Z17
 	VMULPS Z31, Z18, Z18
 	VMULPS Z31, Z19, Z19
-scaled:
-	TESTQ $const_addC, CX; JZ addedC
+scaled0:
+	TESTQ $const_addC, CX; JZ addedC0
 	VBROADCASTSS tile_beta(DI), Z31
 	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
 	VFMADD231PS 0(AX), Z31, K1, Z0
@@ -5522,8 +5522,8 @@ scaled:
 	ADDQ R10, AX
 	VFMADD231PS 0(AX), Z31, K1, Z18
 	VFMADD231PS 64(AX), Z31, K2, Z19
-addedC:
-	TESTQ $const_addD, CX; JZ addedD
+addedC0:
+	TESTQ $const_addD, CX; JZ addedD0
 	VBROADCASTSS tile_betaD(DI), Z31
 	MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
 	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z0
@@ -5555,8 +5555,8 @@ addedC:
 	ADDQ R10, AX
 	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z18
 	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z19
-addedD:
-	TESTQ $const_addBias, CX; JZ addedBias
+addedD0:
+	TESTQ $const_addBias, CX; JZ addedBias0
 	MOVQ 8(SP), AX
 	VMOVUPS.Z 0(AX), K1, Z28
 	VMOVUPS.Z 64(AX), K2, Z29
@@ -5580,8 +5580,8 @@ addedD:
 	VADDPS Z29, Z17, Z17
 	VADDPS Z28, Z18, Z18
 	VADDPS Z29, Z19, Z19
-addedBias:
-	TESTQ $const_toD, CX; JNZ toD
+addedBias0:
+	TESTQ $const_toD, CX; JNZ toD0
 	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
 	VMOVUPS Z0, K1, 0(AX)
 	VMOVUPS Z1, K2, 64(AX)
@@ -5612,8 +5612,8 @@ addedBias:
 	ADDQ R10, AX
 	VMOVUPS Z18, K1, 0(AX)
 	VMOVUPS Z19, K2, 64(AX)
-	JMP stored
-toD:
+	JMP stored0
+toD0:
 	MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
 	VPSRLD $16, Z0, Z28
 	VPANDD.BCST ·roundings+0(SB), Z28, Z28
@@ -5784,7 +5784,7 @@ toD:
 	VPORD.BCST ·roundings+8(SB), Z19, K7, Z29
 	VPSRLD $16, Z29, Z29
 	VPMOVDW Z29, K2, 32(AX)
-stored:
+stored0:
 	ADDQ tile_nextA(DI), R13; ADDQ tile_nextB(DI), R14; ADDQ tile_nextC(DI), DX
 	MOVQ tile_nextD(DI), AX; ADDQ AX, 0(SP); MOVQ tile_nextBias(DI), AX; ADDQ AX, 8(SP)
 	MOVQ 24(SP), R12; ADDQ tile_nextFetch(DI), R12; MOVQ R12, 24(SP)
@@ -5875,7 +5875,7 @@ compute:
 	VFMADD231PS Z29, Z30, Z21
 	ADDQ R8, SI; ADDQ R8, R11; ADDQ R9, R10; ADDQ R9, BX; DECQ CX; JNZ step
 	MOVQ tile_flags(DI), CX
-	TESTQ $const_scale, CX; JZ scaled
+	TESTQ $const_scale, CX; JZ scaled0
 	VBROADCASTSS tile_alpha(DI), Z31
 	VMULPS Z31, Z0, Z0
 	VMULPS Z31, Z1, Z1
@@ -5899,8 +5899,8 @@ compute:
 	VMULPS Z31, Z19, Z19
 	VMULPS Z31, Z20, Z20
 	VMULPS Z31, Z21, Z21
-scaled:
-	TESTQ $const_addC, CX; JZ addedC
+scaled0:
+	TESTQ $const_addC, CX; JZ addedC0
 	VBROADCASTSS tile_beta(DI), Z31
 	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
 	VFMADD231PS 0(AX), Z31, K1, Z0
@@ -5935,8 +5935,8 @@ scaled:
 	ADDQ R10, AX
 	VFMADD231PS 0(AX), Z31, K1, Z20
 	VFMADD231PS 64(AX), Z31, K2, Z21
-addedC:
-	TESTQ $const_addD, CX; JZ addedD
+addedC0:
+	TESTQ $const_addD, CX; JZ addedD0
 	VBROADCASTSS tile_betaD(DI), Z31
 	MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
 	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z0
@@ -5971,8 +5971,8 @@ addedC:
 	ADDQ R10, AX
 	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z20
 	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z21
-addedD:
-	TESTQ $const_addBias, CX; JZ addedBias
+addedD0:
+	TESTQ $const_addBias, CX; JZ addedBias0
 	MOVQ 8(SP), AX
 	VMOVUPS.Z 0(AX), K1, Z28
 	VMOVUPS.Z 64(AX), K2, Z29
@@ -5998,8 +5998,8 @@ addedD:
 	VADDPS Z29, Z19, Z19
 	VADDPS Z28, Z20, Z20
 	VADDPS Z29, Z21, Z21
-addedBias:
-	TESTQ $const_toD, CX; JNZ toD
+addedBias0:
+	TESTQ $const_toD, CX; JNZ toD0
 	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
 	VMOVUPS Z0, K1, 0(AX)
 	VMOVUPS Z1, K2, 64(AX)
@@ -6033,8 +6033,8 @@ addedBias:
 	ADDQ R10, AX
 	VMOVUPS Z20, K1, 0(AX)
 	VMOVUPS Z21, K2, 64(AX)
-	JMP stored
-toD:
+	JMP stored0
+toD0:
 	MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
 	VPSRLD $16, Z0, Z28
 	VPANDD.BCST ·roundings+0(SB), Z28, Z28
@@ -6222,7 +6222,7 @@ toD:
 	VPORD.BCST ·roundings+8(SB), Z21, K7, Z29
 	VPSRLD $16, Z29, Z29
 	VPMOVDW Z29, K2, 32(AX)
-stored:
+stored0:
 	ADDQ tile_nextA(DI), R13; ADDQ tile_nextB(DI), R14; ADDQ tile_nextC(DI), DX
 	MOVQ tile_nextD(DI), AX; ADDQ AX, 0(SP); MOVQ tile_nextBias(DI), AX; ADDQ AX, 8(SP)
 	MOVQ 24(SP), R12; ADDQ tile_nextFetch(DI), R12; MOVQ R12, 24(SP)
@@ -6318,7 +6318,7 @@ compute:
 	VFMADD231PS Z29, Z31, Z23
 	ADDQ R8, SI; ADDQ R8, R11; ADDQ R9, R10; ADDQ R9, BX; DECQ CX; JNZ step
 	MOVQ tile_flags(DI), CX
-	TESTQ $const_scale, CX; JZ scaled
+	TESTQ $const_scale, CX; JZ scaled0
 	VBROADCASTSS tile_alpha(DI), Z31
 	VMULPS Z31, Z0, Z0
 	VMULPS Z31, Z1, Z1
@@ -6344,8 +6344,8 @@ compute:
 	VMULPS Z31, Z21, Z21
 	VMULPS Z31, Z22, Z22
 	VMULPS Z31, Z23, Z23
-scaled:
-	TESTQ $const_addC, CX; JZ addedC
+scaled0:
+	TESTQ $const_addC, CX; JZ addedC0
 	VBROADCASTSS tile_beta(DI), Z31
 	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
 	VFMADD231PS 0(AX), Z31, K1, Z0
@@ -6383,8 +6383,8 @@ scaled:
 	ADDQ R10, AX
 	VFMADD231PS 0(AX), Z31, K1, Z22
 	VFMADD231PS 64(AX), Z31, K2, Z23
-addedC:
-	TESTQ $const_addD, CX; JZ addedD
+addedC0:
+	TESTQ $const_addD, CX; JZ addedD0
 	VBROADCASTSS tile_betaD(DI), Z31
 	MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
 	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z0
@@ -6422,8 +6422,8 @@ addedC:
 	ADDQ R10, AX
 	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z22
 	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z23
-addedD:
-	TESTQ $const_addBias, CX; JZ addedBias
+addedD0:
+	TESTQ $const_addBias, CX; JZ addedBias0
 	MOVQ 8(SP), AX
 	VMOVUPS.Z 0(AX), K1, Z28
 	VMOVUPS.Z 64(AX), K2, Z29
@@ -6451,8 +6451,8 @@ addedD:
 	VADDPS Z29, Z21, Z21
 	VADDPS Z28, Z22, Z22
 	VADDPS Z29, Z23, Z23
-addedBias:
-	TESTQ $const_toD, CX; JNZ toD
+addedBias0:
+	TESTQ $const_toD, CX; JNZ toD0
 	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
 	VMOVUPS Z0, K1, 0(AX)
 	VMOVUPS Z1, K2, 64(AX)
@@ -6489,8 +6489,8 @@ addedBias:
 	ADDQ R10, AX
 	VMOVUPS Z22, K1, 0(AX)
 	VMOVUPS Z23, K2, 64(AX)
-	JMP stored
-toD:
+	JMP stored0
+toD0:
 	MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
 	VPSRLD $16, Z0, Z28
 	VPANDD.BCST ·roundings+0(SB), Z28, Z28
@@ -6695,7 +6695,7 @@ toD:
 	VPORD.BCST ·roundings+8(SB), Z23, K7, Z29
 	VPSRLD $16, Z29, Z29
 	VPMOVDW Z29, K2, 32(AX)
-stored:
+stored0:
 	ADDQ tile_nextA(DI), R13; ADDQ tile_nextB(DI), R14; ADDQ tile_nextC(DI), DX
 	MOVQ tile_nextD(DI), AX; ADDQ AX, 0(SP); MOVQ tile_nextBias(DI), AX; ADDQ AX, 8(SP)
 	MOVQ 24(SP), R12; ADDQ tile_nextFetch(DI), R12; MOVQ R12, 24(SP)
@@ -6796,7 +6796,7 @@ compute:
 	VFMADD231PS Z29, Z30, Z25
 	ADDQ R8, SI; ADDQ R8, R11; ADDQ R9, R10; ADDQ R9, BX; DECQ CX; JNZ step
 	MOVQ tile_flags(DI), CX
-	TESTQ $const_scale, CX; JZ scaled
+	TESTQ $const_scale, CX; JZ scaled0
 	VBROADCASTSS tile_alpha(DI), Z31
 	VMULPS Z31, Z0, Z0
 	VMULPS Z31, Z1, Z1
@@ -6824,8 +6824,8 @@ compute:
 	VMULPS Z31, Z23, Z23
 	VMULPS Z31, Z24, Z24
 	VMULPS Z31, Z25, Z25
-scaled:
-	TESTQ $const_addC, CX; JZ addedC
+scaled0:
+	TESTQ $const_addC, CX; JZ addedC0
 	VBROADCASTSS tile_beta(DI), Z31
 	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
 	VFMADD231PS 0(AX), Z31, K1, Z0
@@ -6866,8 +6866,8 @@ scaled:
 	ADDQ R10, AX
 	VFMADD231PS 0(AX), Z31, K1, Z24
 	VFMADD231PS 64(AX), Z31, K2, Z25
-addedC:
-	TESTQ $const_addD, CX; JZ addedD
+addedC0:
+	TESTQ $const_addD, CX; JZ addedD0
 	VBROADCASTSS tile_betaD(DI), Z31
 	MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
 	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z0
@@ -6908,8 +6908,8 @@ addedC:
 	ADDQ R10, AX
 	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z24
 	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z25
-addedD:
-	TESTQ $const_addBias, CX; JZ addedBias
+addedD0:
+	TESTQ $const_addBias, CX; JZ addedBias0
 	MOVQ 8(SP), AX
 	VMOVUPS.Z 0(AX), K1, Z28
 	VMOVUPS.Z 64(AX), K2, Z29
@@ -6939,8 +6939,8 @@ addedD:
 	VADDPS Z29, Z23, Z23
 	VADDPS Z28, Z24, Z24
 	VADDPS Z29, Z25, Z25
-addedBias:
-	TESTQ $const_toD, CX; JNZ toD
+addedBias0:
+	TESTQ $const_toD, CX; JNZ toD0
 	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
 	VMOVUPS Z0, K1, 0(AX)
 	VMOVUPS Z1, K2, 64(AX)
@@ -6980,8 +6980,8 @@ addedBias:
 	ADDQ R10, AX
 	VMOVUPS Z24, K1, 0(AX)
 	VMOVUPS Z25, K2, 64(AX)
-	JMP stored
-toD:
+	JMP stored0
+toD0:
 	MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
 	VPSRLD $16, Z0, Z28
 	VPANDD.BCST ·roundings+0(SB), Z28, Z28
@@ -7203,7 +7203,7 @@ toD:
 	VPORD.BCST ·roundings+8(SB), Z25, K7, Z29
 	VPSRLD $16, Z29, Z29
 	VPMOVDW Z29, K2, 32(AX)
-stored:
+stored0:
 	ADDQ tile_nextA(DI), R13; ADDQ tile_nextB(DI), R14; ADDQ tile_nextC(DI), DX
 	MOVQ tile_nextD(DI), AX; ADDQ AX, 0(SP); MOVQ tile_nextBias(DI), AX; ADDQ AX, 8(SP)
 	MOVQ 24(SP), R12; ADDQ tile_nextFetch(DI), R12; MOVQ R12, 24(SP)
@@ -7309,7 +7309,7 @@ compute:
 	VFMADD231PS Z29, Z31, Z27
 	ADDQ R8, SI; ADDQ R8, R11; ADDQ R9, R10; ADDQ R9, BX; DECQ CX; JNZ step
 	MOVQ tile_flags(DI), CX
-	TESTQ $const_scale, CX; JZ scaled
+	TESTQ $const_scale, CX; JZ scaled0
 	VBROADCASTSS tile_alpha(DI), Z31
 	VMULPS Z31, Z0, Z0
 	VMULPS Z31, Z1, Z1
@@ -7339,8 +7339,8 @@ compute:
 	VMULPS Z31, Z25, Z25
 	VMULPS Z31, Z26, Z26
 	VMULPS Z31, Z27, Z27
-scaled:
-	TESTQ $const_addC, CX; JZ addedC
+scaled0:
+	TESTQ $const_addC, CX; JZ addedC0
 	VBROADCASTSS tile_beta(DI), Z31
 	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
 	VFMADD231PS 0(AX), Z31, K1, Z0
@@ -7384,8 +7384,8 @@ scaled:
 	ADDQ R10, AX
 	VFMADD231PS 0(AX), Z31, K1, Z26
 	VFMADD231PS 64(AX), Z31, K2, Z27
-addedC:
-	TESTQ $const_addD, CX; JZ addedD
+addedC0:
+	TESTQ $const_addD, CX; JZ addedD0
 	VBROADCASTSS tile_betaD(DI), Z31
 	MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
 	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z0
@@ -7429,8 +7429,8 @@ addedC:
 	ADDQ R10, AX
 	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z26
 	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z27
-addedD:
-	TESTQ $const_addBias, CX; JZ addedBias
+addedD0:
+	TESTQ $const_addBias, CX; JZ addedBias0
 	MOVQ 8(SP), AX
 	VMOVUPS.Z 0(AX), K1, Z28
 	VMOVUPS.Z 64(AX), K2, Z29
@@ -7462,8 +7462,8 @@ addedD:
 	VADDPS Z29, Z25, Z25
 	VADDPS Z28, Z26, Z26
 	VADDPS Z29, Z27, Z27
-addedBias:
-	TESTQ $const_toD, CX; JNZ toD
+addedBias0:
+	TESTQ $const_toD, CX; JNZ toD0
 	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
 	VMOVUPS Z0, K1, 0(AX)
 	VMOVUPS Z1, K2, 64(AX)
@@ -7506,8 +7506,8 @@ addedBias:
 	ADDQ R10, AX
 	VMOVUPS Z26, K1, 0(AX)
 	VMOVUPS Z27, K2, 64(AX)
-	JMP stored
-toD:
+	JMP stored0
+toD0:
 	MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
 	VPSRLD $16, Z0, Z28
 	VPANDD.BCST ·roundings+0(SB), Z28, Z28
@@ -7746,7 +7746,7 @@ toD:
 	VPORD.BCST ·roundings+8(SB), Z27, K7, Z29
 	VPSRLD $16, Z29, Z29
 	VPMOVDW Z29, K2, 32(AX)
-stored:
+stored0:
 	ADDQ tile_nextA(DI), R13; ADDQ tile_nextB(DI), R14; ADDQ tile_nextC(DI), DX
 	MOVQ tile_nextD(DI), AX; ADDQ AX, 0(SP); MOVQ tile_nextBias(DI), AX; ADDQ AX, 8(SP)
 	MOVQ 24(SP), R12; ADDQ tile_nextFetch(DI), R12; MOVQ R12, 24(SP)
@@ -7884,7 +7884,7 @@ step:
 	VFMADD231PS Z29, Z31, Z27
 	ADDQ $4, SI; ADDQ $4, AX; ADDQ $4, R11; ADDQ $4, R12; ADDQ $64, R10; ADDQ R9, BX; DECQ CX; JNZ step
 	MOVQ tile_flags(DI), CX
-	TESTQ $const_scale, CX; JZ scaled
+	TESTQ $const_scale, CX; JZ scaled0
 	VBROADCASTSS tile_alpha(DI), Z31
 	VMULPS Z31, Z0, Z0
 	VMULPS Z31, Z1, Z1
@@ -7914,8 +7914,8 @@ step:
 	VMULPS Z31, Z25, Z25
 	VMULPS Z31, Z26, Z26
 	VMULPS Z31, Z27, Z27
-scaled:
-	TESTQ $const_addC, CX; JZ addedC
+scaled0:
+	TESTQ $const_addC, CX; JZ addedC0
 	VBROADCASTSS tile_beta(DI), Z31
 	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
 	VFMADD231PS 0(AX), Z31, K1, Z0
@@ -7959,8 +7959,8 @@ scaled:
 	ADDQ R10, AX
 	VFMADD231PS 0(AX), Z31, K1, Z26
 	VFMADD231PS 64(AX), Z31, K2, Z27
-addedC:
-	TESTQ $const_addD, CX; JZ addedD
+addedC0:
+	TESTQ $const_addD, CX; JZ addedD0
 	VBROADCASTSS tile_betaD(DI), Z31
 	MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
 	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z0
@@ -8004,8 +8004,8 @@ addedC:
 	ADDQ R10, AX
 	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z26
 	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z27
-addedD:
-	TESTQ $const_addBias, CX; JZ addedBias
+addedD0:
+	TESTQ $const_addBias, CX; JZ addedBias0
 	MOVQ 8(SP), AX
 	VMOVUPS.Z 0(AX), K1, Z28
 	VMOVUPS.Z 64(AX), K2, Z29
@@ -8037,8 +8037,8 @@ addedD:
 	VADDPS Z29, Z25, Z25
 	VADDPS Z28, Z26, Z26
 	VADDPS Z29, Z27, Z27
-addedBias:
-	TESTQ $const_toD, CX; JNZ toD
+addedBias0:
+	TESTQ $const_toD, CX; JNZ toD0
 	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
 	VMOVUPS Z0, K1, 0(AX)
 	VMOVUPS Z1, K2, 64(AX)
@@ -8081,8 +8081,8 @@ addedBias:
 	ADDQ R10, AX
 	VMOVUPS Z26, K1, 0(AX)
 	VMOVUPS Z27, K2, 64(AX)
-	JMP stored
-toD:
+	JMP stored0
+toD0:
 	MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
 	VPSRLD $16, Z0, Z28
 	VPANDD.BCST ·roundings+0(SB), Z28, Z28
@@ -8321,7 +8321,7 @@ toD:
 	VPORD.BCST ·roundings+8(SB), Z27, K7, Z29
 	VPSRLD $16, Z29, Z29
 	VPMOVDW Z29, K2, 32(AX)
-stored:
+stored0:
 	ADDQ tile_nextA(DI), R13; ADDQ tile_nextB(DI), R14; ADDQ tile_nextC(DI), DX
 	MOVQ tile_nextD(DI), AX; ADDQ AX, 0(SP); MOVQ tile_nextBias(DI), AX; ADDQ AX, 8(SP)
 	DECQ 16(SP); JNZ tile
@@ -8410,7 +8410,7 @@ step:
 	VFMADD231PS Z29, Z31, Z15
 	ADDQ $4, SI; ADDQ $4, AX; ADDQ $4, R11; ADDQ $4, R12; ADDQ $64, R10; ADDQ R9, BX; DECQ CX; JNZ step
 	MOVQ tile_flags(DI), CX
-	TESTQ $const_scale, CX; JZ scaled
+	TESTQ $const_scale, CX; JZ scaled0
 	VBROADCASTSS tile_alpha(DI), Z31
 	VMULPS Z31, Z0, Z0
 	VMULPS Z31, Z1, Z1
@@ -8428,8 +8428,8 @@ step:
 	VMULPS Z31, Z13, Z13
 	VMULPS Z31, Z14, Z14
 	VMULPS Z31, Z15, Z15
-scaled:
-	TESTQ $const_addC, CX; JZ addedC
+scaled0:
+	TESTQ $const_addC, CX; JZ addedC0
 	VBROADCASTSS tile_beta(DI), Z31
 	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
 	VFMADD231PS 0(AX), Z31, K1, Z0
@@ -8455,8 +8455,8 @@ scaled:
 	ADDQ R10, AX
 	VFMADD231PS 0(AX), Z31, K1, Z14
 	VFMADD231PS 64(AX), Z31, K2, Z15
-addedC:
-	TESTQ $const_addD, CX; JZ addedD
+addedC0:
+	TESTQ $const_addD, CX; JZ addedD0
 	VBROADCASTSS tile_betaD(DI), Z31
 	MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
 	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z0
@@ -8482,8 +8482,8 @@ addedC:
 	ADDQ R10, AX
 	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z14
 	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z15
-addedD:
-	TESTQ $const_addBias, CX; JZ addedBias
+addedD0:
+	TESTQ $const_addBias, CX; JZ addedBias0
 	MOVQ 8(SP), AX
 	VMOVUPS.Z 0(AX), K1, Z28
 	VMOVUPS.Z 64(AX), K2, Z29
@@ -8503,8 +8503,8 @@ addedD:
 	VADDPS Z29, Z13, Z13
 	VADDPS Z28, Z14, Z14
 	VADDPS Z29, Z15, Z15
-addedBias:
-	TESTQ $const_toD, CX; JNZ toD
+addedBias0:
+	TESTQ $const_toD, CX; JNZ toD0
 	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
 	VMOVUPS Z0, K1, 0(AX)
 	VMOVUPS Z1, K2, 64(AX)
@@ -8529,8 +8529,8 @@ addedBias:
 	ADDQ R10, AX
 	VMOVUPS Z14, K1, 0(AX)
 	VMOVUPS Z15, K2, 64(AX)
-	JMP stored
-toD:
+	JMP stored0
+toD0:
 	MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
 	VPSRLD $16, Z0, Z28
 	VPANDD.BCST ·roundings+0(SB), Z28, Z28
@@ -8667,7 +8667,7 @@ toD:
 	VPORD.BCST ·roundings+8(SB), Z15, K7, Z29
 	VPSRLD $16, Z29, Z29
 	VPMOVDW Z29, K2, 32(AX)
-stored:
+stored0:
 	ADDQ tile_nextA(DI), R13; ADDQ tile_nextB(DI), R14; ADDQ tile_nextC(DI), DX
 	MOVQ tile_nextD(DI), AX; ADDQ AX, 0(SP); MOVQ tile_nextBias(DI), AX; ADDQ AX, 8(SP)
 	DECQ 16(SP); JNZ tile
@@ -8700,34 +8700,34 @@ compute:
 	LONG $0x400e9262; WORD $0xc452 // VDPBF16PS Z28, Z30, Z0
 	ADDQ R8, SI; ADDQ R8, R11; ADDQ R9, R10; ADDQ R9, BX; DECQ CX; JNZ step
 	MOVQ tile_flags(DI), CX
-	TESTQ $const_scale, CX; JZ scaled
+	TESTQ $const_scale, CX; JZ scaled0
 	VBROADCASTSS tile_alpha(DI), Z31
 	VMULPS Z31, Z0, Z0
-scaled:
-	TESTQ $const_addC, CX; JZ addedC
+scaled0:
+	TESTQ $const_addC, CX; JZ addedC0
 	VBROADCASTSS tile_beta(DI), Z31
 	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
 	VFMADD231PS 0(AX), Z31, K1, Z0
-addedC:
-	TESTQ $const_addD, CX; JZ addedD
+addedC0:
+	TESTQ $const_addD, CX; JZ addedD0
 	VBROADCASTSS tile_betaD(DI), Z31
 	MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
 	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z0
-addedD:
-	TESTQ $const_addBias, CX; JZ addedBias
+addedD0:
+	TESTQ $const_addBias, CX; JZ addedBias0
 	MOVQ 8(SP), AX
 	VMOVUPS.Z 0(AX), K1, Z28
 	VADDPS Z28, Z0, Z0
-addedBias:
-	TESTQ $const_toD, CX; JNZ toD
+addedBias0:
+	TESTQ $const_toD, CX; JNZ toD0
 	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
 	VMOVUPS Z0, K1, 0(AX)
-	JMP stored
-toD:
+	JMP stored0
+toD0:
 	MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
 	LONG $0x487e6262; WORD $0xe072 // VCVTNEPS2BF16 Z0, Y28
 	VMOVDQU16 Y28, K1, 0(AX)
-stored:
+stored0:
 	ADDQ tile_nextA(DI), R13; ADDQ tile_nextB(DI), R14; ADDQ tile_nextC(DI), DX
 	MOVQ tile_nextD(DI), AX; ADDQ AX, 0(SP); MOVQ tile_nextBias(DI), AX; ADDQ AX, 8(SP)
 	DECQ 16(SP); JNZ tile
@@ -8763,45 +8763,45 @@ compute:
 	LONG $0x40069262; WORD $0xcc52 // VDPBF16PS Z28, Z31, Z1
 	ADDQ R8, SI; ADDQ R8, R11; ADDQ R9, R10; ADDQ R9, BX; DECQ CX; JNZ step
 	MOVQ tile_flags(DI), CX
-	TESTQ $const_scale, CX; JZ scaled
+	TESTQ $const_scale, CX; JZ scaled0
 	VBROADCASTSS tile_alpha(DI), Z31
 	VMULPS Z31, Z0, Z0
 	VMULPS Z31, Z1, Z1
-scaled:
-	TESTQ $const_addC, CX; JZ addedC
+scaled0:
+	TESTQ $const_addC, CX; JZ addedC0
 	VBROADCASTSS tile_beta(DI), Z31
 	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
 	VFMADD231PS 0(AX), Z31, K1, Z0
 	ADDQ R10, AX
 	VFMADD231PS 0(AX), Z31, K1, Z1
-addedC:
-	TESTQ $const_addD, CX; JZ addedD
+addedC0:
+	TESTQ $const_addD, CX; JZ addedD0
 	VBROADCASTSS tile_betaD(DI), Z31
 	MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
 	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z0
 	ADDQ R10, AX
 	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z1
-addedD:
-	TESTQ $const_addBias, CX; JZ addedBias
+addedD0:
+	TESTQ $const_addBias, CX; JZ addedBias0
 	MOVQ 8(SP), AX
 	VMOVUPS.Z 0(AX), K1, Z28
 	VADDPS Z28, Z0, Z0
 	VADDPS Z28, Z1, Z1
-addedBias:
-	TESTQ $const_toD, CX; JNZ toD
+addedBias0:
+	TESTQ $const_toD, CX; JNZ toD0
 	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
 	VMOVUPS Z0, K1, 0(AX)
 	ADDQ R10, AX
 	VMOVUPS Z1, K1, 0(AX)
-	JMP stored
-toD:
+	JMP stored0
+toD0:
 	MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
 	LONG $0x487e6262; WORD $0xe072 // VCVTNEPS2BF16 Z0, Y28
 	VMOVDQU16 Y28, K1, 0(AX)
 	ADDQ R10, AX
 	LONG $0x487e6262; WORD $0xe172 // VCVTNEPS2BF16 Z1, Y28
 	VMOVDQU16 Y28, K1, 0(AX)
-stored:
+stored0:
 	ADDQ tile_nextA(DI), R13; ADDQ tile_nextB(DI), R14; ADDQ tile_nextC(DI), DX
 	MOVQ tile_nextD(DI), AX; ADDQ AX, 0(SP); MOVQ tile_nextBias(DI), AX; ADDQ AX, 8(SP)
 	DECQ 16(SP); JNZ tile
@@ -8840,13 +8840,13 @@ compute:
 	LONG $0x400e9262; WORD $0xd452 // VDPBF16PS Z28, Z30, Z2
 	ADDQ R8, SI; ADDQ R8, R11; ADDQ R9, R10; ADDQ R9, BX; DECQ CX; JNZ step
 	MOVQ tile_flags(DI), CX
-	TESTQ $const_scale, CX; JZ scaled
+	TESTQ $const_scale, CX; JZ scaled0
 	VBROADCASTSS tile_alpha(DI), Z31
 	VMULPS Z31, Z0, Z0
 	VMULPS Z31, Z1, Z1
 	VMULPS Z31, Z2, Z2
-scaled:
-	TESTQ $const_addC, CX; JZ addedC
+scaled0:
+	TESTQ $const_addC, CX; JZ addedC0
 	VBROADCASTSS tile_beta(DI), Z31
 	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
 	VFMADD231PS 0(AX), Z31, K1, Z0
@@ -8854,8 +8854,8 @@ scaled:
 	VFMADD231PS 0(AX), Z31, K1, Z1
 	ADDQ R10, AX
 	VFMADD231PS 0(AX), Z31, K1, Z2
-addedC:
-	TESTQ $const_addD, CX; JZ addedD
+addedC0:
+	TESTQ $const_addD, CX; JZ addedD0
 	VBROADCASTSS tile_betaD(DI), Z31
 	MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
 	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z0
@@ -8863,23 +8863,23 @@ addedC:
 	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z1
 	ADDQ R10, AX
 	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z2
-addedD:
-	TESTQ $const_addBias, CX; JZ addedBias
+addedD0:
+	TESTQ $const_addBias, CX; JZ addedBias0
 	MOVQ 8(SP), AX
 	VMOVUPS.Z 0(AX), K1, Z28
 	VADDPS Z28, Z0, Z0
 	VADDPS Z28, Z1, Z1
 	VADDPS Z28, Z2, Z2
-addedBias:
-	TESTQ $const_toD, CX; JNZ toD
+addedBias0:
+	TESTQ $const_toD, CX; JNZ toD0
 	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
 	VMOVUPS Z0, K1, 0(AX)
 	ADDQ R10, AX
 	VMOVUPS Z1, K1, 0(AX)
 	ADDQ R10, AX
 	VMOVUPS Z2, K1, 0(AX)
-	JMP stored
-toD:
+	JMP stored0
+toD0:
 	MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
 	LONG $0x487e6262; WORD $0xe072 // VCVTNEPS2BF16 Z0, Y28
 	VMOVDQU16 Y28, K1, 0(AX)
@@ -8889,7 +8889,7 @@ toD:
 	ADDQ R10, AX
 	LONG $0x487e6262; WORD $0xe272 // VCVTNEPS2BF16 Z2, Y28
 	VMOVDQU16 Y28, K1, 0(AX)
-stored:
+stored0:
 	ADDQ tile_nextA(DI), R13; ADDQ tile_nextB(DI), R14; ADDQ tile_nextC(DI), DX
 	MOVQ tile_nextD(DI), AX; ADDQ AX, 0(SP); MOVQ tile_nextBias(DI), AX; ADDQ AX, 8(SP)
 	DECQ 16(SP); JNZ tile
@@ -8931,14 +8931,14 @@ compute:
 	LONG $0x40069262; WORD $0xdc52 // VDPBF16PS Z28, Z31, Z3
 	ADDQ R8, SI; ADDQ R8, R11; ADDQ R9, R10; ADDQ R9, BX; DECQ CX; JNZ step
 	MOVQ tile_flags(DI), CX
-	TESTQ $const_scale, CX; JZ scaled
+	TESTQ $const_scale, CX; JZ scaled0
 	VBROADCASTSS tile_alpha(DI), Z31
 	VMULPS Z31, Z0, Z0
 	VMULPS Z31, Z1, Z1
 	VMULPS Z31, Z2, Z2
 	VMULPS Z31, Z3, Z3
-scaled:
-	TESTQ $const_addC, CX; JZ addedC
+scaled0:
+	TESTQ $const_addC, CX; JZ addedC0
 	VBROADCASTSS tile_beta(DI), Z31
 	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
 	VFMADD231PS 0(AX), Z31, K1, Z0
@@ -8948,8 +8948,8 @@ scaled:
 	VFMADD231PS 0(AX), Z31, K1, Z2
 	ADDQ R10, AX
 	VFMADD231PS 0(AX), Z31, K1, Z3
-addedC:
-	TESTQ $const_addD, CX; JZ addedD
+addedC0:
+	TESTQ $const_addD, CX; JZ addedD0
 	VBROADCASTSS tile_betaD(DI), Z31
 	MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
 	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z0
@@ -8959,16 +8959,16 @@ addedC:
 	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z2
 	ADDQ R10, AX
 	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z3
-addedD:
-	TESTQ $const_addBias, CX; JZ addedBias
+addedD0:
+	TESTQ $const_addBias, CX; JZ addedBias0
 	MOVQ 8(SP), AX
 	VMOVUPS.Z 0(AX), K1, Z28
 	VADDPS Z28, Z0, Z0
 	VADDPS Z28, Z1, Z1
 	VADDPS Z28, Z2, Z2
 	VADDPS Z28, Z3, Z3
-addedBias:
-	TESTQ $const_toD, CX; JNZ toD
+addedBias0:
+	TESTQ $const_toD, CX; JNZ toD0
 	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
 	VMOVUPS Z0, K1, 0(AX)
 	ADDQ R10, AX
@@ -8977,8 +8977,8 @@ addedBias:
 	VMOVUPS Z2, K1, 0(AX)
 	ADDQ R10, AX
 	VMOVUPS Z3, K1, 0(AX)
-	JMP stored
-toD:
+	JMP stored0
+toD0:
 	MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
 	LONG $0x487e6262; WORD $0xe072 // VCVTNEPS2BF16 Z0, Y28
 	VMOVDQU16 Y28, K1, 0(AX)
@@ -8991,7 +8991,7 @@ toD:
 	ADDQ R10, AX
 	LONG $0x487e6262; WORD $0xe372 // VCVTNEPS2BF16 Z3, Y28
 	VMOVDQU16 Y28, K1, 0(AX)
-stored:
+stored0:
 	ADDQ tile_nextA(DI), R13; ADDQ tile_nextB(DI), R14; ADDQ tile_nextC(DI), DX
 	MOVQ tile_nextD(DI), AX; ADDQ AX, 0(SP); MOVQ tile_nextBias(DI), AX; ADDQ AX, 8(SP)
 	DECQ 16(SP); JNZ tile
@@ -9036,15 +9036,15 @@ compute:
 	LONG $0x400e9262; WORD $0xe452 // VDPBF16PS Z28, Z30, Z4
 	ADDQ R8, SI; ADDQ R8, R11; ADDQ R9, R10; ADDQ R9, BX; DECQ CX; JNZ step
 	MOVQ tile_flags(DI), CX
-	TESTQ $const_scale, CX; JZ scaled
+	TESTQ $const_scale, CX; JZ scaled0
 	VBROADCASTSS tile_alpha(DI), Z31
 	VMULPS Z31, Z0, Z0
 	VMULPS Z31, Z1, Z1
 	VMULPS Z31, Z2, Z2
 	VMULPS Z31, Z3, Z3
 	VMULPS Z31, Z4, Z4
-scaled:
-	TESTQ $const_addC, CX; JZ addedC
+scaled0:
+	TESTQ $const_addC, CX; JZ addedC0
 	VBROADCASTSS tile_beta(DI), Z31
 	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
 	VFMADD231PS 0(AX), Z31, K1, Z0
@@ -9056,8 +9056,8 @@ scaled:
 	VFMADD231PS 0(AX), Z31, K1, Z3
 	ADDQ R10, AX
 	VFMADD231PS 0(AX), Z31, K1, Z4
-addedC:
-	TESTQ $const_addD, CX; JZ addedD
+addedC0:
+	TESTQ $const_addD, CX; JZ addedD0
 	VBROADCASTSS tile_betaD(DI), Z31
 	MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
 	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z0
@@ -9069,8 +9069,8 @@ addedC:
 	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z3
 	ADDQ R10, AX
 	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z4
-addedD:
-	TESTQ $const_addBias, CX; JZ addedBias
+addedD0:
+	TESTQ $const_addBias, CX; JZ addedBias0
 	MOVQ 8(SP), AX
 	VMOVUPS.Z 0(AX), K1, Z28
 	VADDPS Z28, Z0, Z0
@@ -9078,8 +9078,8 @@ addedD:
 	VADDPS Z28, Z2, Z2
 	VADDPS Z28, Z3, Z3
 	VADDPS Z28, Z4, Z4
-addedBias:
-	TESTQ $const_toD, CX; JNZ toD
+addedBias0:
+	TESTQ $const_toD, CX; JNZ toD0
 	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
 	VMOVUPS Z0, K1, 0(AX)
 	ADDQ R10, AX
@@ -9090,8 +9090,8 @@ addedBias:
 	VMOVUPS Z3, K1, 0(AX)
 	ADDQ R10, AX
 	VMOVUPS Z4, K1, 0(AX)
-	JMP stored
-toD:
+	JMP stored0
+toD0:
 	MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
 	LONG $0x487e6262; WORD $0xe072 // VCVTNEPS2BF16 Z0, Y28
 	VMOVDQU16 Y28, K1, 0(AX)
@@ -9107,7 +9107,7 @@ toD:
 	ADDQ R10, AX
 	LONG $0x487e6262; WORD $0xe472 // VCVTNEPS2BF16 Z4, Y28
 	VMOVDQU16 Y28, K1, 0(AX)
-stored:
+stored0:
 	ADDQ tile_nextA(DI), R13; ADDQ tile_nextB(DI), R14; ADDQ tile_nextC(DI), DX
 	MOVQ tile_nextD(DI), AX; ADDQ AX, 0(SP); MOVQ tile_nextBias(DI), AX; ADDQ AX, 8(SP)
 	DECQ 16(SP); JNZ tile
@@ -9155,7 +9155,7 @@ compute:
 	LONG $0x40069262; WORD $0xec52 // VDPBF16PS Z28, Z31, Z5
 	ADDQ R8, SI; ADDQ R8, R11; ADDQ R9, R10; ADDQ R9, BX; DECQ CX; JNZ step
 	MOVQ tile_flags(DI), CX
-	TESTQ $const_scale, CX; JZ scaled
+	TESTQ $const_scale, CX; JZ scaled0
 	VBROADCASTSS tile_alpha(DI), Z31
 	VMULPS Z31, Z0, Z0
 	VMULPS Z31, Z1, Z1
@@ -9163,8 +9163,8 @@ compute:
 	VMULPS Z31, Z3, Z3
 	VMULPS Z31, Z4, Z4
 	VMULPS Z31, Z5, Z5
-scaled:
-	TESTQ $const_addC, CX; JZ addedC
+scaled0:
+	TESTQ $const_addC, CX; JZ addedC0
 	VBROADCASTSS tile_beta(DI), Z31
 	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
 	VFMADD231PS 0(AX), Z31, K1, Z0
@@ -9178,8 +9178,8 @@ scaled:
 	VFMADD231PS 0(AX), Z31, K1, Z4
 	ADDQ R10, AX
 	VFMADD231PS 0(AX), Z31, K1, Z5
-addedC:
-	TESTQ $const_addD, CX; JZ addedD
+addedC0:
+	TESTQ $const_addD, CX; JZ addedD0
 	VBROADCASTSS tile_betaD(DI), Z31
 	MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
 	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z0
@@ -9193,8 +9193,8 @@ addedC:
 	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z4
 	ADDQ R10, AX
 	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z5
-addedD:
-	TESTQ $const_addBias, CX; JZ addedBias
+addedD0:
+	TESTQ $const_addBias, CX; JZ addedBias0
 	MOVQ 8(SP), AX
 	VMOVUPS.Z 0(AX), K1, Z28
 	VADDPS Z28, Z0, Z0
@@ -9203,8 +9203,8 @@ addedD:
 	VADDPS Z28, Z3, Z3
 	VADDPS Z28, Z4, Z4
 	VADDPS Z28, Z5, Z5
-addedBias:
-	TESTQ $const_toD, CX; JNZ toD
+addedBias0:
+	TESTQ $const_toD, CX; JNZ toD0
 	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
 	VMOVUPS Z0, K1, 0(AX)
 	ADDQ R10, AX
@@ -9217,8 +9217,8 @@ addedBias:
 	VMOVUPS Z4, K1, 0(AX)
 	ADDQ R10, AX
 	VMOVUPS Z5, K1, 0(AX)
-	JMP stored
-toD:
+	JMP stored0
+toD0:
 	MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
 	LONG $0x487e6262; WORD $0xe072 // VCVTNEPS2BF16 Z0, Y28
 	VMOVDQU16 Y28, K1, 0(AX)
@@ -9237,7 +9237,7 @@ toD:
 	ADDQ R10, AX
 	LONG $0x487e6262; WORD $0xe572 // VCVTNEPS2BF16 Z5, Y28
 	VMOVDQU16 Y28, K1, 0(AX)
-stored:
+stored0:
 	ADDQ tile_nextA(DI), R13; ADDQ tile_nextB(DI), R14; ADDQ tile_nextC(DI), DX
 	MOVQ tile_nextD(DI), AX; ADDQ AX, 0(SP); MOVQ tile_nextBias(DI), AX; ADDQ AX, 8(SP)
 	DECQ 16(SP); JNZ tile
@@ -9288,7 +9288,7 @@ compute:
 	LONG $0x400e9262; WORD $0xf452 // VDPBF16PS Z28, Z30, Z6
 	ADDQ R8, SI; ADDQ R8, R11; ADDQ R9, R10; ADDQ R9, BX; DECQ CX; JNZ step
 	MOVQ tile_flags(DI), CX
-	TESTQ $const_scale, CX; JZ scaled
+	TESTQ $const_scale, CX; JZ scaled0
 	VBROADCASTSS tile_alpha(DI), Z31
 	VMULPS Z31, Z0, Z0
 	VMULPS Z31, Z1, Z1
@@ -9297,8 +9297,8 @@ compute:
 	VMULPS Z31, Z4, Z4
 	VMULPS Z31, Z5, Z5
 	VMULPS Z31, Z6, Z6
-scaled:
-	TESTQ $const_addC, CX; JZ addedC
+scaled0:
+	TESTQ $const_addC, CX; JZ addedC0
 	VBROADCASTSS tile_beta(DI), Z31
 	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
 	VFMADD231PS 0(AX), Z31, K1, Z0
@@ -9314,8 +9314,8 @@ scaled:
 	VFMADD231PS 0(AX), Z31, K1, Z5
 	ADDQ R10, AX
 	VFMADD231PS 0(AX), Z31, K1, Z6
-addedC:
-	TESTQ $const_addD, CX; JZ addedD
+addedC0:
+	TESTQ $const_addD, CX; JZ addedD0
 	VBROADCASTSS tile_betaD(DI), Z31
 	MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
 	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z0
@@ -9331,8 +9331,8 @@ addedC:
 	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z5
 	ADDQ R10, AX
 	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z6
-addedD:
-	TESTQ $const_addBias, CX; JZ addedBias
+addedD0:
+	TESTQ $const_addBias, CX; JZ addedBias0
 	MOVQ 8(SP), AX
 	VMOVUPS.Z 0(AX), K1, Z28
 	VADDPS Z28, Z0, Z0
@@ -9342,8 +9342,8 @@ addedD:
 	VADDPS Z28, Z4, Z4
 	VADDPS Z28, Z5, Z5
 	VADDPS Z28, Z6, Z6
-addedBias:
-	TESTQ $const_toD, CX; JNZ toD
+addedBias0:
+	TESTQ $const_toD, CX; JNZ toD0
 	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
 	VMOVUPS Z0, K1, 0(AX)
 	ADDQ R10, AX
@@ -9358,8 +9358,8 @@ addedBias:
 	VMOVUPS Z5, K1, 0(AX)
 	ADDQ R10, AX
 	VMOVUPS Z6, K1, 0(AX)
-	JMP stored
-toD:
+	JMP stored0
+toD0:
 	MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
 	LONG $0x487e6262; WORD $0xe072 // VCVTNEPS2BF16 Z0, Y28
 	VMOVDQU16 Y28, K1, 0(AX)
@@ -9381,7 +9381,7 @@ toD:
 	ADDQ R10, AX
 	LONG $0x487e6262; WORD $0xe672 // VCVTNEPS2BF16 Z6, Y28
 	VMOVDQU16 Y28, K1, 0(AX)
-stored:
+stored0:
 	ADDQ tile_nextA(DI), R13; ADDQ tile_nextB(DI), R14; ADDQ tile_nextC(DI), DX
 	MOVQ tile_nextD(DI), AX; ADDQ AX, 0(SP); MOVQ tile_nextBias(DI), AX; ADDQ AX, 8(SP)
 	DECQ 16(SP); JNZ tile
@@ -9437,7 +9437,7 @@ compute:
 	LONG $0x40069262; WORD $0xfc52 // VDPBF16PS Z28, Z31, Z7
 	ADDQ R8, SI; ADDQ R8, R11; ADDQ R9, R10; ADDQ R9, BX; DECQ CX; JNZ step
 	MOVQ tile_flags(DI), CX
-	TESTQ $const_scale, CX; JZ scaled
+	TESTQ $const_scale, CX; JZ scaled0
 	VBROADCASTSS tile_alpha(DI), Z31
 	VMULPS Z31, Z0, Z0
 	VMULPS Z31, Z1, Z1
@@ -9447,8 +9447,8 @@ compute:
 	VMULPS Z31, Z5, Z5
 	VMULPS Z31, Z6, Z6
 	VMULPS Z31, Z7, Z7
-scaled:
-	TESTQ $const_addC, CX; JZ addedC
+scaled0:
+	TESTQ $const_addC, CX; JZ addedC0
 	VBROADCASTSS tile_beta(DI), Z31
 	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
 	VFMADD231PS 0(AX), Z31, K1, Z0
@@ -9466,8 +9466,8 @@ scaled:
 	VFMADD231PS 0(AX), Z31, K1, Z6
 	ADDQ R10, AX
 	VFMADD231PS 0(AX), Z31, K1, Z7
-addedC:
-	TESTQ $const_addD, CX; JZ addedD
+addedC0:
+	TESTQ $const_addD, CX; JZ addedD0
 	VBROADCASTSS tile_betaD(DI), Z31
 	MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
 	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z0
@@ -9485,8 +9485,8 @@ addedC:
 	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z6
 	ADDQ R10, AX
 	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z7
-addedD:
-	TESTQ $const_addBias, CX; JZ addedBias
+addedD0:
+	TESTQ $const_addBias, CX; JZ addedBias0
 	MOVQ 8(SP), AX
 	VMOVUPS.Z 0(AX), K1, Z28
 	VADDPS Z28, Z0, Z0
@@ -9497,8 +9497,8 @@ addedD:
 	VADDPS Z28, Z5, Z5
 	VADDPS Z28, Z6, Z6
 	VADDPS Z28, Z7, Z7
-addedBias:
-	TESTQ $const_toD, CX; JNZ toD
+addedBias0:
+	TESTQ $const_toD, CX; JNZ toD0
 	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
 	VMOVUPS Z0, K1, 0(AX)
 	ADDQ R10, AX
@@ -9515,8 +9515,8 @@ addedBias:
 	VMOVUPS Z6, K1, 0(AX)
 	ADDQ R10, AX
 	VMOVUPS Z7, K1, 0(AX)
-	JMP stored
-toD:
+	JMP stored0
+toD0:
 	MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
 	LONG $0x487e6262; WORD $0xe072 // VCVTNEPS2BF16 Z0, Y28
 	VMOVDQU16 Y28, K1, 0(AX)
@@ -9541,7 +9541,7 @@ toD:
 	ADDQ R10, AX
 	LONG $0x487e6262; WORD $0xe772 // VCVTNEPS2BF16 Z7, Y28
 	VMOVDQU16 Y28, K1, 0(AX)
-stored:
+stored0:
 	ADDQ tile_nextA(DI), R13; ADDQ tile_nextB(DI), R14; ADDQ tile_nextC(DI), DX
 	MOVQ tile_nextD(DI), AX; ADDQ AX, 0(SP); MOVQ tile_nextBias(DI), AX; ADDQ AX, 8(SP)
 	MOVQ 24(SP), R12; ADDQ tile_nextFetch(DI), R12; MOVQ R12, 24(SP)
@@ -9601,7 +9601,7 @@ compute:
 	LONG $0x400e1262; WORD $0xc452 // VDPBF16PS Z28, Z30, Z8
 	ADDQ R8, SI; ADDQ R8, R11; ADDQ R9, R10; ADDQ R9, BX; DECQ CX; JNZ step
 	MOVQ tile_flags(DI), CX
-	TESTQ $const_scale, CX; JZ scaled
+	TESTQ $const_scale, CX; JZ scaled0
 	VBROADCASTSS tile_alpha(DI), Z31
 	VMULPS Z31, Z0, Z0
 	VMULPS Z31, Z1, Z1
@@ -9612,8 +9612,8 @@ compute:
 	VMULPS Z31, Z6, Z6
 	VMULPS Z31, Z7, Z7
 	VMULPS Z31, Z8, Z8
-scaled:
-	TESTQ $const_addC, CX; JZ addedC
+scaled0:
+	TESTQ $const_addC, CX; JZ addedC0
 	VBROADCASTSS tile_beta(DI), Z31
 	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
 	VFMADD231PS 0(AX), Z31, K1, Z0
@@ -9633,8 +9633,8 @@ scaled:
 	VFMADD231PS 0(AX), Z31, K1, Z7
 	ADDQ R10, AX
 	VFMADD231PS 0(AX), Z31, K1, Z8
-addedC:
-	TESTQ $const_addD, CX; JZ addedD
+addedC0:
+	TESTQ $const_addD, CX; JZ addedD0
 	VBROADCASTSS tile_betaD(DI), Z31
 	MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
 	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z0
@@ -9654,8 +9654,8 @@ addedC:
 	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z7
 	ADDQ R10, AX
 	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z8
-addedD:
-	TESTQ $const_addBias, CX; JZ addedBias
+addedD0:
+	TESTQ $const_addBias, CX; JZ addedBias0
 	MOVQ 8(SP), AX
 	VMOVUPS.Z 0(AX), K1, Z28
 	VADDPS Z28, Z0, Z0
@@ -9667,8 +9667,8 @@ addedD:
 	VADDPS Z28, Z6, Z6
 	VADDPS Z28, Z7, Z7
 	VADDPS Z28, Z8, Z8
-addedBias:
-	TESTQ $const_toD, CX; JNZ toD
+addedBias0:
+	TESTQ $const_toD, CX; JNZ toD0
 	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
 	VMOVUPS Z0, K1, 0(AX)
 	ADDQ R10, AX
@@ -9687,8 +9687,8 @@ addedBias:
 	VMOVUPS Z7, K1, 0(AX)
 	ADDQ R10, AX
 	VMOVUPS Z8, K1, 0(AX)
-	JMP stored
-toD:
+	JMP stored0
+toD0:
 	MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
 	LONG $0x487e6262; WORD $0xe072 // VCVTNEPS2BF16 Z0, Y28
 	VMOVDQU16 Y28, K1, 0(AX)
@@ -9716,7 +9716,7 @@ toD:
 	ADDQ R10, AX
 	LONG $0x487e4262; WORD $0xe072 // VCVTNEPS2BF16 Z8, Y28
 	VMOVDQU16 Y28, K1, 0(AX)
-stored:
+stored0:
 	ADDQ tile_nextA(DI), R13; ADDQ tile_nextB(DI), R14; ADDQ tile_nextC(DI), DX
 	MOVQ tile_nextD(DI), AX; ADDQ AX, 0(SP); MOVQ tile_nextBias(DI), AX; ADDQ AX, 8(SP)
 	MOVQ 24(SP), R12; ADDQ tile_nextFetch(DI), R12; MOVQ R12, 24(SP)
@@ -9779,7 +9779,7 @@ compute:
 	LONG $0x40061262; WORD $0xcc52 // VDPBF16PS Z28, Z31, Z9
 	ADDQ R8, SI; ADDQ R8, R11; ADDQ R9, R10; ADDQ R9, BX; DECQ CX; JNZ step
 	MOVQ tile_flags(DI), CX
-	TESTQ $const_scale, CX; JZ scaled
+	TESTQ $const_scale, CX; JZ scaled0
 	VBROADCASTSS tile_alpha(DI), Z31
 	VMULPS Z31, Z0, Z0
 	VMULPS Z31, Z1, Z1
@@ -9791,8 +9791,8 @@ compute:
 	VMULPS Z31, Z7, Z7
 	VMULPS Z31, Z8, Z8
 	VMULPS Z31, Z9, Z9
-scaled:
-	TESTQ $const_addC, CX; JZ addedC
+scaled0:
+	TESTQ $const_addC, CX; JZ addedC0
 	VBROADCASTSS tile_beta(DI), Z31
 	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
 	VFMADD231PS 0(AX), Z31, K1, Z0
@@ -9814,8 +9814,8 @@ scaled:
 	VFMADD231PS 0(AX), Z31, K1, Z8
 	ADDQ R10, AX
 	VFMADD231PS 0(AX), Z31, K1, Z9
-addedC:
-	TESTQ $const_addD, CX; JZ addedD
+addedC0:
+	TESTQ $const_addD, CX; JZ addedD0
 	VBROADCASTSS tile_betaD(DI), Z31
 	MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
 	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z0
@@ -9837,8 +9837,8 @@ addedC:
 	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z8
 	ADDQ R10, AX
 	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z9
-addedD:
-	TESTQ $const_addBias, CX; JZ addedBias
+addedD0:
+	TESTQ $const_addBias, CX; JZ addedBias0
 	MOVQ 8(SP), AX
 	VMOVUPS.Z 0(AX), K1, Z28
 	VADDPS Z28, Z0, Z0
@@ -9851,8 +9851,8 @@ addedD:
 	VADDPS Z28, Z7, Z7
 	VADDPS Z28, Z8, Z8
 	VADDPS Z28, Z9, Z9
-addedBias:
-	TESTQ $const_toD, CX; JNZ toD
+addedBias0:
+	TESTQ $const_toD, CX; JNZ toD0
 	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
 	VMOVUPS Z0, K1, 0(AX)
 	ADDQ R10, AX
@@ -9873,8 +9873,8 @@ addedBias:
 	VMOVUPS Z8, K1, 0(AX)
 	ADDQ R10, AX
 	VMOVUPS Z9, K1, 0(AX)
-	JMP stored
-toD:
+	JMP stored0
+toD0:
 	MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
 	LONG $0x487e6262; WORD $0xe072 // VCVTNEPS2BF16 Z0, Y28
 	VMOVDQU16 Y28, K1, 0(AX)
@@ -9905,7 +9905,7 @@ toD:
 	ADDQ R10, AX
 	LONG $0x487e4262; WORD $0xe172 // VCVTNEPS2BF16 Z9, Y28
 	VMOVDQU16 Y28, K1, 0(AX)
-stored:
+stored0:
 	ADDQ tile_nextA(DI), R13; ADDQ tile_nextB(DI), R14; ADDQ tile_nextC(DI), DX
 	MOVQ tile_nextD(DI), AX; ADDQ AX, 0(SP); MOVQ tile_nextBias(DI), AX; ADDQ AX, 8(SP)
 	MOVQ 24(SP), R12; ADDQ tile_nextFetch(DI), R12; MOVQ R12, 24(SP)
@@ -9971,7 +9971,7 @@ compute:
 	LONG $0x400e1262; WORD $0xd452 // VDPBF16PS Z28, Z30, Z10
 	ADDQ R8, SI; ADDQ R8, R11; ADDQ R9, R10; ADDQ R9, BX; DECQ CX; JNZ step
 	MOVQ tile_flags(DI), CX
-	TESTQ $const_scale, CX; JZ scaled
+	TESTQ $const_scale, CX; JZ scaled0
 	VBROADCASTSS tile_alpha(DI), Z31
 	VMULPS Z31, Z0, Z0
 	VMULPS Z31, Z1, Z1
@@ -9984,8 +9984,8 @@ compute:
 	VMULPS Z31, Z8, Z8
 	VMULPS Z31, Z9, Z9
 	VMULPS Z31, Z10, Z10
-scaled:
-	TESTQ $const_addC, CX; JZ addedC
+scaled0:
+	TESTQ $const_addC, CX; JZ addedC0
 	VBROADCASTSS tile_beta(DI), Z31
 	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
 	VFMADD231PS 0(AX), Z31, K1, Z0
@@ -10009,8 +10009,8 @@ scaled:
 	VFMADD231PS 0(AX), Z31, K1, Z9
 	ADDQ R10, AX
 	VFMADD231PS 0(AX), Z31, K1, Z10
-addedC:
-	TESTQ $const_addD, CX; JZ addedD
+addedC0:
+	TESTQ $const_addD, CX; JZ addedD0
 	VBROADCASTSS tile_betaD(DI), Z31
 	MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
 	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z0
@@ -10034,8 +10034,8 @@ addedC:
 	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z9
 	ADDQ R10, AX
 	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z10
-addedD:
-	TESTQ $const_addBias, CX; JZ addedBias
+addedD0:
+	TESTQ $const_addBias, CX; JZ addedBias0
 	MOVQ 8(SP), AX
 	VMOVUPS.Z 0(AX), K1, Z28
 	VADDPS Z28, Z0, Z0
@@ -10049,8 +10049,8 @@ addedD:
 	VADDPS Z28, Z8, Z8
 	VADDPS Z28, Z9, Z9
 	VADDPS Z28, Z10, Z10
-addedBias:
-	TESTQ $const_toD, CX; JNZ toD
+addedBias0:
+	TESTQ $const_toD, CX; JNZ toD0
 	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
 	VMOVUPS Z0, K1, 0(AX)
 	ADDQ R10, AX
@@ -10073,8 +10073,8 @@ addedBias:
 	VMOVUPS Z9, K1, 0(AX)
 	ADDQ R10, AX
 	VMOVUPS Z10, K1, 0(AX)
-	JMP stored
-toD:
+	JMP stored0
+toD0:
 	MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
 	LONG $0x487e6262; WORD $0xe072 // VCVTNEPS2BF16 Z0, Y28
 	VMOVDQU16 Y28, K1, 0(AX)
@@ -10108,7 +10108,7 @@ toD:
 	ADDQ R10, AX
 	LONG $0x487e4262; WORD $0xe272 // VCVTNEPS2BF16 Z10, Y28
 	VMOVDQU16 Y28, K1, 0(AX)
-stored:
+stored0:
 	ADDQ tile_nextA(DI), R13; ADDQ tile_nextB(DI), R14; ADDQ tile_nextC(DI), DX
 	MOVQ tile_nextD(DI), AX; ADDQ AX, 0(SP); MOVQ tile_nextBias(DI), AX; ADDQ AX, 8(SP)
 	MOVQ 24(SP), R12; ADDQ tile_nextFetch(DI), R12; MOVQ R12, 24(SP)
@@ -10177,7 +10177,7 @@ compute:
 	LONG $0x40061262; WORD $0xdc52 // VDPBF16PS Z28, Z31, Z11
 	ADDQ R8, SI; ADDQ R8, R11; ADDQ R9, R10; ADDQ R9, BX; DECQ CX; JNZ step
 	MOVQ tile_flags(DI), CX
-	TESTQ $const_scale, CX; JZ scaled
+	TESTQ $const_scale, CX; JZ scaled0
 	VBROADCASTSS tile_alpha(DI), Z31
 	VMULPS Z31, Z0, Z0
 	VMULPS Z31, Z1, Z1
@@ -10191,8 +10191,8 @@ compute:
 	VMULPS Z31, Z9, Z9
 	VMULPS Z31, Z10, Z10
 	VMULPS Z31, Z11, Z11
-scaled:
-	TESTQ $const_addC, CX; JZ addedC
+scaled0:
+	TESTQ $const_addC, CX; JZ addedC0
 	VBROADCASTSS tile_beta(DI), Z31
 	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
 	VFMADD231PS 0(AX), Z31, K1, Z0
@@ -10218,8 +10218,8 @@ scaled:
 	VFMADD231PS 0(AX), Z31, K1, Z10
 	ADDQ R10, AX
 	VFMADD231PS 0(AX), Z31, K1, Z11
-addedC:
-	TESTQ $const_addD, CX; JZ addedD
+addedC0:
+	TESTQ $const_addD, CX; JZ addedD0
 	VBROADCASTSS tile_betaD(DI), Z31
 	MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
 	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z0
@@ -10245,8 +10245,8 @@ addedC:
 	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z10
 	ADDQ R10, AX
 	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z11
-addedD:
-	TESTQ $const_addBias, CX; JZ addedBias
+addedD0:
+	TESTQ $const_addBias, CX; JZ addedBias0
 	MOVQ 8(SP), AX
 	VMOVUPS.Z 0(AX), K1, Z28
 	VADDPS Z28, Z0, Z0
@@ -10261,8 +10261,8 @@ addedD:
 	VADDPS Z28, Z9, Z9
 	VADDPS Z28, Z10, Z10
 	VADDPS Z28, Z11, Z11
-addedBias:
-	TESTQ $const_toD, CX; JNZ toD
+addedBias0:
+	TESTQ $const_toD, CX; JNZ toD0
 	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
 	VMOVUPS Z0, K1, 0(AX)
 	ADDQ R10, AX
@@ -10287,8 +10287,8 @@ addedBias:
 	VMOVUPS Z10, K1, 0(AX)
 	ADDQ R10, AX
 	VMOVUPS Z11, K1, 0(AX)
-	JMP stored
-toD:
+	JMP stored0
+toD0:
 	MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
 	LONG $0x487e6262; WORD $0xe072 // VCVTNEPS2BF16 Z0, Y28
 	VMOVDQU16 Y28, K1, 0(AX)
@@ -10325,7 +10325,7 @@ toD:
 	ADDQ R10, AX
 	LONG $0x487e4262; WORD $0xe372 // VCVTNEPS2BF16 Z11, Y28
 	VMOVDQU16 Y28, K1, 0(AX)
-stored:
+stored0:
 	ADDQ tile_nextA(DI), R13; ADDQ tile_nextB(DI), R14; ADDQ tile_nextC(DI), DX
 	MOVQ tile_nextD(DI), AX; ADDQ AX, 0(SP); MOVQ tile_nextBias(DI), AX; ADDQ AX, 8(SP)
 	MOVQ 24(SP), R12; ADDQ tile_nextFetch(DI), R12; MOVQ R12, 24(SP)
@@ -10397,7 +10397,7 @@ compute:
 	LONG $0x400e1262; WORD $0xe452 // VDPBF16PS Z28, Z30, Z12
 	ADDQ R8, SI; ADDQ R8, R11; ADDQ R9, R10; ADDQ R9, BX; DECQ CX; JNZ step
 	MOVQ tile_flags(DI), CX
-	TESTQ $const_scale, CX; JZ scaled
+	TESTQ $const_scale, CX; JZ scaled0
 	VBROADCASTSS tile_alpha(DI), Z31
 	VMULPS Z31, Z0, Z0
 	VMULPS Z31, Z1, Z1
@@ -10412,8 +10412,8 @@ compute:
 	VMULPS Z31, Z10, Z10
 	VMULPS Z31, Z11, Z11
 	VMULPS Z31, Z12, Z12
-scaled:
-	TESTQ $const_addC, CX; JZ addedC
+scaled0:
+	TESTQ $const_addC, CX; JZ addedC0
 	VBROADCASTSS tile_beta(DI), Z31
 	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
 	VFMADD231PS 0(AX), Z31, K1, Z0
@@ -10441,8 +10441,8 @@ scaled:
 	VFMADD231PS 0(AX), Z31, K1, Z11
 	ADDQ R10, AX
 	VFMADD231PS 0(AX), Z31, K1, Z12
-addedC:
-	TESTQ $const_addD, CX; JZ addedD
+addedC0:
+	TESTQ $const_addD, CX; JZ addedD0
 	VBROADCASTSS tile_betaD(DI), Z31
 	MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
 	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z0
@@ -10470,8 +10470,8 @@ addedC:
 	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z11
 	ADDQ R10, AX
 	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z12
-addedD:
-	TESTQ $const_addBias, CX; JZ addedBias
+addedD0:
+	TESTQ $const_addBias, CX; JZ addedBias0
 	MOVQ 8(SP), AX
 	VMOVUPS.Z 0(AX), K1, Z28
 	VADDPS Z28, Z0, Z0
@@ -10487,8 +10487,8 @@ addedD:
 	VADDPS Z28, Z10, Z10
 	VADDPS Z28, Z11, Z11
 	VADDPS Z28, Z12, Z12
-addedBias:
-	TESTQ $const_toD, CX; JNZ toD
+addedBias0:
+	TESTQ $const_toD, CX; JNZ toD0
 	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
 	VMOVUPS Z0, K1, 0(AX)
 	ADDQ R10, AX
@@ -10515,8 +10515,8 @@ addedBias:
 	VMOVUPS Z11, K1, 0(AX)
 	ADDQ R10, AX
 	VMOVUPS Z12, K1, 0(AX)
-	JMP stored
-toD:
+	JMP stored0
+toD0:
 	MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
 	LONG $0x487e6262; WORD $0xe072 // VCVTNEPS2BF16 Z0, Y28
 	VMOVDQU16 Y28, K1, 0(AX)
@@ -10556,7 +10556,7 @@ toD:
 	ADDQ R10, AX
 	LONG $0x487e4262; WORD $0xe472 // VCVTNEPS2BF16 Z12, Y28
 	VMOVDQU16 Y28, K1, 0(AX)
-stored:
+stored0:
 	ADDQ tile_nextA(DI), R13; ADDQ tile_nextB(DI), R14; ADDQ tile_nextC(DI), DX
 	MOVQ tile_nextD(DI), AX; ADDQ AX, 0(SP); MOVQ tile_nextBias(DI), AX; ADDQ AX, 8(SP)
 	MOVQ 24(SP), R12; ADDQ tile_nextFetch(DI), R12; MOVQ R12, 24(SP)
@@ -10631,7 +10631,7 @@ compute:
 	LONG $0x40061262; WORD $0xec52 // VDPBF16PS Z28, Z31, Z13
 	ADDQ R8, SI; ADDQ R8, R11; ADDQ R9, R10; ADDQ R9, BX; DECQ CX; JNZ step
 	MOVQ tile_flags(DI), CX
-	TESTQ $const_scale, CX; JZ scaled
+	TESTQ $const_scale, CX; JZ scaled0
 	VBROADCASTSS tile_alpha(DI), Z31
 	VMULPS Z31, Z0, Z0
 	VMULPS Z31, Z1, Z1
@@ -10647,8 +10647,8 @@ compute:
 	VMULPS Z31, Z11, Z11
 	VMULPS Z31, Z12, Z12
 	VMULPS Z31, Z13, Z13
-scaled:
-	TESTQ $const_addC, CX; JZ addedC
+scaled0:
+	TESTQ $const_addC, CX; JZ addedC0
 	VBROADCASTSS tile_beta(DI), Z31
 	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
 	VFMADD231PS 0(AX), Z31, K1, Z0
@@ -10678,8 +10678,8 @@ scaled:
 	VFMADD231PS 0(AX), Z31, K1, Z12
 	ADDQ R10, AX
 	VFMADD231PS 0(AX), Z31, K1, Z13
-addedC:
-	TESTQ $const_addD, CX; JZ addedD
+addedC0:
+	TESTQ $const_addD, CX; JZ addedD0
 	VBROADCASTSS tile_betaD(DI), Z31
 	MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
 	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z0
@@ -10709,8 +10709,8 @@ addedC:
 	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z12
 	ADDQ R10, AX
 	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z13
-addedD:
-	TESTQ $const_addBias, CX; JZ addedBias
+addedD0:
+	TESTQ $const_addBias, CX; JZ addedBias0
 	MOVQ 8(SP), AX
 	VMOVUPS.Z 0(AX), K1, Z28
 	VADDPS Z28, Z0, Z0
@@ -10727,8 +10727,8 @@ addedD:
 	VADDPS Z28, Z11, Z11
 	VADDPS Z28, Z12, Z12
 	VADDPS Z28, Z13, Z13
-addedBias:
-	TESTQ $const_toD, CX; JNZ toD
+addedBias0:
+	TESTQ $const_toD, CX; JNZ toD0
 	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
 	VMOVUPS Z0, K1, 0(AX)
 	ADDQ R10, AX
@@ -10757,8 +10757,8 @@ addedBias:
 	VMOVUPS Z12, K1, 0(AX)
 	ADDQ R10, AX
 	VMOVUPS Z13, K1, 0(AX)
-	JMP stored
-toD:
+	JMP stored0
+toD0:
 	MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
 	LONG $0x487e6262; WORD $0xe072 // VCVTNEPS2BF16 Z0, Y28
 	VMOVDQU16 Y28, K1, 0(AX)
@@ -10801,7 +10801,7 @@ toD:
 	ADDQ R10, AX
 	LONG $0x487e4262; WORD $0xe572 // VCVTNEPS2BF16 Z13, Y28
 	VMOVDQU16 Y28, K1, 0(AX)
-stored:
+stored0:
 	ADDQ tile_nextA(DI), R13; ADDQ tile_nextB(DI), R14; ADDQ tile_nextC(DI), DX
 	MOVQ tile_nextD(DI), AX; ADDQ AX, 0(SP); MOVQ tile_nextBias(DI), AX; ADDQ AX, 8(SP)
 	MOVQ 24(SP), R12; ADDQ tile_nextFetch(DI), R12; MOVQ R12, 24(SP)
@@ -10896,7 +10896,7 @@ step:
 	LONG $0x40061262; WORD $0xec52 // VDPBF16PS Z28, Z31, Z13
 	ADDQ $4, SI; ADDQ $4, AX; ADDQ $4, R11; ADDQ $4, R12; ADDQ $64, R10; ADDQ R9, BX; DECQ CX; JNZ step
 	MOVQ tile_flags(DI), CX
-	TESTQ $const_scale, CX; JZ scaled
+	TESTQ $const_scale, CX; JZ scaled0
 	VBROADCASTSS tile_alpha(DI), Z31
 	VMULPS Z31, Z0, Z0
 	VMULPS Z31, Z1, Z1
@@ -10912,8 +10912,8 @@ step:
 	VMULPS Z31, Z11, Z11
 	VMULPS Z31, Z12, Z12
 	VMULPS Z31, Z13, Z13
-scaled:
-	TESTQ $const_addC, CX; JZ addedC
+scaled0:
+	TESTQ $const_addC, CX; JZ addedC0
 	VBROADCASTSS tile_beta(DI), Z31
 	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
 	VFMADD231PS 0(AX), Z31, K1, Z0
@@ -10943,8 +10943,8 @@ scaled:
 	VFMADD231PS 0(AX), Z31, K1, Z12
 	ADDQ R10, AX
 	VFMADD231PS 0(AX), Z31, K1, Z13
-addedC:
-	TESTQ $const_addD, CX; JZ addedD
+addedC0:
+	TESTQ $const_addD, CX; JZ addedD0
 	VBROADCASTSS tile_betaD(DI), Z31
 	MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
 	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z0
@@ -10974,8 +10974,8 @@ addedC:
 	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z12
 	ADDQ R10, AX
 	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z13
-addedD:
-	TESTQ $const_addBias, CX; JZ addedBias
+addedD0:
+	TESTQ $const_addBias, CX; JZ addedBias0
 	MOVQ 8(SP), AX
 	VMOVUPS.Z 0(AX), K1, Z28
 	VADDPS Z28, Z0, Z0
@@ -10992,8 +10992,8 @@ addedD:
 	VADDPS Z28, Z11, Z11
 	VADDPS Z28, Z12, Z12
 	VADDPS Z28, Z13, Z13
-addedBias:
-	TESTQ $const_toD, CX; JNZ toD
+addedBias0:
+	TESTQ $const_toD, CX; JNZ toD0
 	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
 	VMOVUPS Z0, K1, 0(AX)
 	ADDQ R10, AX
@@ -11022,8 +11022,8 @@ addedBias:
 	VMOVUPS Z12, K1, 0(AX)
 	ADDQ R10, AX
 	VMOVUPS Z13, K1, 0(AX)
-	JMP stored
-toD:
+	JMP stored0
+toD0:
 	MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
 	LONG $0x487e6262; WORD $0xe072 // VCVTNEPS2BF16 Z0, Y28
 	VMOVDQU16 Y28, K1, 0(AX)
@@ -11066,7 +11066,7 @@ toD:
 	ADDQ R10, AX
 	LONG $0x487e4262; WORD $0xe572 // VCVTNEPS2BF16 Z13, Y28
 	VMOVDQU16 Y28, K1, 0(AX)
-stored:
+stored0:
 	ADDQ tile_nextA(DI), R13; ADDQ tile_nextB(DI), R14; ADDQ tile_nextC(DI), DX
 	MOVQ tile_nextD(DI), AX; ADDQ AX, 0(SP); MOVQ tile_nextBias(DI), AX; ADDQ AX, 8(SP)
 	DECQ 16(SP); JNZ tile
@@ -11130,7 +11130,7 @@ step:
 	LONG $0x40069262; WORD $0xfc52 // VDPBF16PS Z28, Z31, Z7
 	ADDQ $4, SI; ADDQ $4, AX; ADDQ $4, R11; ADDQ $4, R12; ADDQ $64, R10; ADDQ R9, BX; DECQ CX; JNZ step
 	MOVQ tile_flags(DI), CX
-	TESTQ $const_scale, CX; JZ scaled
+	TESTQ $const_scale, CX; JZ scaled0
 	VBROADCASTSS tile_alpha(DI), Z31
 	VMULPS Z31, Z0, Z0
 	VMULPS Z31, Z1, Z1
@@ -11140,8 +11140,8 @@ step:
 	VMULPS Z31, Z5, Z5
 	VMULPS Z31, Z6, Z6
 	VMULPS Z31, Z7, Z7
-scaled:
-	TESTQ $const_addC, CX; JZ addedC
+scaled0:
+	TESTQ $const_addC, CX; JZ addedC0
 	VBROADCASTSS tile_beta(DI), Z31
 	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
 	VFMADD231PS 0(AX), Z31, K1, Z0
@@ -11159,8 +11159,8 @@ scaled:
 	VFMADD231PS 0(AX), Z31, K1, Z6
 	ADDQ R10, AX
 	VFMADD231PS 0(AX), Z31, K1, Z7
-addedC:
-	TESTQ $const_addD, CX; JZ addedD
+addedC0:
+	TESTQ $const_addD, CX; JZ addedD0
 	VBROADCASTSS tile_betaD(DI), Z31
 	MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
 	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z0
@@ -11178,8 +11178,8 @@ addedC:
 	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z6
 	ADDQ R10, AX
 	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z7
-addedD:
-	TESTQ $const_addBias, CX; JZ addedBias
+addedD0:
+	TESTQ $const_addBias, CX; JZ addedBias0
 	MOVQ 8(SP), AX
 	VMOVUPS.Z 0(AX), K1, Z28
 	VADDPS Z28, Z0, Z0
@@ -11190,8 +11190,8 @@ addedD:
 	VADDPS Z28, Z5, Z5
 	VADDPS Z28, Z6, Z6
 	VADDPS Z28, Z7, Z7
-addedBias:
-	TESTQ $const_toD, CX; JNZ toD
+addedBias0:
+	TESTQ $const_toD, CX; JNZ toD0
 	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
 	VMOVUPS Z0, K1, 0(AX)
 	ADDQ R10, AX
@@ -11208,8 +11208,8 @@ addedBias:
 	VMOVUPS Z6, K1, 0(AX)
 	ADDQ R10, AX
 	VMOVUPS Z7, K1, 0(AX)
-	JMP stored
-toD:
+	JMP stored0
+toD0:
 	MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
 	LONG $0x487e6262; WORD $0xe072 // VCVTNEPS2BF16 Z0, Y28
 	VMOVDQU16 Y28, K1, 0(AX)
@@ -11234,7 +11234,7 @@ toD:
 	ADDQ R10, AX
 	LONG $0x487e6262; WORD $0xe772 // VCVTNEPS2BF16 Z7, Y28
 	VMOVDQU16 Y28, K1, 0(AX)
-stored:
+stored0:
 	ADDQ tile_nextA(DI), R13; ADDQ tile_nextB(DI), R14; ADDQ tile_nextC(DI), DX
 	MOVQ tile_nextD(DI), AX; ADDQ AX, 0(SP); MOVQ tile_nextBias(DI), AX; ADDQ AX, 8(SP)
 	DECQ 16(SP); JNZ tile
@@ -11272,42 +11272,42 @@ compute:
 	LONG $0x400e9262; WORD $0xcd52 // VDPBF16PS Z29, Z30, Z1
 	ADDQ R8, SI; ADDQ R8, R11; ADDQ R9, R10; ADDQ R9, BX; DECQ CX; JNZ step
 	MOVQ tile_flags(DI), CX
-	TESTQ $const_scale, CX; JZ scaled
+	TESTQ $const_scale, CX; JZ scaled0
 	VBROADCASTSS tile_alpha(DI), Z31
 	VMULPS Z31, Z0, Z0
 	VMULPS Z31, Z1, Z1
-scaled:
-	TESTQ $const_addC, CX; JZ addedC
+scaled0:
+	TESTQ $const_addC, CX; JZ addedC0
 	VBROADCASTSS tile_beta(DI), Z31
 	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
 	VFMADD231PS 0(AX), Z31, K1, Z0
 	VFMADD231PS 64(AX), Z31, K2, Z1
-addedC:
-	TESTQ $const_addD, CX; JZ addedD
+addedC0:
+	TESTQ $const_addD, CX; JZ addedD0
 	VBROADCASTSS tile_betaD(DI), Z31
 	MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
 	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z0
 	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z1
-addedD:
-	TESTQ $const_addBias, CX; JZ addedBias
+addedD0:
+	TESTQ $const_addBias, CX; JZ addedBias0
 	MOVQ 8(SP), AX
 	VMOVUPS.Z 0(AX), K1, Z28
 	VMOVUPS.Z 64(AX), K2, Z29
 	VADDPS Z28, Z0, Z0
 	VADDPS Z29, Z1, Z1
-addedBias:
-	TESTQ $const_toD, CX; JNZ toD
+addedBias0:
+	TESTQ $const_toD, CX; JNZ toD0
 	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
 	VMOVUPS Z0, K1, 0(AX)
 	VMOVUPS Z1, K2, 64(AX)
-	JMP stored
-toD:
+	JMP stored0
+toD0:
 	MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
 	LONG $0x487e6262; WORD $0xe072 // VCVTNEPS2BF16 Z0, Y28
 	VMOVDQU16 Y28, K1, 0(AX)
 	LONG $0x487e6262; WORD $0xe972 // VCVTNEPS2BF16 Z1, Y29
 	VMOVDQU16 Y29, K2, 32(AX)
-stored:
+stored0:
 	ADDQ tile_nextA(DI), R13; ADDQ tile_nextB(DI), R14; ADDQ tile_nextC(DI), DX
 	MOVQ tile_nextD(DI), AX; ADDQ AX, 0(SP); MOVQ tile_nextBias(DI), AX; ADDQ AX, 8(SP)
 	DECQ 16(SP); JNZ tile
@@ -11350,14 +11350,14 @@ compute:
 	LONG $0x40069262; WORD $0xdd52 // VDPBF16PS Z29, Z31, Z3
 	ADDQ R8, SI; ADDQ R8, R11; ADDQ R9, R10; ADDQ R9, BX; DECQ CX; JNZ step
 	MOVQ tile_flags(DI), CX
-	TESTQ $const_scale, CX; JZ scaled
+	TESTQ $const_scale, CX; JZ scaled0
 	VBROADCASTSS tile_alpha(DI), Z31
 	VMULPS Z31, Z0, Z0
 	VMULPS Z31, Z1, Z1
 	VMULPS Z31, Z2, Z2
 	VMULPS Z31, Z3, Z3
-scaled:
-	TESTQ $const_addC, CX; JZ addedC
+scaled0:
+	TESTQ $const_addC, CX; JZ addedC0
 	VBROADCASTSS tile_beta(DI), Z31
 	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
 	VFMADD231PS 0(AX), Z31, K1, Z0
@@ -11365,8 +11365,8 @@ scaled:
 	ADDQ R10, AX
 	VFMADD231PS 0(AX), Z31, K1, Z2
 	VFMADD231PS 64(AX), Z31, K2, Z3
-addedC:
-	TESTQ $const_addD, CX; JZ addedD
+addedC0:
+	TESTQ $const_addD, CX; JZ addedD0
 	VBROADCASTSS tile_betaD(DI), Z31
 	MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
 	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z0
@@ -11374,8 +11374,8 @@ addedC:
 	ADDQ R10, AX
 	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z2
 	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z3
-addedD:
-	TESTQ $const_addBias, CX; JZ addedBias
+addedD0:
+	TESTQ $const_addBias, CX; JZ addedBias0
 	MOVQ 8(SP), AX
 	VMOVUPS.Z 0(AX), K1, Z28
 	VMOVUPS.Z 64(AX), K2, Z29
@@ -11383,16 +11383,16 @@ addedD:
 	VADDPS Z29, Z1, Z1
 	VADDPS Z28, Z2, Z2
 	VADDPS Z29, Z3, Z3
-addedBias:
-	TESTQ $const_toD, CX; JNZ toD
+addedBias0:
+	TESTQ $const_toD, CX; JNZ toD0
 	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
 	VMOVUPS Z0, K1, 0(AX)
 	VMOVUPS Z1, K2, 64(AX)
 	ADDQ R10, AX
 	VMOVUPS Z2, K1, 0(AX)
 	VMOVUPS Z3, K2, 64(AX)
-	JMP stored
-toD:
+	JMP stored0
+toD0:
 	MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
 	LONG $0x487e6262; WORD $0xe072 // VCVTNEPS2BF16 Z0, Y28
 	VMOVDQU16 Y28, K1, 0(AX)
@@ -11403,7 +11403,7 @@ toD:
 	VMOVDQU16 Y28, K1, 0(AX)
 	LONG $0x487e6262; WORD $0xeb72 // VCVTNEPS2BF16 Z3, Y29
 	VMOVDQU16 Y29, K2, 32(AX)
-stored:
+stored0:
 	ADDQ tile_nextA(DI), R13; ADDQ tile_nextB(DI), R14; ADDQ tile_nextC(DI), DX
 	MOVQ tile_nextD(DI), AX; ADDQ AX, 0(SP); MOVQ tile_nextBias(DI), AX; ADDQ AX, 8(SP)
 	DECQ 16(SP); JNZ tile
@@ -11451,7 +11451,7 @@ compute:
 	LONG $0x400e9262; WORD $0xed52 // VDPBF16PS Z29, Z30, Z5
 	ADDQ R8, SI; ADDQ R8, R11; ADDQ R9, R10; ADDQ R9, BX; DECQ CX; JNZ step
 	MOVQ tile_flags(DI), CX
-	TESTQ $const_scale, CX; JZ scaled
+	TESTQ $const_scale, CX; JZ scaled0
 	VBROADCASTSS tile_alpha(DI), Z31
 	VMULPS Z31, Z0, Z0
 	VMULPS Z31, Z1, Z1
@@ -11459,8 +11459,8 @@ compute:
 	VMULPS Z31, Z3, Z3
 	VMULPS Z31, Z4, Z4
 	VMULPS Z31, Z5, Z5
-scaled:
-	TESTQ $const_addC, CX; JZ addedC
+scaled0:
+	TESTQ $const_addC, CX; JZ addedC0
 	VBROADCASTSS tile_beta(DI), Z31
 	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
 	VFMADD231PS 0(AX), Z31, K1, Z0
@@ -11471,8 +11471,8 @@ scaled:
 	ADDQ R10, AX
 	VFMADD231PS 0(AX), Z31, K1, Z4
 	VFMADD231PS 64(AX), Z31, K2, Z5
-addedC:
-	TESTQ $const_addD, CX; JZ addedD
+addedC0:
+	TESTQ $const_addD, CX; JZ addedD0
 	VBROADCASTSS tile_betaD(DI), Z31
 	MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
 	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z0
@@ -11483,8 +11483,8 @@ addedC:
 	ADDQ R10, AX
 	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z4
 	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z5
-addedD:
-	TESTQ $const_addBias, CX; JZ addedBias
+addedD0:
+	TESTQ $const_addBias, CX; JZ addedBias0
 	MOVQ 8(SP), AX
 	VMOVUPS.Z 0(AX), K1, Z28
 	VMOVUPS.Z 64(AX), K2, Z29
@@ -11494,8 +11494,8 @@ addedD:
 	VADDPS Z29, Z3, Z3
 	VADDPS Z28, Z4, Z4
 	VADDPS Z29, Z5, Z5
-addedBias:
-	TESTQ $const_toD, CX; JNZ toD
+addedBias0:
+	TESTQ $const_toD, CX; JNZ toD0
 	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
 	VMOVUPS Z0, K1, 0(AX)
 	VMOVUPS Z1, K2, 64(AX)
@@ -11505,8 +11505,8 @@ addedBias:
 	ADDQ R10, AX
 	VMOVUPS Z4, K1, 0(AX)
 	VMOVUPS Z5, K2, 64(AX)
-	JMP stored
-toD:
+	JMP stored0
+toD0:
 	MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
 	LONG $0x487e6262; WORD $0xe072 // VCVTNEPS2BF16 Z0, Y28
 	VMOVDQU16 Y28, K1, 0(AX)
@@ -11522,7 +11522,7 @@ toD:
 	VMOVDQU16 Y28, K1, 0(AX)
 	LONG $0x487e6262; WORD $0xed72 // VCVTNEPS2BF16 Z5, Y29
 	VMOVDQU16 Y29, K2, 32(AX)
-stored:
+stored0:
 	ADDQ tile_nextA(DI), R13; ADDQ tile_nextB(DI), R14; ADDQ tile_nextC(DI), DX
 	MOVQ tile_nextD(DI), AX; ADDQ AX, 0(SP); MOVQ tile_nextBias(DI), AX; ADDQ AX, 8(SP)
 	DECQ 16(SP); JNZ tile
@@ -11575,7 +11575,7 @@ compute:
 	LONG $0x40069262; WORD $0xfd52 // VDPBF16PS Z29, Z31, Z7
 	ADDQ R8, SI; ADDQ R8, R11; ADDQ R9, R10; ADDQ R9, BX; DECQ CX; JNZ step
 	MOVQ tile_flags(DI), CX
-	TESTQ $const_scale, CX; JZ scaled
+	TESTQ $const_scale, CX; JZ scaled0
 	VBROADCASTSS tile_alpha(DI), Z31
 	VMULPS Z31, Z0, Z0
 	VMULPS Z31, Z1, Z1
@@ -11585,8 +11585,8 @@ compute:
 	VMULPS Z31, Z5, Z5
 	VMULPS Z31, Z6, Z6
 	VMULPS Z31, Z7, Z7
-scaled:
-	TESTQ $const_addC, CX; JZ addedC
+scaled0:
+	TESTQ $const_addC, CX; JZ addedC0
 	VBROADCASTSS tile_beta(DI), Z31
 	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
 	VFMADD231PS 0(AX), Z31, K1, Z0
@@ -11600,8 +11600,8 @@ scaled:
 	ADDQ R10, AX
 	VFMADD231PS 0(AX), Z31, K1, Z6
 	VFMADD231PS 64(AX), Z31, K2, Z7
-addedC:
-	TESTQ $const_addD, CX; JZ addedD
+addedC0:
+	TESTQ $const_addD, CX; JZ addedD0
 	VBROADCASTSS tile_betaD(DI), Z31
 	MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
 	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z0
@@ -11615,8 +11615,8 @@ addedC:
 	ADDQ R10, AX
 	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z6
 	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z7
-addedD:
-	TESTQ $const_addBias, CX; JZ addedBias
+addedD0:
+	TESTQ $const_addBias, CX; JZ addedBias0
 	MOVQ 8(SP), AX
 	VMOVUPS.Z 0(AX), K1, Z28
 	VMOVUPS.Z 64(AX), K2, Z29
@@ -11628,8 +11628,8 @@ addedD:
 	VADDPS Z29, Z5, Z5
 	VADDPS Z28, Z6, Z6
 	VADDPS Z29, Z7, Z7
-addedBias:
-	TESTQ $const_toD, CX; JNZ toD
+addedBias0:
+	TESTQ $const_toD, CX; JNZ toD0
 	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
 	VMOVUPS Z0, K1, 0(AX)
 	VMOVUPS Z1, K2, 64(AX)
@@ -11642,8 +11642,8 @@ addedBias:
 	ADDQ R10, AX
 	VMOVUPS Z6, K1, 0(AX)
 	VMOVUPS Z7, K2, 64(AX)
-	JMP stored
-toD:
+	JMP stored0
+toD0:
 	MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
 	LONG $0x487e6262; WORD $0xe072 // VCVTNEPS2BF16 Z0, Y28
 	VMOVDQU16 Y28, K1, 0(AX)
@@ -11664,7 +11664,7 @@ toD:
 	VMOVDQU16 Y28, K1, 0(AX)
 	LONG $0x487e6262; WORD $0xef72 // VCVTNEPS2BF16 Z7, Y29
 	VMOVDQU16 Y29, K2, 32(AX)
-stored:
+stored0:
 	ADDQ tile_nextA(DI), R13; ADDQ tile_nextB(DI), R14; ADDQ tile_nextC(DI), DX
 	MOVQ tile_nextD(DI), AX; ADDQ AX, 0(SP); MOVQ tile_nextBias(DI), AX; ADDQ AX, 8(SP)
 	DECQ 16(SP); JNZ tile
@@ -11722,7 +11722,7 @@ compute:
 	LONG $0x400e1262; WORD $0xcd52 // VDPBF16PS Z29, Z30, Z9
 	ADDQ R8, SI; ADDQ R8, R11; ADDQ R9, R10; ADDQ R9, BX; DECQ CX; JNZ step
 	MOVQ tile_flags(DI), CX
-	TESTQ $const_scale, CX; JZ scaled
+	TESTQ $const_scale, CX; JZ scaled0
 	VBROADCASTSS tile_alpha(DI), Z31
 	VMULPS Z31, Z0, Z0
 	VMULPS Z31, Z1, Z1
@@ -11734,8 +11734,8 @@ compute:
 	VMULPS Z31, Z7, Z7
 	VMULPS Z31, Z8, Z8
 	VMULPS Z31, Z9, Z9
-scaled:
-	TESTQ $const_addC, CX; JZ addedC
+scaled0:
+	TESTQ $const_addC, CX; JZ addedC0
 	VBROADCASTSS tile_beta(DI), Z31
 	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
 	VFMADD231PS 0(AX), Z31, K1, Z0
@@ -11752,8 +11752,8 @@ scaled:
 	ADDQ R10, AX
 	VFMADD231PS 0(AX), Z31, K1, Z8
 	VFMADD231PS 64(AX), Z31, K2, Z9
-addedC:
-	TESTQ $const_addD, CX; JZ addedD
+addedC0:
+	TESTQ $const_addD, CX; JZ addedD0
 	VBROADCASTSS tile_betaD(DI), Z31
 	MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
 	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z0
@@ -11770,8 +11770,8 @@ addedC:
 	ADDQ R10, AX
 	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z8
 	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z9
-addedD:
-	TESTQ $const_addBias, CX; JZ addedBias
+addedD0:
+	TESTQ $const_addBias, CX; JZ addedBias0
 	MOVQ 8(SP), AX
 	VMOVUPS.Z 0(AX), K1, Z28
 	VMOVUPS.Z 64(AX), K2, Z29
@@ -11785,8 +11785,8 @@ addedD:
 	VADDPS Z29, Z7, Z7
 	VADDPS Z28, Z8, Z8
 	VADDPS Z29, Z9, Z9
-addedBias:
-	TESTQ $const_toD, CX; JNZ toD
+addedBias0:
+	TESTQ $const_toD, CX; JNZ toD0
 	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
 	VMOVUPS Z0, K1, 0(AX)
 	VMOVUPS Z1, K2, 64(AX)
@@ -11802,8 +11802,8 @@ addedBias:
 	ADDQ R10, AX
 	VMOVUPS Z8, K1, 0(AX)
 	VMOVUPS Z9, K2, 64(AX)
-	JMP stored
-toD:
+	JMP stored0
+toD0:
 	MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
 	LONG $0x487e6262; WORD $0xe072 // VCVTNEPS2BF16 Z0, Y28
 	VMOVDQU16 Y28, K1, 0(AX)
@@ -11829,7 +11829,7 @@ toD:
 	VMOVDQU16 Y28, K1, 0(AX)
 	LONG $0x487e4262; WORD $0xe972 // VCVTNEPS2BF16 Z9, Y29
 	VMOVDQU16 Y29, K2, 32(AX)
-stored:
+stored0:
 	ADDQ tile_nextA(DI), R13; ADDQ tile_nextB(DI), R14; ADDQ tile_nextC(DI), DX
 	MOVQ tile_nextD(DI), AX; ADDQ AX, 0(SP); MOVQ tile_nextBias(DI), AX; ADDQ AX, 8(SP)
 	DECQ 16(SP); JNZ tile
@@ -11892,7 +11892,7 @@ compute:
 	LONG $0x40061262; WORD $0xdd52 // VDPBF16PS Z29, Z31, Z11
 	ADDQ R8, SI; ADDQ R8, R11; ADDQ R9, R10; ADDQ R9, BX; DECQ CX; JNZ step
 	MOVQ tile_flags(DI), CX
-	TESTQ $const_scale, CX; JZ scaled
+	TESTQ $const_scale, CX; JZ scaled0
 	VBROADCASTSS tile_alpha(DI), Z31
 	VMULPS Z31, Z0, Z0
 	VMULPS Z31, Z1, Z1
@@ -11906,8 +11906,8 @@ compute:
 	VMULPS Z31, Z9, Z9
 	VMULPS Z31, Z10, Z10
 	VMULPS Z31, Z11, Z11
-scaled:
-	TESTQ $const_addC, CX; JZ addedC
+scaled0:
+	TESTQ $const_addC, CX; JZ addedC0
 	VBROADCASTSS tile_beta(DI), Z31
 	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
 	VFMADD231PS 0(AX), Z31, K1, Z0
@@ -11927,8 +11927,8 @@ scaled:
 	ADDQ R10, AX
 	VFMADD231PS 0(AX), Z31, K1, Z10
 	VFMADD231PS 64(AX), Z31, K2, Z11
-addedC:
-	TESTQ $const_addD, CX; JZ addedD
+addedC0:
+	TESTQ $const_addD, CX; JZ addedD0
 	VBROADCASTSS tile_betaD(DI), Z31
 	MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
 	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z0
@@ -11948,8 +11948,8 @@ addedC:
 	ADDQ R10, AX
 	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z10
 	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z11
-addedD:
-	TESTQ $const_addBias, CX; JZ addedBias
+addedD0:
+	TESTQ $const_addBias, CX; JZ addedBias0
 	MOVQ 8(SP), AX
 	VMOVUPS.Z 0(AX), K1, Z28
 	VMOVUPS.Z 64(AX), K2, Z29
@@ -11965,8 +11965,8 @@ addedD:
 	VADDPS Z29, Z9, Z9
 	VADDPS Z28, Z10, Z10
 	VADDPS Z29, Z11, Z11
-addedBias:
-	TESTQ $const_toD, CX; JNZ toD
+addedBias0:
+	TESTQ $const_toD, CX; JNZ toD0
 	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
 	VMOVUPS Z0, K1, 0(AX)
 	VMOVUPS Z1, K2, 64(AX)
@@ -11985,8 +11985,8 @@ addedBias:
 	ADDQ R10, AX
 	VMOVUPS Z10, K1, 0(AX)
 	VMOVUPS Z11, K2, 64(AX)
-	JMP stored
-toD:
+	JMP stored0
+toD0:
 	MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
 	LONG $0x487e6262; WORD $0xe072 // VCVTNEPS2BF16 Z0, Y28
 	VMOVDQU16 Y28, K1, 0(AX)
@@ -12017,7 +12017,7 @@ toD:
 	VMOVDQU16 Y28, K1, 0(AX)
 	LONG $0x487e4262; WORD $0xeb72 // VCVTNEPS2BF16 Z11, Y29
 	VMOVDQU16 Y29, K2, 32(AX)
-stored:
+stored0:
 	ADDQ tile_nextA(DI), R13; ADDQ tile_nextB(DI), R14; ADDQ tile_nextC(DI), DX
 	MOVQ tile_nextD(DI), AX; ADDQ AX, 0(SP); MOVQ tile_nextBias(DI), AX; ADDQ AX, 8(SP)
 	DECQ 16(SP); JNZ tile
@@ -12085,7 +12085,7 @@ compute:
 	LONG $0x400e1262; WORD $0xed52 // VDPBF16PS Z29, Z30, Z13
 	ADDQ R8, SI; ADDQ R8, R11; ADDQ R9, R10; ADDQ R9, BX; DECQ CX; JNZ step
 	MOVQ tile_flags(DI), CX
-	TESTQ $const_scale, CX; JZ scaled
+	TESTQ $const_scale, CX; JZ scaled0
 	VBROADCASTSS tile_alpha(DI), Z31
 	VMULPS Z31, Z0, Z0
 	VMULPS Z31, Z1, Z1
@@ -12101,8 +12101,8 @@ compute:
 	VMULPS Z31, Z11, Z11
 	VMULPS Z31, Z12, Z12
 	VMULPS Z31, Z13, Z13
-scaled:
-	TESTQ $const_addC, CX; JZ addedC
+scaled0:
+	TESTQ $const_addC, CX; JZ addedC0
 	VBROADCASTSS tile_beta(DI), Z31
 	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
 	VFMADD231PS 0(AX), Z31, K1, Z0
@@ -12125,8 +12125,8 @@ scaled:
 	ADDQ R10, AX
 	VFMADD231PS 0(AX), Z31, K1, Z12
 	VFMADD231PS 64(AX), Z31, K2, Z13
-addedC:
-	TESTQ $const_addD, CX; JZ addedD
+addedC0:
+	TESTQ $const_addD, CX; JZ addedD0
 	VBROADCASTSS tile_betaD(DI), Z31
 	MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
 	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z0
@@ -12149,8 +12149,8 @@ addedC:
 	ADDQ R10, AX
 	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z12
 	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z13
-addedD:
-	TESTQ $const_addBias, CX; JZ addedBias
+addedD0:
+	TESTQ $const_addBias, CX; JZ addedBias0
 	MOVQ 8(SP), AX
 	VMOVUPS.Z 0(AX), K1, Z28
 	VMOVUPS.Z 64(AX), K2, Z29
@@ -12168,8 +12168,8 @@ addedD:
 	VADDPS Z29, Z11, Z11
 	VADDPS Z28, Z12, Z12
 	VADDPS Z29, Z13, Z13
-addedBias:
-	TESTQ $const_toD, CX; JNZ toD
+addedBias0:
+	TESTQ $const_toD, CX; JNZ toD0
 	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
 	VMOVUPS Z0, K1, 0(AX)
 	VMOVUPS Z1, K2, 64(AX)
@@ -12191,8 +12191,8 @@ addedBias:
 	ADDQ R10, AX
 	VMOVUPS Z12, K1, 0(AX)
 	VMOVUPS Z13, K2, 64(AX)
-	JMP stored
-toD:
+	JMP stored0
+toD0:
 	MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
 	LONG $0x487e6262; WORD $0xe072 // VCVTNEPS2BF16 Z0, Y28
 	VMOVDQU16 Y28, K1, 0(AX)
@@ -12228,7 +12228,7 @@ toD:
 	VMOVDQU16 Y28, K1, 0(AX)
 	LONG $0x487e4262; WORD $0xed72 // VCVTNEPS2BF16 Z13, Y29
 	VMOVDQU16 Y29, K2, 32(AX)
-stored:
+stored0:
 	ADDQ tile_nextA(DI), R13; ADDQ tile_nextB(DI), R14; ADDQ tile_nextC(DI), DX
 	MOVQ tile_nextD(DI), AX; ADDQ AX, 0(SP); MOVQ tile_nextBias(DI), AX; ADDQ AX, 8(SP)
 	DECQ 16(SP); JNZ tile
@@ -12303,7 +12303,7 @@ compute:
 	LONG $0x40061262; WORD $0xfd52 // VDPBF16PS Z29, Z31, Z15
 	ADDQ R8, SI; ADDQ R8, R11; ADDQ R9, R10; ADDQ R9, BX; DECQ CX; JNZ step
 	MOVQ tile_flags(DI), CX
-	TESTQ $const_scale, CX; JZ scaled
+	TESTQ $const_scale, CX; JZ scaled0
 	VBROADCASTSS tile_alpha(DI), Z31
 	VMULPS Z31, Z0, Z0
 	VMULPS Z31, Z1, Z1
@@ -12321,8 +12321,8 @@ compute:
 	VMULPS Z31, Z13, Z13
 	VMULPS Z31, Z14, Z14
 	VMULPS Z31, Z15, Z15
-scaled:
-	TESTQ $const_addC, CX; JZ addedC
+scaled0:
+	TESTQ $const_addC, CX; JZ addedC0
 	VBROADCASTSS tile_beta(DI), Z31
 	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
 	VFMADD231PS 0(AX), Z31, K1, Z0
@@ -12348,8 +12348,8 @@ scaled:
 	ADDQ R10, AX
 	VFMADD231PS 0(AX), Z31, K1, Z14
 	VFMADD231PS 64(AX), Z31, K2, Z15
-addedC:
-	TESTQ $const_addD, CX; JZ addedD
+addedC0:
+	TESTQ $const_addD, CX; JZ addedD0
 	VBROADCASTSS tile_betaD(DI), Z31
 	MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
 	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z0
@@ -12375,8 +12375,8 @@ addedC:
 	ADDQ R10, AX
 	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z14
 	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z15
-addedD:
-	TESTQ $const_addBias, CX; JZ addedBias
+addedD0:
+	TESTQ $const_addBias, CX; JZ addedBias0
 	MOVQ 8(SP), AX
 	VMOVUPS.Z 0(AX), K1, Z28
 	VMOVUPS.Z 64(AX), K2, Z29
@@ -12396,8 +12396,8 @@ addedD:
 	VADDPS Z29, Z13, Z13
 	VADDPS Z28, Z14, Z14
 	VADDPS Z29, Z15, Z15
-addedBias:
-	TESTQ $const_toD, CX; JNZ toD
+addedBias0:
+	TESTQ $const_toD, CX; JNZ toD0
 	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
 	VMOVUPS Z0, K1, 0(AX)
 	VMOVUPS Z1, K2, 64(AX)
@@ -12422,8 +12422,8 @@ addedBias:
 	ADDQ R10, AX
 	VMOVUPS Z14, K1, 0(AX)
 	VMOVUPS Z15, K2, 64(AX)
-	JMP stored
-toD:
+	JMP stored0
+toD0:
 	MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
 	LONG $0x487e6262; WORD $0xe072 // VCVTNEPS2BF16 Z0, Y28
 	VMOVDQU16 Y28, K1, 0(AX)
@@ -12464,7 +12464,7 @@ toD:
 	VMOVDQU16 Y28, K1, 0(AX)
 	LONG $0x487e4262; WORD $0xef72 // VCVTNEPS2BF16 Z15, Y29
 	VMOVDQU16 Y29, K2, 32(AX)
-stored:
+stored0:
 	ADDQ tile_nextA(DI), R13; ADDQ tile_nextB(DI), R14; ADDQ tile_nextC(DI), DX
 	MOVQ tile_nextD(DI), AX; ADDQ AX, 0(SP); MOVQ tile_nextBias(DI), AX; ADDQ AX, 8(SP)
 	MOVQ 24(SP), R12; ADDQ tile_nextFetch(DI), R12; MOVQ R12, 24(SP)
@@ -12545,7 +12545,7 @@ compute:
 	LONG $0x400e8262; WORD $0xcd52 // VDPBF16PS Z29, Z30, Z17
 	ADDQ R8, SI; ADDQ R8, R11; ADDQ R9, R10; ADDQ R9, BX; DECQ CX; JNZ step
 	MOVQ tile_flags(DI), CX
-	TESTQ $const_scale, CX; JZ scaled
+	TESTQ $const_scale, CX; JZ scaled0
 	VBROADCASTSS tile_alpha(DI), Z31
 	VMULPS Z31, Z0, Z0
 	VMULPS Z31, Z1, Z1
@@ -12565,8 +12565,8 @@ compute:
 	VMULPS Z31, Z15, Z15
 	VMULPS Z31, Z16, Z16
 	VMULPS Z31, Z17, Z17
-scaled:
-	TESTQ $const_addC, CX; JZ addedC
+scaled0:
+	TESTQ $const_addC, CX; JZ addedC0
 	VBROADCASTSS tile_beta(DI), Z31
 	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
 	VFMADD231PS 0(AX), Z31, K1, Z0
@@ -12595,8 +12595,8 @@ scaled:
 	ADDQ R10, AX
 	VFMADD231PS 0(AX), Z31, K1, Z16
 	VFMADD231PS 64(AX), Z31, K2, Z17
-addedC:
-	TESTQ $const_addD, CX; JZ addedD
+addedC0:
+	TESTQ $const_addD, CX; JZ addedD0
 	VBROADCASTSS tile_betaD(DI), Z31
 	MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
 	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z0
@@ -12625,8 +12625,8 @@ addedC:
 	ADDQ R10, AX
 	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z16
 	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z17
-addedD:
-	TESTQ $const_addBias, CX; JZ addedBias
+addedD0:
+	TESTQ $const_addBias, CX; JZ addedBias0
 	MOVQ 8(SP), AX
 	VMOVUPS.Z 0(AX), K1, Z28
 	VMOVUPS.Z 64(AX), K2, Z29
@@ -12648,8 +12648,8 @@ addedD:
 	VADDPS Z29, Z15, Z15
 	VADDPS Z28, Z16, Z16
 	VADDPS Z29, Z17, Z17
-addedBias:
-	TESTQ $const_toD, CX; JNZ toD
+addedBias0:
+	TESTQ $const_toD, CX; JNZ toD0
 	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
 	VMOVUPS Z0, K1, 0(AX)
 	VMOVUPS Z1, K2, 64(AX)
@@ -12677,8 +12677,8 @@ addedBias:
 	ADDQ R10, AX
 	VMOVUPS Z16, K1, 0(AX)
 	VMOVUPS Z17, K2, 64(AX)
-	JMP stored
-toD:
+	JMP stored0
+toD0:
 	MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
 	LONG $0x487e6262; WORD $0xe072 // VCVTNEPS2BF16 Z0, Y28
 	VMOVDQU16 Y28, K1, 0(AX)
@@ -12724,7 +12724,7 @@ toD:
 	VMOVDQU16 Y28, K1, 0(AX)
 	LONG $0x487e2262; WORD $0xe972 // VCVTNEPS2BF16 Z17, Y29
 	VMOVDQU16 Y29, K2, 32(AX)
-stored:
+stored0:
 	ADDQ tile_nextA(DI), R13; ADDQ tile_nextB(DI), R14; ADDQ tile_nextC(DI), DX
 	MOVQ tile_nextD(DI), AX; ADDQ AX, 0(SP); MOVQ tile_nextBias(DI), AX; ADDQ AX, 8(SP)
 	MOVQ 24(SP), R12; ADDQ tile_nextFetch(DI), R12; MOVQ R12, 24(SP)
@@ -12810,7 +12810,7 @@ compute:
 	LONG $0x40068262; WORD $0xdd52 // VDPBF16PS Z29, Z31, Z19
 	ADDQ R8, SI; ADDQ R8, R11; ADDQ R9, R10; ADDQ R9, BX; DECQ CX; JNZ step
 	MOVQ tile_flags(DI), CX
-	TESTQ $const_scale, CX; JZ scaled
+	TESTQ $const_scale, CX; JZ scaled0
 	VBROADCASTSS tile_alpha(DI), Z31
 	VMULPS Z31, Z0, Z0
 	VMULPS Z31, Z1, Z1
@@ -12832,8 +12832,8 @@ compute:
 	VMULPS Z31, Z17, Z17
 	VMULPS Z31, Z18, Z18
 	VMULPS Z31, Z19, Z19
-scaled:
-	TESTQ $const_addC, CX; JZ addedC
+scaled0:
+	TESTQ $const_addC, CX; JZ addedC0
 	VBROADCASTSS tile_beta(DI), Z31
 	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
 	VFMADD231PS 0(AX), Z31, K1, Z0
@@ -12865,8 +12865,8 @@ scaled:
 	ADDQ R10, AX
 	VFMADD231PS 0(AX), Z31, K1, Z18
 	VFMADD231PS 64(AX), Z31, K2, Z19
-addedC:
-	TESTQ $const_addD, CX; JZ addedD
+addedC0:
+	TESTQ $const_addD, CX; JZ addedD0
 	VBROADCASTSS tile_betaD(DI), Z31
 	MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
 	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z0
@@ -12898,8 +12898,8 @@ addedC:
 	ADDQ R10, AX
 	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z18
 	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z19
-addedD:
-	TESTQ $const_addBias, CX; JZ addedBias
+addedD0:
+	TESTQ $const_addBias, CX; JZ addedBias0
 	MOVQ 8(SP), AX
 	VMOVUPS.Z 0(AX), K1, Z28
 	VMOVUPS.Z 64(AX), K2, Z29
@@ -12923,8 +12923,8 @@ addedD:
 	VADDPS Z29, Z17, Z17
 	VADDPS Z28, Z18, Z18
 	VADDPS Z29, Z19, Z19
-addedBias:
-	TESTQ $const_toD, CX; JNZ toD
+addedBias0:
+	TESTQ $const_toD, CX; JNZ toD0
 	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
 	VMOVUPS Z0, K1, 0(AX)
 	VMOVUPS Z1, K2, 64(AX)
@@ -12955,8 +12955,8 @@ addedBias:
 	ADDQ R10, AX
 	VMOVUPS Z18, K1, 0(AX)
 	VMOVUPS Z19, K2, 64(AX)
-	JMP stored
-toD:
+	JMP stored0
+toD0:
 	MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
 	LONG $0x487e6262; WORD $0xe072 // VCVTNEPS2BF16 Z0, Y28
 	VMOVDQU16 Y28, K1, 0(AX)
@@ -13007,7 +13007,7 @@ toD:
 	VMOVDQU16 Y28, K1, 0(AX)
 	LONG $0x487e2262; WORD $0xeb72 // VCVTNEPS2BF16 Z19, Y29
 	VMOVDQU16 Y29, K2, 32(AX)
-stored:
+stored0:
 	ADDQ tile_nextA(DI), R13; ADDQ tile_nextB(DI), R14; ADDQ tile_nextC(DI), DX
 	MOVQ tile_nextD(DI), AX; ADDQ AX, 0(SP); MOVQ tile_nextBias(DI), AX; ADDQ AX, 8(SP)
 	MOVQ 24(SP), R12; ADDQ tile_nextFetch(DI), R12; MOVQ R12, 24(SP)
@@ -13098,7 +13098,7 @@ compute:
 	LONG $0x400e8262; WORD $0xed52 // VDPBF16PS Z29, Z30, Z21
 	ADDQ R8, SI; ADDQ R8, R11; ADDQ R9, R10; ADDQ R9, BX; DECQ CX; JNZ step
 	MOVQ tile_flags(DI), CX
-	TESTQ $const_scale, CX; JZ scaled
+	TESTQ $const_scale, CX; JZ scaled0
 	VBROADCASTSS tile_alpha(DI), Z31
 	VMULPS Z31, Z0, Z0
 	VMULPS Z31, Z1, Z1
@@ -13122,8 +13122,8 @@ compute:
 	VMULPS Z31, Z19, Z19
 	VMULPS Z31, Z20, Z20
 	VMULPS Z31, Z21, Z21
-scaled:
-	TESTQ $const_addC, CX; JZ addedC
+scaled0:
+	TESTQ $const_addC, CX; JZ addedC0
 	VBROADCASTSS tile_beta(DI), Z31
 	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
 	VFMADD231PS 0(AX), Z31, K1, Z0
@@ -13158,8 +13158,8 @@ scaled:
 	ADDQ R10, AX
 	VFMADD231PS 0(AX), Z31, K1, Z20
 	VFMADD231PS 64(AX), Z31, K2, Z21
-addedC:
-	TESTQ $const_addD, CX; JZ addedD
+addedC0:
+	TESTQ $const_addD, CX; JZ addedD0
 	VBROADCASTSS tile_betaD(DI), Z31
 	MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
 	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z0
@@ -13194,8 +13194,8 @@ addedC:
 	ADDQ R10, AX
 	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z20
 	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z21
-addedD:
-	TESTQ $const_addBias, CX; JZ addedBias
+addedD0:
+	TESTQ $const_addBias, CX; JZ addedBias0
 	MOVQ 8(SP), AX
 	VMOVUPS.Z 0(AX), K1, Z28
 	VMOVUPS.Z 64(AX), K2, Z29
@@ -13221,8 +13221,8 @@ addedD:
 	VADDPS Z29, Z19, Z19
 	VADDPS Z28, Z20, Z20
 	VADDPS Z29, Z21, Z21
-addedBias:
-	TESTQ $const_toD, CX; JNZ toD
+addedBias0:
+	TESTQ $const_toD, CX; JNZ toD0
 	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
 	VMOVUPS Z0, K1, 0(AX)
 	VMOVUPS Z1, K2, 64(AX)
@@ -13256,8 +13256,8 @@ addedBias:
 	ADDQ R10, AX
 	VMOVUPS Z20, K1, 0(AX)
 	VMOVUPS Z21, K2, 64(AX)
-	JMP stored
-toD:
+	JMP stored0
+toD0:
 	MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
 	LONG $0x487e6262; WORD $0xe072 // VCVTNEPS2BF16 Z0, Y28
 	VMOVDQU16 Y28, K1, 0(AX)
@@ -13313,7 +13313,7 @@ toD:
 	VMOVDQU16 Y28, K1, 0(AX)
 	LONG $0x487e2262; WORD $0xed72 // VCVTNEPS2BF16 Z21, Y29
 	VMOVDQU16 Y29, K2, 32(AX)
-stored:
+stored0:
 	ADDQ tile_nextA(DI), R13; ADDQ tile_nextB(DI), R14; ADDQ tile_nextC(DI), DX
 	MOVQ tile_nextD(DI), AX; ADDQ AX, 0(SP); MOVQ tile_nextBias(DI), AX; ADDQ AX, 8(SP)
 	MOVQ 24(SP), R12; ADDQ tile_nextFetch(DI), R12; MOVQ R12, 24(SP)
@@ -13409,7 +13409,7 @@ compute:
 	LONG $0x40068262; WORD $0xfd52 // VDPBF16PS Z29, Z31, Z23
 	ADDQ R8, SI; ADDQ R8, R11; ADDQ R9, R10; ADDQ R9, BX; DECQ CX; JNZ step
 	MOVQ tile_flags(DI), CX
-	TESTQ $const_scale, CX; JZ scaled
+	TESTQ $const_scale, CX; JZ scaled0
 	VBROADCASTSS tile_alpha(DI), Z31
 	VMULPS Z31, Z0, Z0
 	VMULPS Z31, Z1, Z1
@@ -13435,8 +13435,8 @@ compute:
 	VMULPS Z31, Z21, Z21
 	VMULPS Z31, Z22, Z22
 	VMULPS Z31, Z23, Z23
-scaled:
-	TESTQ $const_addC, CX; JZ addedC
+scaled0:
+	TESTQ $const_addC, CX; JZ addedC0
 	VBROADCASTSS tile_beta(DI), Z31
 	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
 	VFMADD231PS 0(AX), Z31, K1, Z0
@@ -13474,8 +13474,8 @@ scaled:
 	ADDQ R10, AX
 	VFMADD231PS 0(AX), Z31, K1, Z22
 	VFMADD231PS 64(AX), Z31, K2, Z23
-addedC:
-	TESTQ $const_addD, CX; JZ addedD
+addedC0:
+	TESTQ $const_addD, CX; JZ addedD0
 	VBROADCASTSS tile_betaD(DI), Z31
 	MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
 	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z0
@@ -13513,8 +13513,8 @@ addedC:
 	ADDQ R10, AX
 	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z22
 	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z23
-addedD:
-	TESTQ $const_addBias, CX; JZ addedBias
+addedD0:
+	TESTQ $const_addBias, CX; JZ addedBias0
 	MOVQ 8(SP), AX
 	VMOVUPS.Z 0(AX), K1, Z28
 	VMOVUPS.Z 64(AX), K2, Z29
@@ -13542,8 +13542,8 @@ addedD:
 	VADDPS Z29, Z21, Z21
 	VADDPS Z28, Z22, Z22
 	VADDPS Z29, Z23, Z23
-addedBias:
-	TESTQ $const_toD, CX; JNZ toD
+addedBias0:
+	TESTQ $const_toD, CX; JNZ toD0
 	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
 	VMOVUPS Z0, K1, 0(AX)
 	VMOVUPS Z1, K2, 64(AX)
@@ -13580,8 +13580,8 @@ addedBias:
 	ADDQ R10, AX
 	VMOVUPS Z22, K1, 0(AX)
 	VMOVUPS Z23, K2, 64(AX)
-	JMP stored
-toD:
+	JMP stored0
+toD0:
 	MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
 	LONG $0x487e6262; WORD $0xe072 // VCVTNEPS2BF16 Z0, Y28
 	VMOVDQU16 Y28, K1, 0(AX)
@@ -13642,7 +13642,7 @@ toD:
 	VMOVDQU16 Y28, K1, 0(AX)
 	LONG $0x487e2262; WORD $0xef72 // VCVTNEPS2BF16 Z23, Y29
 	VMOVDQU16 Y29, K2, 32(AX)
-stored:
+stored0:
 	ADDQ tile_nextA(DI), R13; ADDQ tile_nextB(DI), R14; ADDQ tile_nextC(DI), DX
 	MOVQ tile_nextD(DI), AX; ADDQ AX, 0(SP); MOVQ tile_nextBias(DI), AX; ADDQ AX, 8(SP)
 	MOVQ 24(SP), R12; ADDQ tile_nextFetch(DI), R12; MOVQ R12, 24(SP)
@@ -13743,7 +13743,7 @@ compute:
 	LONG $0x400e0262; WORD $0xcd52 // VDPBF16PS Z29, Z30, Z25
 	ADDQ R8, SI; ADDQ R8, R11; ADDQ R9, R10; ADDQ R9, BX; DECQ CX; JNZ step
 	MOVQ tile_flags(DI), CX
-	TESTQ $const_scale, CX; JZ scaled
+	TESTQ $const_scale, CX; JZ scaled0
 	VBROADCASTSS tile_alpha(DI), Z31
 	VMULPS Z31, Z0, Z0
 	VMULPS Z31, Z1, Z1
@@ -13771,8 +13771,8 @@ compute:
 	VMULPS Z31, Z23, Z23
 	VMULPS Z31, Z24, Z24
 	VMULPS Z31, Z25, Z25
-scaled:
-	TESTQ $const_addC, CX; JZ addedC
+scaled0:
+	TESTQ $const_addC, CX; JZ addedC0
 	VBROADCASTSS tile_beta(DI), Z31
 	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
 	VFMADD231PS 0(AX), Z31, K1, Z0
@@ -13813,8 +13813,8 @@ scaled:
 	ADDQ R10, AX
 	VFMADD231PS 0(AX), Z31, K1, Z24
 	VFMADD231PS 64(AX), Z31, K2, Z25
-addedC:
-	TESTQ $const_addD, CX; JZ addedD
+addedC0:
+	TESTQ $const_addD, CX; JZ addedD0
 	VBROADCASTSS tile_betaD(DI), Z31
 	MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
 	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z0
@@ -13855,8 +13855,8 @@ addedC:
 	ADDQ R10, AX
 	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z24
 	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z25
-addedD:
-	TESTQ $const_addBias, CX; JZ addedBias
+addedD0:
+	TESTQ $const_addBias, CX; JZ addedBias0
 	MOVQ 8(SP), AX
 	VMOVUPS.Z 0(AX), K1, Z28
 	VMOVUPS.Z 64(AX), K2, Z29
@@ -13886,8 +13886,8 @@ addedD:
 	VADDPS Z29, Z23, Z23
 	VADDPS Z28, Z24, Z24
 	VADDPS Z29, Z25, Z25
-addedBias:
-	TESTQ $const_toD, CX; JNZ toD
+addedBias0:
+	TESTQ $const_toD, CX; JNZ toD0
 	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
 	VMOVUPS Z0, K1, 0(AX)
 	VMOVUPS Z1, K2, 64(AX)
@@ -13927,8 +13927,8 @@ addedBias:
 	ADDQ R10, AX
 	VMOVUPS Z24, K1, 0(AX)
 	VMOVUPS Z25, K2, 64(AX)
-	JMP stored
-toD:
+	JMP stored0
+toD0:
 	MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
 	LONG $0x487e6262; WORD $0xe072 // VCVTNEPS2BF16 Z0, Y28
 	VMOVDQU16 Y28, K1, 0(AX)
@@ -13994,7 +13994,7 @@ toD:
 	VMOVDQU16 Y28, K1, 0(AX)
 	LONG $0x487e0262; WORD $0xe972 // VCVTNEPS2BF16 Z25, Y29
 	VMOVDQU16 Y29, K2, 32(AX)
-stored:
+stored0:
 	ADDQ tile_nextA(DI), R13; ADDQ tile_nextB(DI), R14; ADDQ tile_nextC(DI), DX
 	MOVQ tile_nextD(DI), AX; ADDQ AX, 0(SP); MOVQ tile_nextBias(DI), AX; ADDQ AX, 8(SP)
 	MOVQ 24(SP), R12; ADDQ tile_nextFetch(DI), R12; MOVQ R12, 24(SP)
@@ -14100,7 +14100,7 @@ compute:
 	LONG $0x40060262; WORD $0xdd52 // VDPBF16PS Z29, Z31, Z27
 	ADDQ R8, SI; ADDQ R8, R11; ADDQ R9, R10; ADDQ R9, BX; DECQ CX; JNZ step
 	MOVQ tile_flags(DI), CX
-	TESTQ $const_scale, CX; JZ scaled
+	TESTQ $const_scale, CX; JZ scaled0
 	VBROADCASTSS tile_alpha(DI), Z31
 	VMULPS Z31, Z0, Z0
 	VMULPS Z31, Z1, Z1
@@ -14130,8 +14130,8 @@ compute:
 	VMULPS Z31, Z25, Z25
 	VMULPS Z31, Z26, Z26
 	VMULPS Z31, Z27, Z27
-scaled:
-	TESTQ $const_addC, CX; JZ addedC
+scaled0:
+	TESTQ $const_addC, CX; JZ addedC0
 	VBROADCASTSS tile_beta(DI), Z31
 	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
 	VFMADD231PS 0(AX), Z31, K1, Z0
@@ -14175,8 +14175,8 @@ scaled:
 	ADDQ R10, AX
 	VFMADD231PS 0(AX), Z31, K1, Z26
 	VFMADD231PS 64(AX), Z31, K2, Z27
-addedC:
-	TESTQ $const_addD, CX; JZ addedD
+addedC0:
+	TESTQ $const_addD, CX; JZ addedD0
 	VBROADCASTSS tile_betaD(DI), Z31
 	MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
 	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z0
@@ -14220,8 +14220,8 @@ addedC:
 	ADDQ R10, AX
 	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z26
 	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z27
-addedD:
-	TESTQ $const_addBias, CX; JZ addedBias
+addedD0:
+	TESTQ $const_addBias, CX; JZ addedBias0
 	MOVQ 8(SP), AX
 	VMOVUPS.Z 0(AX), K1, Z28
 	VMOVUPS.Z 64(AX), K2, Z29
@@ -14253,8 +14253,8 @@ addedD:
 	VADDPS Z29, Z25, Z25
 	VADDPS Z28, Z26, Z26
 	VADDPS Z29, Z27, Z27
-addedBias:
-	TESTQ $const_toD, CX; JNZ toD
+addedBias0:
+	TESTQ $const_toD, CX; JNZ toD0
 	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
 	VMOVUPS Z0, K1, 0(AX)
 	VMOVUPS Z1, K2, 64(AX)
@@ -14297,8 +14297,8 @@ addedBias:
 	ADDQ R10, AX
 	VMOVUPS Z26, K1, 0(AX)
 	VMOVUPS Z27, K2, 64(AX)
-	JMP stored
-toD:
+	JMP stored0
+toD0:
 	MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
 	LONG $0x487e6262; WORD $0xe072 // VCVTNEPS2BF16 Z0, Y28
 	VMOVDQU16 Y28, K1, 0(AX)
@@ -14369,7 +14369,7 @@ toD:
 	VMOVDQU16 Y28, K1, 0(AX)
 	LONG $0x487e0262; WORD $0xeb72 // VCVTNEPS2BF16 Z27, Y29
 	VMOVDQU16 Y29, K2, 32(AX)
-stored:
+stored0:
 	ADDQ tile_nextA(DI), R13; ADDQ tile_nextB(DI), R14; ADDQ tile_nextC(DI), DX
 	MOVQ tile_nextD(DI), AX; ADDQ AX, 0(SP); MOVQ tile_nextBias(DI), AX; ADDQ AX, 8(SP)
 	MOVQ 24(SP), R12; ADDQ tile_nextFetch(DI), R12; MOVQ R12, 24(SP)
@@ -14507,7 +14507,7 @@ step:
 	LONG $0x40060262; WORD $0xdd52 // VDPBF16PS Z29, Z31, Z27
 	ADDQ $4, SI; ADDQ $4, AX; ADDQ $4, R11; ADDQ $4, R12; ADDQ $64, R10; ADDQ R9, BX; DECQ CX; JNZ step
 	MOVQ tile_flags(DI), CX
-	TESTQ $const_scale, CX; JZ scaled
+	TESTQ $const_scale, CX; JZ scaled0
 	VBROADCASTSS tile_alpha(DI), Z31
 	VMULPS Z31, Z0, Z0
 	VMULPS Z31, Z1, Z1
@@ -14537,8 +14537,8 @@ step:
 	VMULPS Z31, Z25, Z25
 	VMULPS Z31, Z26, Z26
 	VMULPS Z31, Z27, Z27
-scaled:
-	TESTQ $const_addC, CX; JZ addedC
+scaled0:
+	TESTQ $const_addC, CX; JZ addedC0
 	VBROADCASTSS tile_beta(DI), Z31
 	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
 	VFMADD231PS 0(AX), Z31, K1, Z0
@@ -14582,8 +14582,8 @@ scaled:
 	ADDQ R10, AX
 	VFMADD231PS 0(AX), Z31, K1, Z26
 	VFMADD231PS 64(AX), Z31, K2, Z27
-addedC:
-	TESTQ $const_addD, CX; JZ addedD
+addedC0:
+	TESTQ $const_addD, CX; JZ addedD0
 	VBROADCASTSS tile_betaD(DI), Z31
 	MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
 	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z0
@@ -14627,8 +14627,8 @@ addedC:
 	ADDQ R10, AX
 	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z26
 	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z27
-addedD:
-	TESTQ $const_addBias, CX; JZ addedBias
+addedD0:
+	TESTQ $const_addBias, CX; JZ addedBias0
 	MOVQ 8(SP), AX
 	VMOVUPS.Z 0(AX), K1, Z28
 	VMOVUPS.Z 64(AX), K2, Z29
@@ -14660,8 +14660,8 @@ addedD:
 	VADDPS Z29, Z25, Z25
 	VADDPS Z28, Z26, Z26
 	VADDPS Z29, Z27, Z27
-addedBias:
-	TESTQ $const_toD, CX; JNZ toD
+addedBias0:
+	TESTQ $const_toD, CX; JNZ toD0
 	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
 	VMOVUPS Z0, K1, 0(AX)
 	VMOVUPS Z1, K2, 64(AX)
@@ -14704,8 +14704,8 @@ addedBias:
 	ADDQ R10, AX
 	VMOVUPS Z26, K1, 0(AX)
 	VMOVUPS Z27, K2, 64(AX)
-	JMP stored
-toD:
+	JMP stored0
+toD0:
 	MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
 	LONG $0x487e6262; WORD $0xe072 // VCVTNEPS2BF16 Z0, Y28
 	VMOVDQU16 Y28, K1, 0(AX)
@@ -14776,7 +14776,7 @@ toD:
 	VMOVDQU16 Y28, K1, 0(AX)
 	LONG $0x487e0262; WORD $0xeb72 // VCVTNEPS2BF16 Z27, Y29
 	VMOVDQU16 Y29, K2, 32(AX)
-stored:
+stored0:
 	ADDQ tile_nextA(DI), R13; ADDQ tile_nextB(DI), R14; ADDQ tile_nextC(DI), DX
 	MOVQ tile_nextD(DI), AX; ADDQ AX, 0(SP); MOVQ tile_nextBias(DI), AX; ADDQ AX, 8(SP)
 	DECQ 16(SP); JNZ tile
@@ -14865,7 +14865,7 @@ step:
 	LONG $0x40061262; WORD $0xfd52 // VDPBF16PS Z29, Z31, Z15
 	ADDQ $4, SI; ADDQ $4, AX; ADDQ $4, R11; ADDQ $4, R12; ADDQ $64, R10; ADDQ R9, BX; DECQ CX; JNZ step
 	MOVQ tile_flags(DI), CX
-	TESTQ $const_scale, CX; JZ scaled
+	TESTQ $const_scale, CX; JZ scaled0
 	VBROADCASTSS tile_alpha(DI), Z31
 	VMULPS Z31, Z0, Z0
 	VMULPS Z31, Z1, Z1
@@ -14883,8 +14883,8 @@ step:
 	VMULPS Z31, Z13, Z13
 	VMULPS Z31, Z14, Z14
 	VMULPS Z31, Z15, Z15
-scaled:
-	TESTQ $const_addC, CX; JZ addedC
+scaled0:
+	TESTQ $const_addC, CX; JZ addedC0
 	VBROADCASTSS tile_beta(DI), Z31
 	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
 	VFMADD231PS 0(AX), Z31, K1, Z0
@@ -14910,8 +14910,8 @@ scaled:
 	ADDQ R10, AX
 	VFMADD231PS 0(AX), Z31, K1, Z14
 	VFMADD231PS 64(AX), Z31, K2, Z15
-addedC:
-	TESTQ $const_addD, CX; JZ addedD
+addedC0:
+	TESTQ $const_addD, CX; JZ addedD0
 	VBROADCASTSS tile_betaD(DI), Z31
 	MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
 	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z0
@@ -14937,8 +14937,8 @@ addedC:
 	ADDQ R10, AX
 	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z14
 	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z15
-addedD:
-	TESTQ $const_addBias, CX; JZ addedBias
+addedD0:
+	TESTQ $const_addBias, CX; JZ addedBias0
 	MOVQ 8(SP), AX
 	VMOVUPS.Z 0(AX), K1, Z28
 	VMOVUPS.Z 64(AX), K2, Z29
@@ -14958,8 +14958,8 @@ addedD:
 	VADDPS Z29, Z13, Z13
 	VADDPS Z28, Z14, Z14
 	VADDPS Z29, Z15, Z15
-addedBias:
-	TESTQ $const_toD, CX; JNZ toD
+addedBias0:
+	TESTQ $const_toD, CX; JNZ toD0
 	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
 	VMOVUPS Z0, K1, 0(AX)
 	VMOVUPS Z1, K2, 64(AX)
@@ -14984,8 +14984,8 @@ addedBias:
 	ADDQ R10, AX
 	VMOVUPS Z14, K1, 0(AX)
 	VMOVUPS Z15, K2, 64(AX)
-	JMP stored
-toD:
+	JMP stored0
+toD0:
 	MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
 	LONG $0x487e6262; WORD $0xe072 // VCVTNEPS2BF16 Z0, Y28
 	VMOVDQU16 Y28, K1, 0(AX)
@@ -15026,10 +15026,11931 @@ toD:
 	VMOVDQU16 Y28, K1, 0(AX)
 	LONG $0x487e4262; WORD $0xef72 // VCVTNEPS2BF16 Z15, Y29
 	VMOVDQU16 Y29, K2, 32(AX)
-stored:
+stored0:
 	ADDQ tile_nextA(DI), R13; ADDQ tile_nextB(DI), R14; ADDQ tile_nextC(DI), DX
 	MOVQ tile_nextD(DI), AX; ADDQ AX, 0(SP); MOVQ tile_nextBias(DI), AX; ADDQ AX, 8(SP)
 	DECQ 16(SP); JNZ tile
+	VZEROUPPER
+	RET
+
+TEXT ·tileHalfx1x32(SB), NOSPLIT, $48-8
+	MOVQ t+0(FP), DI
+	MOVQ tile_a(DI), R13; MOVQ tile_b(DI), R14; MOVQ tile_c(DI), DX
+	MOVQ tile_d(DI), AX; MOVQ AX, 0(SP); MOVQ tile_bias(DI), AX; MOVQ AX, 8(SP); MOVQ tile_n(DI), AX; MOVQ AX, 16(SP)
+	MOVQ tile_mask(DI), AX; KMOVW AX, K1; SHRQ $16, AX; KMOVW AX, K2
+	MOVQ tile_scaleB(DI), AX; MOVQ AX, 40(SP)
+	MOVQ tile_stepA(DI), R8; MOVQ tile_k(DI), R9; SHLQ $6, R9
+tile:
+	MOVQ tile_k(DI), CX; MOVQ R13, SI; MOVQ R14, BX; MOVQ tile_scratch(DI), R11
+	VPXORD Z0, Z0, Z0
+	VMOVUPS Z0, 1792(R11)
+	VMOVUPS Z0, 1856(R11)
+	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
+	TESTQ $const_toD, tile_flags(DI); JZ fetch; MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
+fetch:
+	MOVQ R10, 32(SP)
+chunk:
+	MOVQ $const_halfChunk, R10; CMPQ CX, R10; CMOVQLT CX, R10
+	MOVQ R8, R11; SHLQ $4, R11; ADDQ SI, R11
+	VPXORD Z0, Z0, Z0
+	PCALIGN $64
+step:
+	PREFETCHT0 (R11); PREFETCHT0 1024(BX)
+	TESTQ CX, tile_every(DI); JNZ compute
+	PREFETCHT0 0(AX)
+	PREFETCHT0 64(AX)
+	ADDQ 32(SP), AX
+compute:
+	VMOVDQU32 (BX), Z28
+	VBROADCASTSS 0(SI), Z30
+	LONG $0x400d9662; WORD $0xc4b8 // VFMADD231PH Z28, Z30, Z0
+	ADDQ R8, SI; ADDQ R8, R11; ADDQ $64, BX; DECQ CX; DECQ R10; JNZ step
+	MOVQ tile_scratch(DI), R11
+	VMOVDQU32 Z0, 0(R11)
+	VCVTPH2PS 0(R11), Z0; VADDPS 1792(R11), Z0, Z0; VMOVUPS Z0, 1792(R11)
+	VCVTPH2PS 32(R11), Z1; VADDPS 1856(R11), Z1, Z1; VMOVUPS Z1, 1856(R11)
+	TESTQ CX, CX; JNZ chunk
+	MOVQ 40(SP), R10; VMOVUPS 0(R10), Z28; VMOVUPS 64(R10), Z29; MOVQ tile_scaleA(DI), AX; MOVQ tile_scratch(DI), R11
+	VBROADCASTSS 0(AX), Z30
+	VMULPS Z28, Z30, Z0; VMULPS 1792(R11), Z0, Z0
+	VMULPS Z29, Z30, Z1; VMULPS 1856(R11), Z1, Z1
+	MOVQ tile_flags(DI), CX
+	TESTQ $const_scale, CX; JZ scaled0
+	VBROADCASTSS tile_alpha(DI), Z31
+	VMULPS Z31, Z0, Z0
+	VMULPS Z31, Z1, Z1
+scaled0:
+	TESTQ $const_addC, CX; JZ addedC0
+	VBROADCASTSS tile_beta(DI), Z31
+	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
+	VFMADD231PS 0(AX), Z31, K1, Z0
+	VFMADD231PS 64(AX), Z31, K2, Z1
+addedC0:
+	TESTQ $const_addD, CX; JZ addedD0
+	VBROADCASTSS tile_betaD(DI), Z31
+	MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
+	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z0
+	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z1
+addedD0:
+	TESTQ $const_addBias, CX; JZ addedBias0
+	MOVQ 8(SP), AX
+	VMOVUPS.Z 0(AX), K1, Z28
+	VMOVUPS.Z 64(AX), K2, Z29
+	VADDPS Z28, Z0, Z0
+	VADDPS Z29, Z1, Z1
+addedBias0:
+	TESTQ $const_toD, CX; JNZ toD0
+	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
+	VMOVUPS Z0, K1, 0(AX)
+	VMOVUPS Z1, K2, 64(AX)
+	JMP stored0
+toD0:
+	MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
+	LONG $0x487e6262; WORD $0xe072 // VCVTNEPS2BF16 Z0, Y28
+	VMOVDQU16 Y28, K1, 0(AX)
+	LONG $0x487e6262; WORD $0xe972 // VCVTNEPS2BF16 Z1, Y29
+	VMOVDQU16 Y29, K2, 32(AX)
+stored0:
+	ADDQ tile_nextA(DI), R13; ADDQ tile_nextB(DI), R14; ADDQ tile_nextC(DI), DX; ADDQ $128, 40(SP)
+	MOVQ tile_nextD(DI), AX; ADDQ AX, 0(SP); MOVQ tile_nextBias(DI), AX; ADDQ AX, 8(SP)
+	DECQ 16(SP); JNZ tile
+	VZEROUPPER
+	RET
+
+TEXT ·tileHalfx2x32(SB), NOSPLIT, $48-8
+	MOVQ t+0(FP), DI
+	MOVQ tile_a(DI), R13; MOVQ tile_b(DI), R14; MOVQ tile_c(DI), DX
+	MOVQ tile_d(DI), AX; MOVQ AX, 0(SP); MOVQ tile_bias(DI), AX; MOVQ AX, 8(SP); MOVQ tile_n(DI), AX; MOVQ AX, 16(SP)
+	MOVQ tile_mask(DI), AX; KMOVW AX, K1; SHRQ $16, AX; KMOVW AX, K2
+	MOVQ tile_scaleB(DI), AX; MOVQ AX, 40(SP)
+	MOVQ tile_stepA(DI), R8; MOVQ tile_k(DI), R9; SHLQ $6, R9
+tile:
+	MOVQ tile_k(DI), CX; MOVQ R13, SI; MOVQ R14, BX; MOVQ tile_scratch(DI), R11
+	VPXORD Z0, Z0, Z0
+	VMOVUPS Z0, 1792(R11)
+	VMOVUPS Z0, 1856(R11)
+	VMOVUPS Z0, 1920(R11)
+	VMOVUPS Z0, 1984(R11)
+	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
+	TESTQ $const_toD, tile_flags(DI); JZ fetch; MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
+fetch:
+	MOVQ R10, 32(SP)
+chunk:
+	MOVQ $const_halfChunk, R10; CMPQ CX, R10; CMOVQLT CX, R10
+	MOVQ R8, R11; SHLQ $4, R11; ADDQ SI, R11
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	PCALIGN $64
+step:
+	PREFETCHT0 (R11); PREFETCHT0 1024(BX)
+	TESTQ CX, tile_every(DI); JNZ compute
+	PREFETCHT0 0(AX)
+	PREFETCHT0 64(AX)
+	ADDQ 32(SP), AX
+compute:
+	VMOVDQU32 (BX), Z28
+	VBROADCASTSS 0(SI), Z30
+	LONG $0x400d9662; WORD $0xc4b8 // VFMADD231PH Z28, Z30, Z0
+	VBROADCASTSS 4(SI), Z31
+	LONG $0x40059662; WORD $0xccb8 // VFMADD231PH Z28, Z31, Z1
+	ADDQ R8, SI; ADDQ R8, R11; ADDQ $64, BX; DECQ CX; DECQ R10; JNZ step
+	MOVQ tile_scratch(DI), R11
+	VMOVDQU32 Z0, 0(R11)
+	VMOVDQU32 Z1, 64(R11)
+	VCVTPH2PS 0(R11), Z0; VADDPS 1792(R11), Z0, Z0; VMOVUPS Z0, 1792(R11)
+	VCVTPH2PS 32(R11), Z1; VADDPS 1856(R11), Z1, Z1; VMOVUPS Z1, 1856(R11)
+	VCVTPH2PS 64(R11), Z2; VADDPS 1920(R11), Z2, Z2; VMOVUPS Z2, 1920(R11)
+	VCVTPH2PS 96(R11), Z3; VADDPS 1984(R11), Z3, Z3; VMOVUPS Z3, 1984(R11)
+	TESTQ CX, CX; JNZ chunk
+	MOVQ 40(SP), R10; VMOVUPS 0(R10), Z28; VMOVUPS 64(R10), Z29; MOVQ tile_scaleA(DI), AX; MOVQ tile_scratch(DI), R11
+	VBROADCASTSS 0(AX), Z30
+	VMULPS Z28, Z30, Z0; VMULPS 1792(R11), Z0, Z0
+	VMULPS Z29, Z30, Z1; VMULPS 1856(R11), Z1, Z1
+	VBROADCASTSS 4(AX), Z30
+	VMULPS Z28, Z30, Z2; VMULPS 1920(R11), Z2, Z2
+	VMULPS Z29, Z30, Z3; VMULPS 1984(R11), Z3, Z3
+	MOVQ tile_flags(DI), CX
+	TESTQ $const_scale, CX; JZ scaled0
+	VBROADCASTSS tile_alpha(DI), Z31
+	VMULPS Z31, Z0, Z0
+	VMULPS Z31, Z1, Z1
+	VMULPS Z31, Z2, Z2
+	VMULPS Z31, Z3, Z3
+scaled0:
+	TESTQ $const_addC, CX; JZ addedC0
+	VBROADCASTSS tile_beta(DI), Z31
+	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
+	VFMADD231PS 0(AX), Z31, K1, Z0
+	VFMADD231PS 64(AX), Z31, K2, Z1
+	ADDQ R10, AX
+	VFMADD231PS 0(AX), Z31, K1, Z2
+	VFMADD231PS 64(AX), Z31, K2, Z3
+addedC0:
+	TESTQ $const_addD, CX; JZ addedD0
+	VBROADCASTSS tile_betaD(DI), Z31
+	MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
+	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z0
+	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z1
+	ADDQ R10, AX
+	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z2
+	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z3
+addedD0:
+	TESTQ $const_addBias, CX; JZ addedBias0
+	MOVQ 8(SP), AX
+	VMOVUPS.Z 0(AX), K1, Z28
+	VMOVUPS.Z 64(AX), K2, Z29
+	VADDPS Z28, Z0, Z0
+	VADDPS Z29, Z1, Z1
+	VADDPS Z28, Z2, Z2
+	VADDPS Z29, Z3, Z3
+addedBias0:
+	TESTQ $const_toD, CX; JNZ toD0
+	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
+	VMOVUPS Z0, K1, 0(AX)
+	VMOVUPS Z1, K2, 64(AX)
+	ADDQ R10, AX
+	VMOVUPS Z2, K1, 0(AX)
+	VMOVUPS Z3, K2, 64(AX)
+	JMP stored0
+toD0:
+	MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
+	LONG $0x487e6262; WORD $0xe072 // VCVTNEPS2BF16 Z0, Y28
+	VMOVDQU16 Y28, K1, 0(AX)
+	LONG $0x487e6262; WORD $0xe972 // VCVTNEPS2BF16 Z1, Y29
+	VMOVDQU16 Y29, K2, 32(AX)
+	ADDQ R10, AX
+	LONG $0x487e6262; WORD $0xe272 // VCVTNEPS2BF16 Z2, Y28
+	VMOVDQU16 Y28, K1, 0(AX)
+	LONG $0x487e6262; WORD $0xeb72 // VCVTNEPS2BF16 Z3, Y29
+	VMOVDQU16 Y29, K2, 32(AX)
+stored0:
+	ADDQ tile_nextA(DI), R13; ADDQ tile_nextB(DI), R14; ADDQ tile_nextC(DI), DX; ADDQ $128, 40(SP)
+	MOVQ tile_nextD(DI), AX; ADDQ AX, 0(SP); MOVQ tile_nextBias(DI), AX; ADDQ AX, 8(SP)
+	DECQ 16(SP); JNZ tile
+	VZEROUPPER
+	RET
+
+TEXT ·tileHalfx3x32(SB), NOSPLIT, $48-8
+	MOVQ t+0(FP), DI
+	MOVQ tile_a(DI), R13; MOVQ tile_b(DI), R14; MOVQ tile_c(DI), DX
+	MOVQ tile_d(DI), AX; MOVQ AX, 0(SP); MOVQ tile_bias(DI), AX; MOVQ AX, 8(SP); MOVQ tile_n(DI), AX; MOVQ AX, 16(SP)
+	MOVQ tile_mask(DI), AX; KMOVW AX, K1; SHRQ $16, AX; KMOVW AX, K2
+	MOVQ tile_scaleB(DI), AX; MOVQ AX, 40(SP)
+	MOVQ tile_stepA(DI), R8; MOVQ tile_k(DI), R9; SHLQ $6, R9
+tile:
+	MOVQ tile_k(DI), CX; MOVQ R13, SI; MOVQ R14, BX; MOVQ tile_scratch(DI), R11
+	VPXORD Z0, Z0, Z0
+	VMOVUPS Z0, 1792(R11)
+	VMOVUPS Z0, 1856(R11)
+	VMOVUPS Z0, 1920(R11)
+	VMOVUPS Z0, 1984(R11)
+	VMOVUPS Z0, 2048(R11)
+	VMOVUPS Z0, 2112(R11)
+	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
+	TESTQ $const_toD, tile_flags(DI); JZ fetch; MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
+fetch:
+	MOVQ R10, 32(SP)
+chunk:
+	MOVQ $const_halfChunk, R10; CMPQ CX, R10; CMOVQLT CX, R10
+	MOVQ R8, R11; SHLQ $4, R11; ADDQ SI, R11
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	PCALIGN $64
+step:
+	PREFETCHT0 (R11); PREFETCHT0 1024(BX)
+	TESTQ CX, tile_every(DI); JNZ compute
+	PREFETCHT0 0(AX)
+	PREFETCHT0 64(AX)
+	ADDQ 32(SP), AX
+compute:
+	VMOVDQU32 (BX), Z28
+	VBROADCASTSS 0(SI), Z30
+	LONG $0x400d9662; WORD $0xc4b8 // VFMADD231PH Z28, Z30, Z0
+	VBROADCASTSS 4(SI), Z31
+	LONG $0x40059662; WORD $0xccb8 // VFMADD231PH Z28, Z31, Z1
+	VBROADCASTSS 8(SI), Z30
+	LONG $0x400d9662; WORD $0xd4b8 // VFMADD231PH Z28, Z30, Z2
+	ADDQ R8, SI; ADDQ R8, R11; ADDQ $64, BX; DECQ CX; DECQ R10; JNZ step
+	MOVQ tile_scratch(DI), R11
+	VMOVDQU32 Z0, 0(R11)
+	VMOVDQU32 Z1, 64(R11)
+	VMOVDQU32 Z2, 128(R11)
+	VCVTPH2PS 0(R11), Z0; VADDPS 1792(R11), Z0, Z0; VMOVUPS Z0, 1792(R11)
+	VCVTPH2PS 32(R11), Z1; VADDPS 1856(R11), Z1, Z1; VMOVUPS Z1, 1856(R11)
+	VCVTPH2PS 64(R11), Z2; VADDPS 1920(R11), Z2, Z2; VMOVUPS Z2, 1920(R11)
+	VCVTPH2PS 96(R11), Z3; VADDPS 1984(R11), Z3, Z3; VMOVUPS Z3, 1984(R11)
+	VCVTPH2PS 128(R11), Z4; VADDPS 2048(R11), Z4, Z4; VMOVUPS Z4, 2048(R11)
+	VCVTPH2PS 160(R11), Z5; VADDPS 2112(R11), Z5, Z5; VMOVUPS Z5, 2112(R11)
+	TESTQ CX, CX; JNZ chunk
+	MOVQ 40(SP), R10; VMOVUPS 0(R10), Z28; VMOVUPS 64(R10), Z29; MOVQ tile_scaleA(DI), AX; MOVQ tile_scratch(DI), R11
+	VBROADCASTSS 0(AX), Z30
+	VMULPS Z28, Z30, Z0; VMULPS 1792(R11), Z0, Z0
+	VMULPS Z29, Z30, Z1; VMULPS 1856(R11), Z1, Z1
+	VBROADCASTSS 4(AX), Z30
+	VMULPS Z28, Z30, Z2; VMULPS 1920(R11), Z2, Z2
+	VMULPS Z29, Z30, Z3; VMULPS 1984(R11), Z3, Z3
+	VBROADCASTSS 8(AX), Z30
+	VMULPS Z28, Z30, Z4; VMULPS 2048(R11), Z4, Z4
+	VMULPS Z29, Z30, Z5; VMULPS 2112(R11), Z5, Z5
+	MOVQ tile_flags(DI), CX
+	TESTQ $const_scale, CX; JZ scaled0
+	VBROADCASTSS tile_alpha(DI), Z31
+	VMULPS Z31, Z0, Z0
+	VMULPS Z31, Z1, Z1
+	VMULPS Z31, Z2, Z2
+	VMULPS Z31, Z3, Z3
+	VMULPS Z31, Z4, Z4
+	VMULPS Z31, Z5, Z5
+scaled0:
+	TESTQ $const_addC, CX; JZ addedC0
+	VBROADCASTSS tile_beta(DI), Z31
+	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
+	VFMADD231PS 0(AX), Z31, K1, Z0
+	VFMADD231PS 64(AX), Z31, K2, Z1
+	ADDQ R10, AX
+	VFMADD231PS 0(AX), Z31, K1, Z2
+	VFMADD231PS 64(AX), Z31, K2, Z3
+	ADDQ R10, AX
+	VFMADD231PS 0(AX), Z31, K1, Z4
+	VFMADD231PS 64(AX), Z31, K2, Z5
+addedC0:
+	TESTQ $const_addD, CX; JZ addedD0
+	VBROADCASTSS tile_betaD(DI), Z31
+	MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
+	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z0
+	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z1
+	ADDQ R10, AX
+	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z2
+	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z3
+	ADDQ R10, AX
+	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z4
+	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z5
+addedD0:
+	TESTQ $const_addBias, CX; JZ addedBias0
+	MOVQ 8(SP), AX
+	VMOVUPS.Z 0(AX), K1, Z28
+	VMOVUPS.Z 64(AX), K2, Z29
+	VADDPS Z28, Z0, Z0
+	VADDPS Z29, Z1, Z1
+	VADDPS Z28, Z2, Z2
+	VADDPS Z29, Z3, Z3
+	VADDPS Z28, Z4, Z4
+	VADDPS Z29, Z5, Z5
+addedBias0:
+	TESTQ $const_toD, CX; JNZ toD0
+	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
+	VMOVUPS Z0, K1, 0(AX)
+	VMOVUPS Z1, K2, 64(AX)
+	ADDQ R10, AX
+	VMOVUPS Z2, K1, 0(AX)
+	VMOVUPS Z3, K2, 64(AX)
+	ADDQ R10, AX
+	VMOVUPS Z4, K1, 0(AX)
+	VMOVUPS Z5, K2, 64(AX)
+	JMP stored0
+toD0:
+	MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
+	LONG $0x487e6262; WORD $0xe072 // VCVTNEPS2BF16 Z0, Y28
+	VMOVDQU16 Y28, K1, 0(AX)
+	LONG $0x487e6262; WORD $0xe972 // VCVTNEPS2BF16 Z1, Y29
+	VMOVDQU16 Y29, K2, 32(AX)
+	ADDQ R10, AX
+	LONG $0x487e6262; WORD $0xe272 // VCVTNEPS2BF16 Z2, Y28
+	VMOVDQU16 Y28, K1, 0(AX)
+	LONG $0x487e6262; WORD $0xeb72 // VCVTNEPS2BF16 Z3, Y29
+	VMOVDQU16 Y29, K2, 32(AX)
+	ADDQ R10, AX
+	LONG $0x487e6262; WORD $0xe472 // VCVTNEPS2BF16 Z4, Y28
+	VMOVDQU16 Y28, K1, 0(AX)
+	LONG $0x487e6262; WORD $0xed72 // VCVTNEPS2BF16 Z5, Y29
+	VMOVDQU16 Y29, K2, 32(AX)
+stored0:
+	ADDQ tile_nextA(DI), R13; ADDQ tile_nextB(DI), R14; ADDQ tile_nextC(DI), DX; ADDQ $128, 40(SP)
+	MOVQ tile_nextD(DI), AX; ADDQ AX, 0(SP); MOVQ tile_nextBias(DI), AX; ADDQ AX, 8(SP)
+	DECQ 16(SP); JNZ tile
+	VZEROUPPER
+	RET
+
+TEXT ·tileHalfx4x32(SB), NOSPLIT, $48-8
+	MOVQ t+0(FP), DI
+	MOVQ tile_a(DI), R13; MOVQ tile_b(DI), R14; MOVQ tile_c(DI), DX
+	MOVQ tile_d(DI), AX; MOVQ AX, 0(SP); MOVQ tile_bias(DI), AX; MOVQ AX, 8(SP); MOVQ tile_n(DI), AX; MOVQ AX, 16(SP)
+	MOVQ tile_mask(DI), AX; KMOVW AX, K1; SHRQ $16, AX; KMOVW AX, K2
+	MOVQ tile_scaleB(DI), AX; MOVQ AX, 40(SP)
+	MOVQ tile_stepA(DI), R8; MOVQ tile_k(DI), R9; SHLQ $6, R9
+tile:
+	MOVQ tile_k(DI), CX; MOVQ R13, SI; MOVQ R14, BX; MOVQ tile_scratch(DI), R11
+	VPXORD Z0, Z0, Z0
+	VMOVUPS Z0, 1792(R11)
+	VMOVUPS Z0, 1856(R11)
+	VMOVUPS Z0, 1920(R11)
+	VMOVUPS Z0, 1984(R11)
+	VMOVUPS Z0, 2048(R11)
+	VMOVUPS Z0, 2112(R11)
+	VMOVUPS Z0, 2176(R11)
+	VMOVUPS Z0, 2240(R11)
+	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
+	TESTQ $const_toD, tile_flags(DI); JZ fetch; MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
+fetch:
+	MOVQ R10, 32(SP)
+chunk:
+	MOVQ $const_halfChunk, R10; CMPQ CX, R10; CMOVQLT CX, R10
+	MOVQ R8, R11; SHLQ $4, R11; ADDQ SI, R11
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	PCALIGN $64
+step:
+	PREFETCHT0 (R11); PREFETCHT0 1024(BX)
+	TESTQ CX, tile_every(DI); JNZ compute
+	PREFETCHT0 0(AX)
+	PREFETCHT0 64(AX)
+	ADDQ 32(SP), AX
+compute:
+	VMOVDQU32 (BX), Z28
+	VBROADCASTSS 0(SI), Z30
+	LONG $0x400d9662; WORD $0xc4b8 // VFMADD231PH Z28, Z30, Z0
+	VBROADCASTSS 4(SI), Z31
+	LONG $0x40059662; WORD $0xccb8 // VFMADD231PH Z28, Z31, Z1
+	VBROADCASTSS 8(SI), Z30
+	LONG $0x400d9662; WORD $0xd4b8 // VFMADD231PH Z28, Z30, Z2
+	VBROADCASTSS 12(SI), Z31
+	LONG $0x40059662; WORD $0xdcb8 // VFMADD231PH Z28, Z31, Z3
+	ADDQ R8, SI; ADDQ R8, R11; ADDQ $64, BX; DECQ CX; DECQ R10; JNZ step
+	MOVQ tile_scratch(DI), R11
+	VMOVDQU32 Z0, 0(R11)
+	VMOVDQU32 Z1, 64(R11)
+	VMOVDQU32 Z2, 128(R11)
+	VMOVDQU32 Z3, 192(R11)
+	VCVTPH2PS 0(R11), Z0; VADDPS 1792(R11), Z0, Z0; VMOVUPS Z0, 1792(R11)
+	VCVTPH2PS 32(R11), Z1; VADDPS 1856(R11), Z1, Z1; VMOVUPS Z1, 1856(R11)
+	VCVTPH2PS 64(R11), Z2; VADDPS 1920(R11), Z2, Z2; VMOVUPS Z2, 1920(R11)
+	VCVTPH2PS 96(R11), Z3; VADDPS 1984(R11), Z3, Z3; VMOVUPS Z3, 1984(R11)
+	VCVTPH2PS 128(R11), Z4; VADDPS 2048(R11), Z4, Z4; VMOVUPS Z4, 2048(R11)
+	VCVTPH2PS 160(R11), Z5; VADDPS 2112(R11), Z5, Z5; VMOVUPS Z5, 2112(R11)
+	VCVTPH2PS 192(R11), Z6; VADDPS 2176(R11), Z6, Z6; VMOVUPS Z6, 2176(R11)
+	VCVTPH2PS 224(R11), Z7; VADDPS 2240(R11), Z7, Z7; VMOVUPS Z7, 2240(R11)
+	TESTQ CX, CX; JNZ chunk
+	MOVQ 40(SP), R10; VMOVUPS 0(R10), Z28; VMOVUPS 64(R10), Z29; MOVQ tile_scaleA(DI), AX; MOVQ tile_scratch(DI), R11
+	VBROADCASTSS 0(AX), Z30
+	VMULPS Z28, Z30, Z0; VMULPS 1792(R11), Z0, Z0
+	VMULPS Z29, Z30, Z1; VMULPS 1856(R11), Z1, Z1
+	VBROADCASTSS 4(AX), Z30
+	VMULPS Z28, Z30, Z2; VMULPS 1920(R11), Z2, Z2
+	VMULPS Z29, Z30, Z3; VMULPS 1984(R11), Z3, Z3
+	VBROADCASTSS 8(AX), Z30
+	VMULPS Z28, Z30, Z4; VMULPS 2048(R11), Z4, Z4
+	VMULPS Z29, Z30, Z5; VMULPS 2112(R11), Z5, Z5
+	VBROADCASTSS 12(AX), Z30
+	VMULPS Z28, Z30, Z6; VMULPS 2176(R11), Z6, Z6
+	VMULPS Z29, Z30, Z7; VMULPS 2240(R11), Z7, Z7
+	MOVQ tile_flags(DI), CX
+	TESTQ $const_scale, CX; JZ scaled0
+	VBROADCASTSS tile_alpha(DI), Z31
+	VMULPS Z31, Z0, Z0
+	VMULPS Z31, Z1, Z1
+	VMULPS Z31, Z2, Z2
+	VMULPS Z31, Z3, Z3
+	VMULPS Z31, Z4, Z4
+	VMULPS Z31, Z5, Z5
+	VMULPS Z31, Z6, Z6
+	VMULPS Z31, Z7, Z7
+scaled0:
+	TESTQ $const_addC, CX; JZ addedC0
+	VBROADCASTSS tile_beta(DI), Z31
+	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
+	VFMADD231PS 0(AX), Z31, K1, Z0
+	VFMADD231PS 64(AX), Z31, K2, Z1
+	ADDQ R10, AX
+	VFMADD231PS 0(AX), Z31, K1, Z2
+	VFMADD231PS 64(AX), Z31, K2, Z3
+	ADDQ R10, AX
+	VFMADD231PS 0(AX), Z31, K1, Z4
+	VFMADD231PS 64(AX), Z31, K2, Z5
+	ADDQ R10, AX
+	VFMADD231PS 0(AX), Z31, K1, Z6
+	VFMADD231PS 64(AX), Z31, K2, Z7
+addedC0:
+	TESTQ $const_addD, CX; JZ addedD0
+	VBROADCASTSS tile_betaD(DI), Z31
+	MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
+	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z0
+	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z1
+	ADDQ R10, AX
+	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z2
+	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z3
+	ADDQ R10, AX
+	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z4
+	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z5
+	ADDQ R10, AX
+	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z6
+	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z7
+addedD0:
+	TESTQ $const_addBias, CX; JZ addedBias0
+	MOVQ 8(SP), AX
+	VMOVUPS.Z 0(AX), K1, Z28
+	VMOVUPS.Z 64(AX), K2, Z29
+	VADDPS Z28, Z0, Z0
+	VADDPS Z29, Z1, Z1
+	VADDPS Z28, Z2, Z2
+	VADDPS Z29, Z3, Z3
+	VADDPS Z28, Z4, Z4
+	VADDPS Z29, Z5, Z5
+	VADDPS Z28, Z6, Z6
+	VADDPS Z29, Z7, Z7
+addedBias0:
+	TESTQ $const_toD, CX; JNZ toD0
+	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
+	VMOVUPS Z0, K1, 0(AX)
+	VMOVUPS Z1, K2, 64(AX)
+	ADDQ R10, AX
+	VMOVUPS Z2, K1, 0(AX)
+	VMOVUPS Z3, K2, 64(AX)
+	ADDQ R10, AX
+	VMOVUPS Z4, K1, 0(AX)
+	VMOVUPS Z5, K2, 64(AX)
+	ADDQ R10, AX
+	VMOVUPS Z6, K1, 0(AX)
+	VMOVUPS Z7, K2, 64(AX)
+	JMP stored0
+toD0:
+	MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
+	LONG $0x487e6262; WORD $0xe072 // VCVTNEPS2BF16 Z0, Y28
+	VMOVDQU16 Y28, K1, 0(AX)
+	LONG $0x487e6262; WORD $0xe972 // VCVTNEPS2BF16 Z1, Y29
+	VMOVDQU16 Y29, K2, 32(AX)
+	ADDQ R10, AX
+	LONG $0x487e6262; WORD $0xe272 // VCVTNEPS2BF16 Z2, Y28
+	VMOVDQU16 Y28, K1, 0(AX)
+	LONG $0x487e6262; WORD $0xeb72 // VCVTNEPS2BF16 Z3, Y29
+	VMOVDQU16 Y29, K2, 32(AX)
+	ADDQ R10, AX
+	LONG $0x487e6262; WORD $0xe472 // VCVTNEPS2BF16 Z4, Y28
+	VMOVDQU16 Y28, K1, 0(AX)
+	LONG $0x487e6262; WORD $0xed72 // VCVTNEPS2BF16 Z5, Y29
+	VMOVDQU16 Y29, K2, 32(AX)
+	ADDQ R10, AX
+	LONG $0x487e6262; WORD $0xe672 // VCVTNEPS2BF16 Z6, Y28
+	VMOVDQU16 Y28, K1, 0(AX)
+	LONG $0x487e6262; WORD $0xef72 // VCVTNEPS2BF16 Z7, Y29
+	VMOVDQU16 Y29, K2, 32(AX)
+stored0:
+	ADDQ tile_nextA(DI), R13; ADDQ tile_nextB(DI), R14; ADDQ tile_nextC(DI), DX; ADDQ $128, 40(SP)
+	MOVQ tile_nextD(DI), AX; ADDQ AX, 0(SP); MOVQ tile_nextBias(DI), AX; ADDQ AX, 8(SP)
+	DECQ 16(SP); JNZ tile
+	VZEROUPPER
+	RET
+
+TEXT ·tileHalfx5x32(SB), NOSPLIT, $48-8
+	MOVQ t+0(FP), DI
+	MOVQ tile_a(DI), R13; MOVQ tile_b(DI), R14; MOVQ tile_c(DI), DX
+	MOVQ tile_d(DI), AX; MOVQ AX, 0(SP); MOVQ tile_bias(DI), AX; MOVQ AX, 8(SP); MOVQ tile_n(DI), AX; MOVQ AX, 16(SP)
+	MOVQ tile_mask(DI), AX; KMOVW AX, K1; SHRQ $16, AX; KMOVW AX, K2
+	MOVQ tile_scaleB(DI), AX; MOVQ AX, 40(SP)
+	MOVQ tile_stepA(DI), R8; MOVQ tile_k(DI), R9; SHLQ $6, R9
+tile:
+	MOVQ tile_k(DI), CX; MOVQ R13, SI; MOVQ R14, BX; MOVQ tile_scratch(DI), R11
+	VPXORD Z0, Z0, Z0
+	VMOVUPS Z0, 1792(R11)
+	VMOVUPS Z0, 1856(R11)
+	VMOVUPS Z0, 1920(R11)
+	VMOVUPS Z0, 1984(R11)
+	VMOVUPS Z0, 2048(R11)
+	VMOVUPS Z0, 2112(R11)
+	VMOVUPS Z0, 2176(R11)
+	VMOVUPS Z0, 2240(R11)
+	VMOVUPS Z0, 2304(R11)
+	VMOVUPS Z0, 2368(R11)
+	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
+	TESTQ $const_toD, tile_flags(DI); JZ fetch; MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
+fetch:
+	MOVQ R10, 32(SP)
+chunk:
+	MOVQ $const_halfChunk, R10; CMPQ CX, R10; CMOVQLT CX, R10
+	MOVQ R8, R11; SHLQ $4, R11; ADDQ SI, R11
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	PCALIGN $64
+step:
+	PREFETCHT0 (R11); PREFETCHT0 1024(BX)
+	TESTQ CX, tile_every(DI); JNZ compute
+	PREFETCHT0 0(AX)
+	PREFETCHT0 64(AX)
+	ADDQ 32(SP), AX
+compute:
+	VMOVDQU32 (BX), Z28
+	VBROADCASTSS 0(SI), Z30
+	LONG $0x400d9662; WORD $0xc4b8 // VFMADD231PH Z28, Z30, Z0
+	VBROADCASTSS 4(SI), Z31
+	LONG $0x40059662; WORD $0xccb8 // VFMADD231PH Z28, Z31, Z1
+	VBROADCASTSS 8(SI), Z30
+	LONG $0x400d9662; WORD $0xd4b8 // VFMADD231PH Z28, Z30, Z2
+	VBROADCASTSS 12(SI), Z31
+	LONG $0x40059662; WORD $0xdcb8 // VFMADD231PH Z28, Z31, Z3
+	VBROADCASTSS 16(SI), Z30
+	LONG $0x400d9662; WORD $0xe4b8 // VFMADD231PH Z28, Z30, Z4
+	ADDQ R8, SI; ADDQ R8, R11; ADDQ $64, BX; DECQ CX; DECQ R10; JNZ step
+	MOVQ tile_scratch(DI), R11
+	VMOVDQU32 Z0, 0(R11)
+	VMOVDQU32 Z1, 64(R11)
+	VMOVDQU32 Z2, 128(R11)
+	VMOVDQU32 Z3, 192(R11)
+	VMOVDQU32 Z4, 256(R11)
+	VCVTPH2PS 0(R11), Z0; VADDPS 1792(R11), Z0, Z0; VMOVUPS Z0, 1792(R11)
+	VCVTPH2PS 32(R11), Z1; VADDPS 1856(R11), Z1, Z1; VMOVUPS Z1, 1856(R11)
+	VCVTPH2PS 64(R11), Z2; VADDPS 1920(R11), Z2, Z2; VMOVUPS Z2, 1920(R11)
+	VCVTPH2PS 96(R11), Z3; VADDPS 1984(R11), Z3, Z3; VMOVUPS Z3, 1984(R11)
+	VCVTPH2PS 128(R11), Z4; VADDPS 2048(R11), Z4, Z4; VMOVUPS Z4, 2048(R11)
+	VCVTPH2PS 160(R11), Z5; VADDPS 2112(R11), Z5, Z5; VMOVUPS Z5, 2112(R11)
+	VCVTPH2PS 192(R11), Z6; VADDPS 2176(R11), Z6, Z6; VMOVUPS Z6, 2176(R11)
+	VCVTPH2PS 224(R11), Z7; VADDPS 2240(R11), Z7, Z7; VMOVUPS Z7, 2240(R11)
+	VCVTPH2PS 256(R11), Z8; VADDPS 2304(R11), Z8, Z8; VMOVUPS Z8, 2304(R11)
+	VCVTPH2PS 288(R11), Z9; VADDPS 2368(R11), Z9, Z9; VMOVUPS Z9, 2368(R11)
+	TESTQ CX, CX; JNZ chunk
+	MOVQ 40(SP), R10; VMOVUPS 0(R10), Z28; VMOVUPS 64(R10), Z29; MOVQ tile_scaleA(DI), AX; MOVQ tile_scratch(DI), R11
+	VBROADCASTSS 0(AX), Z30
+	VMULPS Z28, Z30, Z0; VMULPS 1792(R11), Z0, Z0
+	VMULPS Z29, Z30, Z1; VMULPS 1856(R11), Z1, Z1
+	VBROADCASTSS 4(AX), Z30
+	VMULPS Z28, Z30, Z2; VMULPS 1920(R11), Z2, Z2
+	VMULPS Z29, Z30, Z3; VMULPS 1984(R11), Z3, Z3
+	VBROADCASTSS 8(AX), Z30
+	VMULPS Z28, Z30, Z4; VMULPS 2048(R11), Z4, Z4
+	VMULPS Z29, Z30, Z5; VMULPS 2112(R11), Z5, Z5
+	VBROADCASTSS 12(AX), Z30
+	VMULPS Z28, Z30, Z6; VMULPS 2176(R11), Z6, Z6
+	VMULPS Z29, Z30, Z7; VMULPS 2240(R11), Z7, Z7
+	VBROADCASTSS 16(AX), Z30
+	VMULPS Z28, Z30, Z8; VMULPS 2304(R11), Z8, Z8
+	VMULPS Z29, Z30, Z9; VMULPS 2368(R11), Z9, Z9
+	MOVQ tile_flags(DI), CX
+	TESTQ $const_scale, CX; JZ scaled0
+	VBROADCASTSS tile_alpha(DI), Z31
+	VMULPS Z31, Z0, Z0
+	VMULPS Z31, Z1, Z1
+	VMULPS Z31, Z2, Z2
+	VMULPS Z31, Z3, Z3
+	VMULPS Z31, Z4, Z4
+	VMULPS Z31, Z5, Z5
+	VMULPS Z31, Z6, Z6
+	VMULPS Z31, Z7, Z7
+	VMULPS Z31, Z8, Z8
+	VMULPS Z31, Z9, Z9
+scaled0:
+	TESTQ $const_addC, CX; JZ addedC0
+	VBROADCASTSS tile_beta(DI), Z31
+	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
+	VFMADD231PS 0(AX), Z31, K1, Z0
+	VFMADD231PS 64(AX), Z31, K2, Z1
+	ADDQ R10, AX
+	VFMADD231PS 0(AX), Z31, K1, Z2
+	VFMADD231PS 64(AX), Z31, K2, Z3
+	ADDQ R10, AX
+	VFMADD231PS 0(AX), Z31, K1, Z4
+	VFMADD231PS 64(AX), Z31, K2, Z5
+	ADDQ R10, AX
+	VFMADD231PS 0(AX), Z31, K1, Z6
+	VFMADD231PS 64(AX), Z31, K2, Z7
+	ADDQ R10, AX
+	VFMADD231PS 0(AX), Z31, K1, Z8
+	VFMADD231PS 64(AX), Z31, K2, Z9
+addedC0:
+	TESTQ $const_addD, CX; JZ addedD0
+	VBROADCASTSS tile_betaD(DI), Z31
+	MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
+	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z0
+	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z1
+	ADDQ R10, AX
+	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z2
+	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z3
+	ADDQ R10, AX
+	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z4
+	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z5
+	ADDQ R10, AX
+	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z6
+	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z7
+	ADDQ R10, AX
+	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z8
+	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z9
+addedD0:
+	TESTQ $const_addBias, CX; JZ addedBias0
+	MOVQ 8(SP), AX
+	VMOVUPS.Z 0(AX), K1, Z28
+	VMOVUPS.Z 64(AX), K2, Z29
+	VADDPS Z28, Z0, Z0
+	VADDPS Z29, Z1, Z1
+	VADDPS Z28, Z2, Z2
+	VADDPS Z29, Z3, Z3
+	VADDPS Z28, Z4, Z4
+	VADDPS Z29, Z5, Z5
+	VADDPS Z28, Z6, Z6
+	VADDPS Z29, Z7, Z7
+	VADDPS Z28, Z8, Z8
+	VADDPS Z29, Z9, Z9
+addedBias0:
+	TESTQ $const_toD, CX; JNZ toD0
+	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
+	VMOVUPS Z0, K1, 0(AX)
+	VMOVUPS Z1, K2, 64(AX)
+	ADDQ R10, AX
+	VMOVUPS Z2, K1, 0(AX)
+	VMOVUPS Z3, K2, 64(AX)
+	ADDQ R10, AX
+	VMOVUPS Z4, K1, 0(AX)
+	VMOVUPS Z5, K2, 64(AX)
+	ADDQ R10, AX
+	VMOVUPS Z6, K1, 0(AX)
+	VMOVUPS Z7, K2, 64(AX)
+	ADDQ R10, AX
+	VMOVUPS Z8, K1, 0(AX)
+	VMOVUPS Z9, K2, 64(AX)
+	JMP stored0
+toD0:
+	MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
+	LONG $0x487e6262; WORD $0xe072 // VCVTNEPS2BF16 Z0, Y28
+	VMOVDQU16 Y28, K1, 0(AX)
+	LONG $0x487e6262; WORD $0xe972 // VCVTNEPS2BF16 Z1, Y29
+	VMOVDQU16 Y29, K2, 32(AX)
+	ADDQ R10, AX
+	LONG $0x487e6262; WORD $0xe272 // VCVTNEPS2BF16 Z2, Y28
+	VMOVDQU16 Y28, K1, 0(AX)
+	LONG $0x487e6262; WORD $0xeb72 // VCVTNEPS2BF16 Z3, Y29
+	VMOVDQU16 Y29, K2, 32(AX)
+	ADDQ R10, AX
+	LONG $0x487e6262; WORD $0xe472 // VCVTNEPS2BF16 Z4, Y28
+	VMOVDQU16 Y28, K1, 0(AX)
+	LONG $0x487e6262; WORD $0xed72 // VCVTNEPS2BF16 Z5, Y29
+	VMOVDQU16 Y29, K2, 32(AX)
+	ADDQ R10, AX
+	LONG $0x487e6262; WORD $0xe672 // VCVTNEPS2BF16 Z6, Y28
+	VMOVDQU16 Y28, K1, 0(AX)
+	LONG $0x487e6262; WORD $0xef72 // VCVTNEPS2BF16 Z7, Y29
+	VMOVDQU16 Y29, K2, 32(AX)
+	ADDQ R10, AX
+	LONG $0x487e4262; WORD $0xe072 // VCVTNEPS2BF16 Z8, Y28
+	VMOVDQU16 Y28, K1, 0(AX)
+	LONG $0x487e4262; WORD $0xe972 // VCVTNEPS2BF16 Z9, Y29
+	VMOVDQU16 Y29, K2, 32(AX)
+stored0:
+	ADDQ tile_nextA(DI), R13; ADDQ tile_nextB(DI), R14; ADDQ tile_nextC(DI), DX; ADDQ $128, 40(SP)
+	MOVQ tile_nextD(DI), AX; ADDQ AX, 0(SP); MOVQ tile_nextBias(DI), AX; ADDQ AX, 8(SP)
+	DECQ 16(SP); JNZ tile
+	VZEROUPPER
+	RET
+
+TEXT ·tileHalfx6x32(SB), NOSPLIT, $48-8
+	MOVQ t+0(FP), DI
+	MOVQ tile_a(DI), R13; MOVQ tile_b(DI), R14; MOVQ tile_c(DI), DX
+	MOVQ tile_d(DI), AX; MOVQ AX, 0(SP); MOVQ tile_bias(DI), AX; MOVQ AX, 8(SP); MOVQ tile_n(DI), AX; MOVQ AX, 16(SP)
+	MOVQ tile_mask(DI), AX; KMOVW AX, K1; SHRQ $16, AX; KMOVW AX, K2
+	MOVQ tile_scaleB(DI), AX; MOVQ AX, 40(SP)
+	MOVQ tile_stepA(DI), R8; MOVQ tile_k(DI), R9; SHLQ $6, R9
+tile:
+	MOVQ tile_k(DI), CX; MOVQ R13, SI; MOVQ R14, BX; MOVQ tile_scratch(DI), R11
+	VPXORD Z0, Z0, Z0
+	VMOVUPS Z0, 1792(R11)
+	VMOVUPS Z0, 1856(R11)
+	VMOVUPS Z0, 1920(R11)
+	VMOVUPS Z0, 1984(R11)
+	VMOVUPS Z0, 2048(R11)
+	VMOVUPS Z0, 2112(R11)
+	VMOVUPS Z0, 2176(R11)
+	VMOVUPS Z0, 2240(R11)
+	VMOVUPS Z0, 2304(R11)
+	VMOVUPS Z0, 2368(R11)
+	VMOVUPS Z0, 2432(R11)
+	VMOVUPS Z0, 2496(R11)
+	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
+	TESTQ $const_toD, tile_flags(DI); JZ fetch; MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
+fetch:
+	MOVQ R10, 32(SP)
+chunk:
+	MOVQ $const_halfChunk, R10; CMPQ CX, R10; CMOVQLT CX, R10
+	MOVQ R8, R11; SHLQ $4, R11; ADDQ SI, R11
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	PCALIGN $64
+step:
+	PREFETCHT0 (R11); PREFETCHT0 1024(BX)
+	TESTQ CX, tile_every(DI); JNZ compute
+	PREFETCHT0 0(AX)
+	PREFETCHT0 64(AX)
+	ADDQ 32(SP), AX
+compute:
+	VMOVDQU32 (BX), Z28
+	VBROADCASTSS 0(SI), Z30
+	LONG $0x400d9662; WORD $0xc4b8 // VFMADD231PH Z28, Z30, Z0
+	VBROADCASTSS 4(SI), Z31
+	LONG $0x40059662; WORD $0xccb8 // VFMADD231PH Z28, Z31, Z1
+	VBROADCASTSS 8(SI), Z30
+	LONG $0x400d9662; WORD $0xd4b8 // VFMADD231PH Z28, Z30, Z2
+	VBROADCASTSS 12(SI), Z31
+	LONG $0x40059662; WORD $0xdcb8 // VFMADD231PH Z28, Z31, Z3
+	VBROADCASTSS 16(SI), Z30
+	LONG $0x400d9662; WORD $0xe4b8 // VFMADD231PH Z28, Z30, Z4
+	VBROADCASTSS 20(SI), Z31
+	LONG $0x40059662; WORD $0xecb8 // VFMADD231PH Z28, Z31, Z5
+	ADDQ R8, SI; ADDQ R8, R11; ADDQ $64, BX; DECQ CX; DECQ R10; JNZ step
+	MOVQ tile_scratch(DI), R11
+	VMOVDQU32 Z0, 0(R11)
+	VMOVDQU32 Z1, 64(R11)
+	VMOVDQU32 Z2, 128(R11)
+	VMOVDQU32 Z3, 192(R11)
+	VMOVDQU32 Z4, 256(R11)
+	VMOVDQU32 Z5, 320(R11)
+	VCVTPH2PS 0(R11), Z0; VADDPS 1792(R11), Z0, Z0; VMOVUPS Z0, 1792(R11)
+	VCVTPH2PS 32(R11), Z1; VADDPS 1856(R11), Z1, Z1; VMOVUPS Z1, 1856(R11)
+	VCVTPH2PS 64(R11), Z2; VADDPS 1920(R11), Z2, Z2; VMOVUPS Z2, 1920(R11)
+	VCVTPH2PS 96(R11), Z3; VADDPS 1984(R11), Z3, Z3; VMOVUPS Z3, 1984(R11)
+	VCVTPH2PS 128(R11), Z4; VADDPS 2048(R11), Z4, Z4; VMOVUPS Z4, 2048(R11)
+	VCVTPH2PS 160(R11), Z5; VADDPS 2112(R11), Z5, Z5; VMOVUPS Z5, 2112(R11)
+	VCVTPH2PS 192(R11), Z6; VADDPS 2176(R11), Z6, Z6; VMOVUPS Z6, 2176(R11)
+	VCVTPH2PS 224(R11), Z7; VADDPS 2240(R11), Z7, Z7; VMOVUPS Z7, 2240(R11)
+	VCVTPH2PS 256(R11), Z8; VADDPS 2304(R11), Z8, Z8; VMOVUPS Z8, 2304(R11)
+	VCVTPH2PS 288(R11), Z9; VADDPS 2368(R11), Z9, Z9; VMOVUPS Z9, 2368(R11)
+	VCVTPH2PS 320(R11), Z10; VADDPS 2432(R11), Z10, Z10; VMOVUPS Z10, 2432(R11)
+	VCVTPH2PS 352(R11), Z11; VADDPS 2496(R11), Z11, Z11; VMOVUPS Z11, 2496(R11)
+	TESTQ CX, CX; JNZ chunk
+	MOVQ 40(SP), R10; VMOVUPS 0(R10), Z28; VMOVUPS 64(R10), Z29; MOVQ tile_scaleA(DI), AX; MOVQ tile_scratch(DI), R11
+	VBROADCASTSS 0(AX), Z30
+	VMULPS Z28, Z30, Z0; VMULPS 1792(R11), Z0, Z0
+	VMULPS Z29, Z30, Z1; VMULPS 1856(R11), Z1, Z1
+	VBROADCASTSS 4(AX), Z30
+	VMULPS Z28, Z30, Z2; VMULPS 1920(R11), Z2, Z2
+	VMULPS Z29, Z30, Z3; VMULPS 1984(R11), Z3, Z3
+	VBROADCASTSS 8(AX), Z30
+	VMULPS Z28, Z30, Z4; VMULPS 2048(R11), Z4, Z4
+	VMULPS Z29, Z30, Z5; VMULPS 2112(R11), Z5, Z5
+	VBROADCASTSS 12(AX), Z30
+	VMULPS Z28, Z30, Z6; VMULPS 2176(R11), Z6, Z6
+	VMULPS Z29, Z30, Z7; VMULPS 2240(R11), Z7, Z7
+	VBROADCASTSS 16(AX), Z30
+	VMULPS Z28, Z30, Z8; VMULPS 2304(R11), Z8, Z8
+	VMULPS Z29, Z30, Z9; VMULPS 2368(R11), Z9, Z9
+	VBROADCASTSS 20(AX), Z30
+	VMULPS Z28, Z30, Z10; VMULPS 2432(R11), Z10, Z10
+	VMULPS Z29, Z30, Z11; VMULPS 2496(R11), Z11, Z11
+	MOVQ tile_flags(DI), CX
+	TESTQ $const_scale, CX; JZ scaled0
+	VBROADCASTSS tile_alpha(DI), Z31
+	VMULPS Z31, Z0, Z0
+	VMULPS Z31, Z1, Z1
+	VMULPS Z31, Z2, Z2
+	VMULPS Z31, Z3, Z3
+	VMULPS Z31, Z4, Z4
+	VMULPS Z31, Z5, Z5
+	VMULPS Z31, Z6, Z6
+	VMULPS Z31, Z7, Z7
+	VMULPS Z31, Z8, Z8
+	VMULPS Z31, Z9, Z9
+	VMULPS Z31, Z10, Z10
+	VMULPS Z31, Z11, Z11
+scaled0:
+	TESTQ $const_addC, CX; JZ addedC0
+	VBROADCASTSS tile_beta(DI), Z31
+	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
+	VFMADD231PS 0(AX), Z31, K1, Z0
+	VFMADD231PS 64(AX), Z31, K2, Z1
+	ADDQ R10, AX
+	VFMADD231PS 0(AX), Z31, K1, Z2
+	VFMADD231PS 64(AX), Z31, K2, Z3
+	ADDQ R10, AX
+	VFMADD231PS 0(AX), Z31, K1, Z4
+	VFMADD231PS 64(AX), Z31, K2, Z5
+	ADDQ R10, AX
+	VFMADD231PS 0(AX), Z31, K1, Z6
+	VFMADD231PS 64(AX), Z31, K2, Z7
+	ADDQ R10, AX
+	VFMADD231PS 0(AX), Z31, K1, Z8
+	VFMADD231PS 64(AX), Z31, K2, Z9
+	ADDQ R10, AX
+	VFMADD231PS 0(AX), Z31, K1, Z10
+	VFMADD231PS 64(AX), Z31, K2, Z11
+addedC0:
+	TESTQ $const_addD, CX; JZ addedD0
+	VBROADCASTSS tile_betaD(DI), Z31
+	MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
+	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z0
+	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z1
+	ADDQ R10, AX
+	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z2
+	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z3
+	ADDQ R10, AX
+	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z4
+	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z5
+	ADDQ R10, AX
+	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z6
+	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z7
+	ADDQ R10, AX
+	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z8
+	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z9
+	ADDQ R10, AX
+	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z10
+	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z11
+addedD0:
+	TESTQ $const_addBias, CX; JZ addedBias0
+	MOVQ 8(SP), AX
+	VMOVUPS.Z 0(AX), K1, Z28
+	VMOVUPS.Z 64(AX), K2, Z29
+	VADDPS Z28, Z0, Z0
+	VADDPS Z29, Z1, Z1
+	VADDPS Z28, Z2, Z2
+	VADDPS Z29, Z3, Z3
+	VADDPS Z28, Z4, Z4
+	VADDPS Z29, Z5, Z5
+	VADDPS Z28, Z6, Z6
+	VADDPS Z29, Z7, Z7
+	VADDPS Z28, Z8, Z8
+	VADDPS Z29, Z9, Z9
+	VADDPS Z28, Z10, Z10
+	VADDPS Z29, Z11, Z11
+addedBias0:
+	TESTQ $const_toD, CX; JNZ toD0
+	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
+	VMOVUPS Z0, K1, 0(AX)
+	VMOVUPS Z1, K2, 64(AX)
+	ADDQ R10, AX
+	VMOVUPS Z2, K1, 0(AX)
+	VMOVUPS Z3, K2, 64(AX)
+	ADDQ R10, AX
+	VMOVUPS Z4, K1, 0(AX)
+	VMOVUPS Z5, K2, 64(AX)
+	ADDQ R10, AX
+	VMOVUPS Z6, K1, 0(AX)
+	VMOVUPS Z7, K2, 64(AX)
+	ADDQ R10, AX
+	VMOVUPS Z8, K1, 0(AX)
+	VMOVUPS Z9, K2, 64(AX)
+	ADDQ R10, AX
+	VMOVUPS Z10, K1, 0(AX)
+	VMOVUPS Z11, K2, 64(AX)
+	JMP stored0
+toD0:
+	MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
+	LONG $0x487e6262; WORD $0xe072 // VCVTNEPS2BF16 Z0, Y28
+	VMOVDQU16 Y28, K1, 0(AX)
+	LONG $0x487e6262; WORD $0xe972 // VCVTNEPS2BF16 Z1, Y29
+	VMOVDQU16 Y29, K2, 32(AX)
+	ADDQ R10, AX
+	LONG $0x487e6262; WORD $0xe272 // VCVTNEPS2BF16 Z2, Y28
+	VMOVDQU16 Y28, K1, 0(AX)
+	LONG $0x487e6262; WORD $0xeb72 // VCVTNEPS2BF16 Z3, Y29
+	VMOVDQU16 Y29, K2, 32(AX)
+	ADDQ R10, AX
+	LONG $0x487e6262; WORD $0xe472 // VCVTNEPS2BF16 Z4, Y28
+	VMOVDQU16 Y28, K1, 0(AX)
+	LONG $0x487e6262; WORD $0xed72 // VCVTNEPS2BF16 Z5, Y29
+	VMOVDQU16 Y29, K2, 32(AX)
+	ADDQ R10, AX
+	LONG $0x487e6262; WORD $0xe672 // VCVTNEPS2BF16 Z6, Y28
+	VMOVDQU16 Y28, K1, 0(AX)
+	LONG $0x487e6262; WORD $0xef72 // VCVTNEPS2BF16 Z7, Y29
+	VMOVDQU16 Y29, K2, 32(AX)
+	ADDQ R10, AX
+	LONG $0x487e4262; WORD $0xe072 // VCVTNEPS2BF16 Z8, Y28
+	VMOVDQU16 Y28, K1, 0(AX)
+	LONG $0x487e4262; WORD $0xe972 // VCVTNEPS2BF16 Z9, Y29
+	VMOVDQU16 Y29, K2, 32(AX)
+	ADDQ R10, AX
+	LONG $0x487e4262; WORD $0xe272 // VCVTNEPS2BF16 Z10, Y28
+	VMOVDQU16 Y28, K1, 0(AX)
+	LONG $0x487e4262; WORD $0xeb72 // VCVTNEPS2BF16 Z11, Y29
+	VMOVDQU16 Y29, K2, 32(AX)
+stored0:
+	ADDQ tile_nextA(DI), R13; ADDQ tile_nextB(DI), R14; ADDQ tile_nextC(DI), DX; ADDQ $128, 40(SP)
+	MOVQ tile_nextD(DI), AX; ADDQ AX, 0(SP); MOVQ tile_nextBias(DI), AX; ADDQ AX, 8(SP)
+	DECQ 16(SP); JNZ tile
+	VZEROUPPER
+	RET
+
+TEXT ·tileHalfx7x32(SB), NOSPLIT, $48-8
+	MOVQ t+0(FP), DI
+	MOVQ tile_a(DI), R13; MOVQ tile_b(DI), R14; MOVQ tile_c(DI), DX
+	MOVQ tile_d(DI), AX; MOVQ AX, 0(SP); MOVQ tile_bias(DI), AX; MOVQ AX, 8(SP); MOVQ tile_n(DI), AX; MOVQ AX, 16(SP)
+	MOVQ tile_mask(DI), AX; KMOVW AX, K1; SHRQ $16, AX; KMOVW AX, K2
+	MOVQ tile_scaleB(DI), AX; MOVQ AX, 40(SP)
+	MOVQ tile_stepA(DI), R8; MOVQ tile_k(DI), R9; SHLQ $6, R9
+tile:
+	MOVQ tile_k(DI), CX; MOVQ R13, SI; MOVQ R14, BX; MOVQ tile_scratch(DI), R11
+	VPXORD Z0, Z0, Z0
+	VMOVUPS Z0, 1792(R11)
+	VMOVUPS Z0, 1856(R11)
+	VMOVUPS Z0, 1920(R11)
+	VMOVUPS Z0, 1984(R11)
+	VMOVUPS Z0, 2048(R11)
+	VMOVUPS Z0, 2112(R11)
+	VMOVUPS Z0, 2176(R11)
+	VMOVUPS Z0, 2240(R11)
+	VMOVUPS Z0, 2304(R11)
+	VMOVUPS Z0, 2368(R11)
+	VMOVUPS Z0, 2432(R11)
+	VMOVUPS Z0, 2496(R11)
+	VMOVUPS Z0, 2560(R11)
+	VMOVUPS Z0, 2624(R11)
+	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
+	TESTQ $const_toD, tile_flags(DI); JZ fetch; MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
+fetch:
+	MOVQ R10, 32(SP)
+chunk:
+	MOVQ $const_halfChunk, R10; CMPQ CX, R10; CMOVQLT CX, R10
+	MOVQ R8, R11; SHLQ $4, R11; ADDQ SI, R11
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	PCALIGN $64
+step:
+	PREFETCHT0 (R11); PREFETCHT0 1024(BX)
+	TESTQ CX, tile_every(DI); JNZ compute
+	PREFETCHT0 0(AX)
+	PREFETCHT0 64(AX)
+	ADDQ 32(SP), AX
+compute:
+	VMOVDQU32 (BX), Z28
+	VBROADCASTSS 0(SI), Z30
+	LONG $0x400d9662; WORD $0xc4b8 // VFMADD231PH Z28, Z30, Z0
+	VBROADCASTSS 4(SI), Z31
+	LONG $0x40059662; WORD $0xccb8 // VFMADD231PH Z28, Z31, Z1
+	VBROADCASTSS 8(SI), Z30
+	LONG $0x400d9662; WORD $0xd4b8 // VFMADD231PH Z28, Z30, Z2
+	VBROADCASTSS 12(SI), Z31
+	LONG $0x40059662; WORD $0xdcb8 // VFMADD231PH Z28, Z31, Z3
+	VBROADCASTSS 16(SI), Z30
+	LONG $0x400d9662; WORD $0xe4b8 // VFMADD231PH Z28, Z30, Z4
+	VBROADCASTSS 20(SI), Z31
+	LONG $0x40059662; WORD $0xecb8 // VFMADD231PH Z28, Z31, Z5
+	VBROADCASTSS 24(SI), Z30
+	LONG $0x400d9662; WORD $0xf4b8 // VFMADD231PH Z28, Z30, Z6
+	ADDQ R8, SI; ADDQ R8, R11; ADDQ $64, BX; DECQ CX; DECQ R10; JNZ step
+	MOVQ tile_scratch(DI), R11
+	VMOVDQU32 Z0, 0(R11)
+	VMOVDQU32 Z1, 64(R11)
+	VMOVDQU32 Z2, 128(R11)
+	VMOVDQU32 Z3, 192(R11)
+	VMOVDQU32 Z4, 256(R11)
+	VMOVDQU32 Z5, 320(R11)
+	VMOVDQU32 Z6, 384(R11)
+	VCVTPH2PS 0(R11), Z0; VADDPS 1792(R11), Z0, Z0; VMOVUPS Z0, 1792(R11)
+	VCVTPH2PS 32(R11), Z1; VADDPS 1856(R11), Z1, Z1; VMOVUPS Z1, 1856(R11)
+	VCVTPH2PS 64(R11), Z2; VADDPS 1920(R11), Z2, Z2; VMOVUPS Z2, 1920(R11)
+	VCVTPH2PS 96(R11), Z3; VADDPS 1984(R11), Z3, Z3; VMOVUPS Z3, 1984(R11)
+	VCVTPH2PS 128(R11), Z4; VADDPS 2048(R11), Z4, Z4; VMOVUPS Z4, 2048(R11)
+	VCVTPH2PS 160(R11), Z5; VADDPS 2112(R11), Z5, Z5; VMOVUPS Z5, 2112(R11)
+	VCVTPH2PS 192(R11), Z6; VADDPS 2176(R11), Z6, Z6; VMOVUPS Z6, 2176(R11)
+	VCVTPH2PS 224(R11), Z7; VADDPS 2240(R11), Z7, Z7; VMOVUPS Z7, 2240(R11)
+	VCVTPH2PS 256(R11), Z8; VADDPS 2304(R11), Z8, Z8; VMOVUPS Z8, 2304(R11)
+	VCVTPH2PS 288(R11), Z9; VADDPS 2368(R11), Z9, Z9; VMOVUPS Z9, 2368(R11)
+	VCVTPH2PS 320(R11), Z10; VADDPS 2432(R11), Z10, Z10; VMOVUPS Z10, 2432(R11)
+	VCVTPH2PS 352(R11), Z11; VADDPS 2496(R11), Z11, Z11; VMOVUPS Z11, 2496(R11)
+	VCVTPH2PS 384(R11), Z12; VADDPS 2560(R11), Z12, Z12; VMOVUPS Z12, 2560(R11)
+	VCVTPH2PS 416(R11), Z13; VADDPS 2624(R11), Z13, Z13; VMOVUPS Z13, 2624(R11)
+	TESTQ CX, CX; JNZ chunk
+	MOVQ 40(SP), R10; VMOVUPS 0(R10), Z28; VMOVUPS 64(R10), Z29; MOVQ tile_scaleA(DI), AX; MOVQ tile_scratch(DI), R11
+	VBROADCASTSS 0(AX), Z30
+	VMULPS Z28, Z30, Z0; VMULPS 1792(R11), Z0, Z0
+	VMULPS Z29, Z30, Z1; VMULPS 1856(R11), Z1, Z1
+	VBROADCASTSS 4(AX), Z30
+	VMULPS Z28, Z30, Z2; VMULPS 1920(R11), Z2, Z2
+	VMULPS Z29, Z30, Z3; VMULPS 1984(R11), Z3, Z3
+	VBROADCASTSS 8(AX), Z30
+	VMULPS Z28, Z30, Z4; VMULPS 2048(R11), Z4, Z4
+	VMULPS Z29, Z30, Z5; VMULPS 2112(R11), Z5, Z5
+	VBROADCASTSS 12(AX), Z30
+	VMULPS Z28, Z30, Z6; VMULPS 2176(R11), Z6, Z6
+	VMULPS Z29, Z30, Z7; VMULPS 2240(R11), Z7, Z7
+	VBROADCASTSS 16(AX), Z30
+	VMULPS Z28, Z30, Z8; VMULPS 2304(R11), Z8, Z8
+	VMULPS Z29, Z30, Z9; VMULPS 2368(R11), Z9, Z9
+	VBROADCASTSS 20(AX), Z30
+	VMULPS Z28, Z30, Z10; VMULPS 2432(R11), Z10, Z10
+	VMULPS Z29, Z30, Z11; VMULPS 2496(R11), Z11, Z11
+	VBROADCASTSS 24(AX), Z30
+	VMULPS Z28, Z30, Z12; VMULPS 2560(R11), Z12, Z12
+	VMULPS Z29, Z30, Z13; VMULPS 2624(R11), Z13, Z13
+	MOVQ tile_flags(DI), CX
+	TESTQ $const_scale, CX; JZ scaled0
+	VBROADCASTSS tile_alpha(DI), Z31
+	VMULPS Z31, Z0, Z0
+	VMULPS Z31, Z1, Z1
+	VMULPS Z31, Z2, Z2
+	VMULPS Z31, Z3, Z3
+	VMULPS Z31, Z4, Z4
+	VMULPS Z31, Z5, Z5
+	VMULPS Z31, Z6, Z6
+	VMULPS Z31, Z7, Z7
+	VMULPS Z31, Z8, Z8
+	VMULPS Z31, Z9, Z9
+	VMULPS Z31, Z10, Z10
+	VMULPS Z31, Z11, Z11
+	VMULPS Z31, Z12, Z12
+	VMULPS Z31, Z13, Z13
+scaled0:
+	TESTQ $const_addC, CX; JZ addedC0
+	VBROADCASTSS tile_beta(DI), Z31
+	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
+	VFMADD231PS 0(AX), Z31, K1, Z0
+	VFMADD231PS 64(AX), Z31, K2, Z1
+	ADDQ R10, AX
+	VFMADD231PS 0(AX), Z31, K1, Z2
+	VFMADD231PS 64(AX), Z31, K2, Z3
+	ADDQ R10, AX
+	VFMADD231PS 0(AX), Z31, K1, Z4
+	VFMADD231PS 64(AX), Z31, K2, Z5
+	ADDQ R10, AX
+	VFMADD231PS 0(AX), Z31, K1, Z6
+	VFMADD231PS 64(AX), Z31, K2, Z7
+	ADDQ R10, AX
+	VFMADD231PS 0(AX), Z31, K1, Z8
+	VFMADD231PS 64(AX), Z31, K2, Z9
+	ADDQ R10, AX
+	VFMADD231PS 0(AX), Z31, K1, Z10
+	VFMADD231PS 64(AX), Z31, K2, Z11
+	ADDQ R10, AX
+	VFMADD231PS 0(AX), Z31, K1, Z12
+	VFMADD231PS 64(AX), Z31, K2, Z13
+addedC0:
+	TESTQ $const_addD, CX; JZ addedD0
+	VBROADCASTSS tile_betaD(DI), Z31
+	MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
+	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z0
+	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z1
+	ADDQ R10, AX
+	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z2
+	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z3
+	ADDQ R10, AX
+	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z4
+	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z5
+	ADDQ R10, AX
+	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z6
+	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z7
+	ADDQ R10, AX
+	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z8
+	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z9
+	ADDQ R10, AX
+	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z10
+	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z11
+	ADDQ R10, AX
+	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z12
+	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z13
+addedD0:
+	TESTQ $const_addBias, CX; JZ addedBias0
+	MOVQ 8(SP), AX
+	VMOVUPS.Z 0(AX), K1, Z28
+	VMOVUPS.Z 64(AX), K2, Z29
+	VADDPS Z28, Z0, Z0
+	VADDPS Z29, Z1, Z1
+	VADDPS Z28, Z2, Z2
+	VADDPS Z29, Z3, Z3
+	VADDPS Z28, Z4, Z4
+	VADDPS Z29, Z5, Z5
+	VADDPS Z28, Z6, Z6
+	VADDPS Z29, Z7, Z7
+	VADDPS Z28, Z8, Z8
+	VADDPS Z29, Z9, Z9
+	VADDPS Z28, Z10, Z10
+	VADDPS Z29, Z11, Z11
+	VADDPS Z28, Z12, Z12
+	VADDPS Z29, Z13, Z13
+addedBias0:
+	TESTQ $const_toD, CX; JNZ toD0
+	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
+	VMOVUPS Z0, K1, 0(AX)
+	VMOVUPS Z1, K2, 64(AX)
+	ADDQ R10, AX
+	VMOVUPS Z2, K1, 0(AX)
+	VMOVUPS Z3, K2, 64(AX)
+	ADDQ R10, AX
+	VMOVUPS Z4, K1, 0(AX)
+	VMOVUPS Z5, K2, 64(AX)
+	ADDQ R10, AX
+	VMOVUPS Z6, K1, 0(AX)
+	VMOVUPS Z7, K2, 64(AX)
+	ADDQ R10, AX
+	VMOVUPS Z8, K1, 0(AX)
+	VMOVUPS Z9, K2, 64(AX)
+	ADDQ R10, AX
+	VMOVUPS Z10, K1, 0(AX)
+	VMOVUPS Z11, K2, 64(AX)
+	ADDQ R10, AX
+	VMOVUPS Z12, K1, 0(AX)
+	VMOVUPS Z13, K2, 64(AX)
+	JMP stored0
+toD0:
+	MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
+	LONG $0x487e6262; WORD $0xe072 // VCVTNEPS2BF16 Z0, Y28
+	VMOVDQU16 Y28, K1, 0(AX)
+	LONG $0x487e6262; WORD $0xe972 // VCVTNEPS2BF16 Z1, Y29
+	VMOVDQU16 Y29, K2, 32(AX)
+	ADDQ R10, AX
+	LONG $0x487e6262; WORD $0xe272 // VCVTNEPS2BF16 Z2, Y28
+	VMOVDQU16 Y28, K1, 0(AX)
+	LONG $0x487e6262; WORD $0xeb72 // VCVTNEPS2BF16 Z3, Y29
+	VMOVDQU16 Y29, K2, 32(AX)
+	ADDQ R10, AX
+	LONG $0x487e6262; WORD $0xe472 // VCVTNEPS2BF16 Z4, Y28
+	VMOVDQU16 Y28, K1, 0(AX)
+	LONG $0x487e6262; WORD $0xed72 // VCVTNEPS2BF16 Z5, Y29
+	VMOVDQU16 Y29, K2, 32(AX)
+	ADDQ R10, AX
+	LONG $0x487e6262; WORD $0xe672 // VCVTNEPS2BF16 Z6, Y28
+	VMOVDQU16 Y28, K1, 0(AX)
+	LONG $0x487e6262; WORD $0xef72 // VCVTNEPS2BF16 Z7, Y29
+	VMOVDQU16 Y29, K2, 32(AX)
+	ADDQ R10, AX
+	LONG $0x487e4262; WORD $0xe072 // VCVTNEPS2BF16 Z8, Y28
+	VMOVDQU16 Y28, K1, 0(AX)
+	LONG $0x487e4262; WORD $0xe972 // VCVTNEPS2BF16 Z9, Y29
+	VMOVDQU16 Y29, K2, 32(AX)
+	ADDQ R10, AX
+	LONG $0x487e4262; WORD $0xe272 // VCVTNEPS2BF16 Z10, Y28
+	VMOVDQU16 Y28, K1, 0(AX)
+	LONG $0x487e4262; WORD $0xeb72 // VCVTNEPS2BF16 Z11, Y29
+	VMOVDQU16 Y29, K2, 32(AX)
+	ADDQ R10, AX
+	LONG $0x487e4262; WORD $0xe472 // VCVTNEPS2BF16 Z12, Y28
+	VMOVDQU16 Y28, K1, 0(AX)
+	LONG $0x487e4262; WORD $0xed72 // VCVTNEPS2BF16 Z13, Y29
+	VMOVDQU16 Y29, K2, 32(AX)
+stored0:
+	ADDQ tile_nextA(DI), R13; ADDQ tile_nextB(DI), R14; ADDQ tile_nextC(DI), DX; ADDQ $128, 40(SP)
+	MOVQ tile_nextD(DI), AX; ADDQ AX, 0(SP); MOVQ tile_nextBias(DI), AX; ADDQ AX, 8(SP)
+	DECQ 16(SP); JNZ tile
+	VZEROUPPER
+	RET
+
+TEXT ·tileHalfx8x32(SB), NOSPLIT, $48-8
+	MOVQ t+0(FP), DI
+	MOVQ tile_a(DI), R13; MOVQ tile_b(DI), R14; MOVQ tile_c(DI), DX
+	MOVQ tile_d(DI), AX; MOVQ AX, 0(SP); MOVQ tile_bias(DI), AX; MOVQ AX, 8(SP); MOVQ tile_n(DI), AX; MOVQ AX, 16(SP)
+	MOVQ tile_mask(DI), AX; KMOVW AX, K1; SHRQ $16, AX; KMOVW AX, K2
+	MOVQ tile_scaleB(DI), AX; MOVQ AX, 40(SP)
+	MOVQ tile_stepA(DI), R8; MOVQ tile_k(DI), R9; SHLQ $6, R9
+	MOVQ tile_fetch(DI), R12; TESTQ R12, R12; CMOVQEQ R13, R12; MOVQ R12, 24(SP); MOVQ tile_fetchLD(DI), R15
+tile:
+	MOVQ tile_k(DI), CX; MOVQ R13, SI; MOVQ R14, BX; MOVQ tile_scratch(DI), R11
+	VPXORD Z0, Z0, Z0
+	VMOVUPS Z0, 1792(R11)
+	VMOVUPS Z0, 1856(R11)
+	VMOVUPS Z0, 1920(R11)
+	VMOVUPS Z0, 1984(R11)
+	VMOVUPS Z0, 2048(R11)
+	VMOVUPS Z0, 2112(R11)
+	VMOVUPS Z0, 2176(R11)
+	VMOVUPS Z0, 2240(R11)
+	VMOVUPS Z0, 2304(R11)
+	VMOVUPS Z0, 2368(R11)
+	VMOVUPS Z0, 2432(R11)
+	VMOVUPS Z0, 2496(R11)
+	VMOVUPS Z0, 2560(R11)
+	VMOVUPS Z0, 2624(R11)
+	VMOVUPS Z0, 2688(R11)
+	VMOVUPS Z0, 2752(R11)
+	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
+	TESTQ $const_toD, tile_flags(DI); JZ fetch; MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
+fetch:
+	MOVQ R10, 32(SP)
+chunk:
+	MOVQ $const_halfChunk, R10; CMPQ CX, R10; CMOVQLT CX, R10
+	MOVQ R8, R11; SHLQ $4, R11; ADDQ SI, R11
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	PCALIGN $64
+step:
+	PREFETCHT0 (R11); PREFETCHT0 1024(BX)
+	TESTQ CX, tile_every(DI); JNZ compute
+	PREFETCHT0 0(AX)
+	PREFETCHT0 64(AX)
+	ADDQ 32(SP), AX
+compute:
+	PREFETCHT1 (R12); PREFETCHT1 (R12)(R15*1); ADDQ tile_fetchStep(DI), R12
+	VMOVDQU32 (BX), Z28
+	VBROADCASTSS 0(SI), Z30
+	LONG $0x400d9662; WORD $0xc4b8 // VFMADD231PH Z28, Z30, Z0
+	VBROADCASTSS 4(SI), Z31
+	LONG $0x40059662; WORD $0xccb8 // VFMADD231PH Z28, Z31, Z1
+	VBROADCASTSS 8(SI), Z30
+	LONG $0x400d9662; WORD $0xd4b8 // VFMADD231PH Z28, Z30, Z2
+	VBROADCASTSS 12(SI), Z31
+	LONG $0x40059662; WORD $0xdcb8 // VFMADD231PH Z28, Z31, Z3
+	VBROADCASTSS 16(SI), Z30
+	LONG $0x400d9662; WORD $0xe4b8 // VFMADD231PH Z28, Z30, Z4
+	VBROADCASTSS 20(SI), Z31
+	LONG $0x40059662; WORD $0xecb8 // VFMADD231PH Z28, Z31, Z5
+	VBROADCASTSS 24(SI), Z30
+	LONG $0x400d9662; WORD $0xf4b8 // VFMADD231PH Z28, Z30, Z6
+	VBROADCASTSS 28(SI), Z31
+	LONG $0x40059662; WORD $0xfcb8 // VFMADD231PH Z28, Z31, Z7
+	ADDQ R8, SI; ADDQ R8, R11; ADDQ $64, BX; DECQ CX; DECQ R10; JNZ step
+	MOVQ tile_scratch(DI), R11
+	VMOVDQU32 Z0, 0(R11)
+	VMOVDQU32 Z1, 64(R11)
+	VMOVDQU32 Z2, 128(R11)
+	VMOVDQU32 Z3, 192(R11)
+	VMOVDQU32 Z4, 256(R11)
+	VMOVDQU32 Z5, 320(R11)
+	VMOVDQU32 Z6, 384(R11)
+	VMOVDQU32 Z7, 448(R11)
+	VCVTPH2PS 0(R11), Z0; VADDPS 1792(R11), Z0, Z0; VMOVUPS Z0, 1792(R11)
+	VCVTPH2PS 32(R11), Z1; VADDPS 1856(R11), Z1, Z1; VMOVUPS Z1, 1856(R11)
+	VCVTPH2PS 64(R11), Z2; VADDPS 1920(R11), Z2, Z2; VMOVUPS Z2, 1920(R11)
+	VCVTPH2PS 96(R11), Z3; VADDPS 1984(R11), Z3, Z3; VMOVUPS Z3, 1984(R11)
+	VCVTPH2PS 128(R11), Z4; VADDPS 2048(R11), Z4, Z4; VMOVUPS Z4, 2048(R11)
+	VCVTPH2PS 160(R11), Z5; VADDPS 2112(R11), Z5, Z5; VMOVUPS Z5, 2112(R11)
+	VCVTPH2PS 192(R11), Z6; VADDPS 2176(R11), Z6, Z6; VMOVUPS Z6, 2176(R11)
+	VCVTPH2PS 224(R11), Z7; VADDPS 2240(R11), Z7, Z7; VMOVUPS Z7, 2240(R11)
+	VCVTPH2PS 256(R11), Z8; VADDPS 2304(R11), Z8, Z8; VMOVUPS Z8, 2304(R11)
+	VCVTPH2PS 288(R11), Z9; VADDPS 2368(R11), Z9, Z9; VMOVUPS Z9, 2368(R11)
+	VCVTPH2PS 320(R11), Z10; VADDPS 2432(R11), Z10, Z10; VMOVUPS Z10, 2432(R11)
+	VCVTPH2PS 352(R11), Z11; VADDPS 2496(R11), Z11, Z11; VMOVUPS Z11, 2496(R11)
+	VCVTPH2PS 384(R11), Z12; VADDPS 2560(R11), Z12, Z12; VMOVUPS Z12, 2560(R11)
+	VCVTPH2PS 416(R11), Z13; VADDPS 2624(R11), Z13, Z13; VMOVUPS Z13, 2624(R11)
+	VCVTPH2PS 448(R11), Z14; VADDPS 2688(R11), Z14, Z14; VMOVUPS Z14, 2688(R11)
+	VCVTPH2PS 480(R11), Z15; VADDPS 2752(R11), Z15, Z15; VMOVUPS Z15, 2752(R11)
+	TESTQ CX, CX; JNZ chunk
+	MOVQ 40(SP), R10; VMOVUPS 0(R10), Z28; VMOVUPS 64(R10), Z29; MOVQ tile_scaleA(DI), AX; MOVQ tile_scratch(DI), R11
+	VBROADCASTSS 0(AX), Z30
+	VMULPS Z28, Z30, Z0; VMULPS 1792(R11), Z0, Z0
+	VMULPS Z29, Z30, Z1; VMULPS 1856(R11), Z1, Z1
+	VBROADCASTSS 4(AX), Z30
+	VMULPS Z28, Z30, Z2; VMULPS 1920(R11), Z2, Z2
+	VMULPS Z29, Z30, Z3; VMULPS 1984(R11), Z3, Z3
+	VBROADCASTSS 8(AX), Z30
+	VMULPS Z28, Z30, Z4; VMULPS 2048(R11), Z4, Z4
+	VMULPS Z29, Z30, Z5; VMULPS 2112(R11), Z5, Z5
+	VBROADCASTSS 12(AX), Z30
+	VMULPS Z28, Z30, Z6; VMULPS 2176(R11), Z6, Z6
+	VMULPS Z29, Z30, Z7; VMULPS 2240(R11), Z7, Z7
+	VBROADCASTSS 16(AX), Z30
+	VMULPS Z28, Z30, Z8; VMULPS 2304(R11), Z8, Z8
+	VMULPS Z29, Z30, Z9; VMULPS 2368(R11), Z9, Z9
+	VBROADCASTSS 20(AX), Z30
+	VMULPS Z28, Z30, Z10; VMULPS 2432(R11), Z10, Z10
+	VMULPS Z29, Z30, Z11; VMULPS 2496(R11), Z11, Z11
+	VBROADCASTSS 24(AX), Z30
+	VMULPS Z28, Z30, Z12; VMULPS 2560(R11), Z12, Z12
+	VMULPS Z29, Z30, Z13; VMULPS 2624(R11), Z13, Z13
+	VBROADCASTSS 28(AX), Z30
+	VMULPS Z28, Z30, Z14; VMULPS 2688(R11), Z14, Z14
+	VMULPS Z29, Z30, Z15; VMULPS 2752(R11), Z15, Z15
+	MOVQ tile_flags(DI), CX
+	TESTQ $const_scale, CX; JZ scaled0
+	VBROADCASTSS tile_alpha(DI), Z31
+	VMULPS Z31, Z0, Z0
+	VMULPS Z31, Z1, Z1
+	VMULPS Z31, Z2, Z2
+	VMULPS Z31, Z3, Z3
+	VMULPS Z31, Z4, Z4
+	VMULPS Z31, Z5, Z5
+	VMULPS Z31, Z6, Z6
+	VMULPS Z31, Z7, Z7
+	VMULPS Z31, Z8, Z8
+	VMULPS Z31, Z9, Z9
+	VMULPS Z31, Z10, Z10
+	VMULPS Z31, Z11, Z11
+	VMULPS Z31, Z12, Z12
+	VMULPS Z31, Z13, Z13
+	VMULPS Z31, Z14, Z14
+	VMULPS Z31, Z15, Z15
+scaled0:
+	TESTQ $const_addC, CX; JZ addedC0
+	VBROADCASTSS tile_beta(DI), Z31
+	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
+	VFMADD231PS 0(AX), Z31, K1, Z0
+	VFMADD231PS 64(AX), Z31, K2, Z1
+	ADDQ R10, AX
+	VFMADD231PS 0(AX), Z31, K1, Z2
+	VFMADD231PS 64(AX), Z31, K2, Z3
+	ADDQ R10, AX
+	VFMADD231PS 0(AX), Z31, K1, Z4
+	VFMADD231PS 64(AX), Z31, K2, Z5
+	ADDQ R10, AX
+	VFMADD231PS 0(AX), Z31, K1, Z6
+	VFMADD231PS 64(AX), Z31, K2, Z7
+	ADDQ R10, AX
+	VFMADD231PS 0(AX), Z31, K1, Z8
+	VFMADD231PS 64(AX), Z31, K2, Z9
+	ADDQ R10, AX
+	VFMADD231PS 0(AX), Z31, K1, Z10
+	VFMADD231PS 64(AX), Z31, K2, Z11
+	ADDQ R10, AX
+	VFMADD231PS 0(AX), Z31, K1, Z12
+	VFMADD231PS 64(AX), Z31, K2, Z13
+	ADDQ R10, AX
+	VFMADD231PS 0(AX), Z31, K1, Z14
+	VFMADD231PS 64(AX), Z31, K2, Z15
+addedC0:
+	TESTQ $const_addD, CX; JZ addedD0
+	VBROADCASTSS tile_betaD(DI), Z31
+	MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
+	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z0
+	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z1
+	ADDQ R10, AX
+	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z2
+	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z3
+	ADDQ R10, AX
+	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z4
+	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z5
+	ADDQ R10, AX
+	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z6
+	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z7
+	ADDQ R10, AX
+	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z8
+	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z9
+	ADDQ R10, AX
+	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z10
+	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z11
+	ADDQ R10, AX
+	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z12
+	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z13
+	ADDQ R10, AX
+	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z14
+	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z15
+addedD0:
+	TESTQ $const_addBias, CX; JZ addedBias0
+	MOVQ 8(SP), AX
+	VMOVUPS.Z 0(AX), K1, Z28
+	VMOVUPS.Z 64(AX), K2, Z29
+	VADDPS Z28, Z0, Z0
+	VADDPS Z29, Z1, Z1
+	VADDPS Z28, Z2, Z2
+	VADDPS Z29, Z3, Z3
+	VADDPS Z28, Z4, Z4
+	VADDPS Z29, Z5, Z5
+	VADDPS Z28, Z6, Z6
+	VADDPS Z29, Z7, Z7
+	VADDPS Z28, Z8, Z8
+	VADDPS Z29, Z9, Z9
+	VADDPS Z28, Z10, Z10
+	VADDPS Z29, Z11, Z11
+	VADDPS Z28, Z12, Z12
+	VADDPS Z29, Z13, Z13
+	VADDPS Z28, Z14, Z14
+	VADDPS Z29, Z15, Z15
+addedBias0:
+	TESTQ $const_toD, CX; JNZ toD0
+	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
+	VMOVUPS Z0, K1, 0(AX)
+	VMOVUPS Z1, K2, 64(AX)
+	ADDQ R10, AX
+	VMOVUPS Z2, K1, 0(AX)
+	VMOVUPS Z3, K2, 64(AX)
+	ADDQ R10, AX
+	VMOVUPS Z4, K1, 0(AX)
+	VMOVUPS Z5, K2, 64(AX)
+	ADDQ R10, AX
+	VMOVUPS Z6, K1, 0(AX)
+	VMOVUPS Z7, K2, 64(AX)
+	ADDQ R10, AX
+	VMOVUPS Z8, K1, 0(AX)
+	VMOVUPS Z9, K2, 64(AX)
+	ADDQ R10, AX
+	VMOVUPS Z10, K1, 0(AX)
+	VMOVUPS Z11, K2, 64(AX)
+	ADDQ R10, AX
+	VMOVUPS Z12, K1, 0(AX)
+	VMOVUPS Z13, K2, 64(AX)
+	ADDQ R10, AX
+	VMOVUPS Z14, K1, 0(AX)
+	VMOVUPS Z15, K2, 64(AX)
+	JMP stored0
+toD0:
+	MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
+	LONG $0x487e6262; WORD $0xe072 // VCVTNEPS2BF16 Z0, Y28
+	VMOVDQU16 Y28, K1, 0(AX)
+	LONG $0x487e6262; WORD $0xe972 // VCVTNEPS2BF16 Z1, Y29
+	VMOVDQU16 Y29, K2, 32(AX)
+	ADDQ R10, AX
+	LONG $0x487e6262; WORD $0xe272 // VCVTNEPS2BF16 Z2, Y28
+	VMOVDQU16 Y28, K1, 0(AX)
+	LONG $0x487e6262; WORD $0xeb72 // VCVTNEPS2BF16 Z3, Y29
+	VMOVDQU16 Y29, K2, 32(AX)
+	ADDQ R10, AX
+	LONG $0x487e6262; WORD $0xe472 // VCVTNEPS2BF16 Z4, Y28
+	VMOVDQU16 Y28, K1, 0(AX)
+	LONG $0x487e6262; WORD $0xed72 // VCVTNEPS2BF16 Z5, Y29
+	VMOVDQU16 Y29, K2, 32(AX)
+	ADDQ R10, AX
+	LONG $0x487e6262; WORD $0xe672 // VCVTNEPS2BF16 Z6, Y28
+	VMOVDQU16 Y28, K1, 0(AX)
+	LONG $0x487e6262; WORD $0xef72 // VCVTNEPS2BF16 Z7, Y29
+	VMOVDQU16 Y29, K2, 32(AX)
+	ADDQ R10, AX
+	LONG $0x487e4262; WORD $0xe072 // VCVTNEPS2BF16 Z8, Y28
+	VMOVDQU16 Y28, K1, 0(AX)
+	LONG $0x487e4262; WORD $0xe972 // VCVTNEPS2BF16 Z9, Y29
+	VMOVDQU16 Y29, K2, 32(AX)
+	ADDQ R10, AX
+	LONG $0x487e4262; WORD $0xe272 // VCVTNEPS2BF16 Z10, Y28
+	VMOVDQU16 Y28, K1, 0(AX)
+	LONG $0x487e4262; WORD $0xeb72 // VCVTNEPS2BF16 Z11, Y29
+	VMOVDQU16 Y29, K2, 32(AX)
+	ADDQ R10, AX
+	LONG $0x487e4262; WORD $0xe472 // VCVTNEPS2BF16 Z12, Y28
+	VMOVDQU16 Y28, K1, 0(AX)
+	LONG $0x487e4262; WORD $0xed72 // VCVTNEPS2BF16 Z13, Y29
+	VMOVDQU16 Y29, K2, 32(AX)
+	ADDQ R10, AX
+	LONG $0x487e4262; WORD $0xe672 // VCVTNEPS2BF16 Z14, Y28
+	VMOVDQU16 Y28, K1, 0(AX)
+	LONG $0x487e4262; WORD $0xef72 // VCVTNEPS2BF16 Z15, Y29
+	VMOVDQU16 Y29, K2, 32(AX)
+stored0:
+	ADDQ tile_nextA(DI), R13; ADDQ tile_nextB(DI), R14; ADDQ tile_nextC(DI), DX; ADDQ $128, 40(SP)
+	MOVQ tile_nextD(DI), AX; ADDQ AX, 0(SP); MOVQ tile_nextBias(DI), AX; ADDQ AX, 8(SP)
+	MOVQ 24(SP), R12; ADDQ tile_nextFetch(DI), R12; MOVQ R12, 24(SP)
+	DECQ 16(SP); JNZ tile
+	VZEROUPPER
+	RET
+
+TEXT ·tileHalfx9x32(SB), NOSPLIT, $48-8
+	MOVQ t+0(FP), DI
+	MOVQ tile_a(DI), R13; MOVQ tile_b(DI), R14; MOVQ tile_c(DI), DX
+	MOVQ tile_d(DI), AX; MOVQ AX, 0(SP); MOVQ tile_bias(DI), AX; MOVQ AX, 8(SP); MOVQ tile_n(DI), AX; MOVQ AX, 16(SP)
+	MOVQ tile_mask(DI), AX; KMOVW AX, K1; SHRQ $16, AX; KMOVW AX, K2
+	MOVQ tile_scaleB(DI), AX; MOVQ AX, 40(SP)
+	MOVQ tile_stepA(DI), R8; MOVQ tile_k(DI), R9; SHLQ $6, R9
+	MOVQ tile_fetch(DI), R12; TESTQ R12, R12; CMOVQEQ R13, R12; MOVQ R12, 24(SP); MOVQ tile_fetchLD(DI), R15
+tile:
+	MOVQ tile_k(DI), CX; MOVQ R13, SI; MOVQ R14, BX; MOVQ tile_scratch(DI), R11
+	VPXORD Z0, Z0, Z0
+	VMOVUPS Z0, 1792(R11)
+	VMOVUPS Z0, 1856(R11)
+	VMOVUPS Z0, 1920(R11)
+	VMOVUPS Z0, 1984(R11)
+	VMOVUPS Z0, 2048(R11)
+	VMOVUPS Z0, 2112(R11)
+	VMOVUPS Z0, 2176(R11)
+	VMOVUPS Z0, 2240(R11)
+	VMOVUPS Z0, 2304(R11)
+	VMOVUPS Z0, 2368(R11)
+	VMOVUPS Z0, 2432(R11)
+	VMOVUPS Z0, 2496(R11)
+	VMOVUPS Z0, 2560(R11)
+	VMOVUPS Z0, 2624(R11)
+	VMOVUPS Z0, 2688(R11)
+	VMOVUPS Z0, 2752(R11)
+	VMOVUPS Z0, 2816(R11)
+	VMOVUPS Z0, 2880(R11)
+	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
+	TESTQ $const_toD, tile_flags(DI); JZ fetch; MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
+fetch:
+	MOVQ R10, 32(SP)
+chunk:
+	MOVQ $const_halfChunk, R10; CMPQ CX, R10; CMOVQLT CX, R10
+	MOVQ R8, R11; SHLQ $4, R11; ADDQ SI, R11
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	PCALIGN $64
+step:
+	PREFETCHT0 (R11); PREFETCHT0 1024(BX)
+	TESTQ CX, tile_every(DI); JNZ compute
+	PREFETCHT0 0(AX)
+	PREFETCHT0 64(AX)
+	ADDQ 32(SP), AX
+compute:
+	PREFETCHT1 (R12); PREFETCHT1 (R12)(R15*1); ADDQ tile_fetchStep(DI), R12
+	VMOVDQU32 (BX), Z28
+	VBROADCASTSS 0(SI), Z30
+	LONG $0x400d9662; WORD $0xc4b8 // VFMADD231PH Z28, Z30, Z0
+	VBROADCASTSS 4(SI), Z31
+	LONG $0x40059662; WORD $0xccb8 // VFMADD231PH Z28, Z31, Z1
+	VBROADCASTSS 8(SI), Z30
+	LONG $0x400d9662; WORD $0xd4b8 // VFMADD231PH Z28, Z30, Z2
+	VBROADCASTSS 12(SI), Z31
+	LONG $0x40059662; WORD $0xdcb8 // VFMADD231PH Z28, Z31, Z3
+	VBROADCASTSS 16(SI), Z30
+	LONG $0x400d9662; WORD $0xe4b8 // VFMADD231PH Z28, Z30, Z4
+	VBROADCASTSS 20(SI), Z31
+	LONG $0x40059662; WORD $0xecb8 // VFMADD231PH Z28, Z31, Z5
+	VBROADCASTSS 24(SI), Z30
+	LONG $0x400d9662; WORD $0xf4b8 // VFMADD231PH Z28, Z30, Z6
+	VBROADCASTSS 28(SI), Z31
+	LONG $0x40059662; WORD $0xfcb8 // VFMADD231PH Z28, Z31, Z7
+	VBROADCASTSS 32(SI), Z30
+	LONG $0x400d1662; WORD $0xc4b8 // VFMADD231PH Z28, Z30, Z8
+	ADDQ R8, SI; ADDQ R8, R11; ADDQ $64, BX; DECQ CX; DECQ R10; JNZ step
+	MOVQ tile_scratch(DI), R11
+	VMOVDQU32 Z0, 0(R11)
+	VMOVDQU32 Z1, 64(R11)
+	VMOVDQU32 Z2, 128(R11)
+	VMOVDQU32 Z3, 192(R11)
+	VMOVDQU32 Z4, 256(R11)
+	VMOVDQU32 Z5, 320(R11)
+	VMOVDQU32 Z6, 384(R11)
+	VMOVDQU32 Z7, 448(R11)
+	VMOVDQU32 Z8, 512(R11)
+	VCVTPH2PS 0(R11), Z0; VADDPS 1792(R11), Z0, Z0; VMOVUPS Z0, 1792(R11)
+	VCVTPH2PS 32(R11), Z1; VADDPS 1856(R11), Z1, Z1; VMOVUPS Z1, 1856(R11)
+	VCVTPH2PS 64(R11), Z2; VADDPS 1920(R11), Z2, Z2; VMOVUPS Z2, 1920(R11)
+	VCVTPH2PS 96(R11), Z3; VADDPS 1984(R11), Z3, Z3; VMOVUPS Z3, 1984(R11)
+	VCVTPH2PS 128(R11), Z4; VADDPS 2048(R11), Z4, Z4; VMOVUPS Z4, 2048(R11)
+	VCVTPH2PS 160(R11), Z5; VADDPS 2112(R11), Z5, Z5; VMOVUPS Z5, 2112(R11)
+	VCVTPH2PS 192(R11), Z6; VADDPS 2176(R11), Z6, Z6; VMOVUPS Z6, 2176(R11)
+	VCVTPH2PS 224(R11), Z7; VADDPS 2240(R11), Z7, Z7; VMOVUPS Z7, 2240(R11)
+	VCVTPH2PS 256(R11), Z8; VADDPS 2304(R11), Z8, Z8; VMOVUPS Z8, 2304(R11)
+	VCVTPH2PS 288(R11), Z9; VADDPS 2368(R11), Z9, Z9; VMOVUPS Z9, 2368(R11)
+	VCVTPH2PS 320(R11), Z10; VADDPS 2432(R11), Z10, Z10; VMOVUPS Z10, 2432(R11)
+	VCVTPH2PS 352(R11), Z11; VADDPS 2496(R11), Z11, Z11; VMOVUPS Z11, 2496(R11)
+	VCVTPH2PS 384(R11), Z12; VADDPS 2560(R11), Z12, Z12; VMOVUPS Z12, 2560(R11)
+	VCVTPH2PS 416(R11), Z13; VADDPS 2624(R11), Z13, Z13; VMOVUPS Z13, 2624(R11)
+	VCVTPH2PS 448(R11), Z14; VADDPS 2688(R11), Z14, Z14; VMOVUPS Z14, 2688(R11)
+	VCVTPH2PS 480(R11), Z15; VADDPS 2752(R11), Z15, Z15; VMOVUPS Z15, 2752(R11)
+	VCVTPH2PS 512(R11), Z16; VADDPS 2816(R11), Z16, Z16; VMOVUPS Z16, 2816(R11)
+	VCVTPH2PS 544(R11), Z17; VADDPS 2880(R11), Z17, Z17; VMOVUPS Z17, 2880(R11)
+	TESTQ CX, CX; JNZ chunk
+	MOVQ 40(SP), R10; VMOVUPS 0(R10), Z28; VMOVUPS 64(R10), Z29; MOVQ tile_scaleA(DI), AX; MOVQ tile_scratch(DI), R11
+	VBROADCASTSS 0(AX), Z30
+	VMULPS Z28, Z30, Z0; VMULPS 1792(R11), Z0, Z0
+	VMULPS Z29, Z30, Z1; VMULPS 1856(R11), Z1, Z1
+	VBROADCASTSS 4(AX), Z30
+	VMULPS Z28, Z30, Z2; VMULPS 1920(R11), Z2, Z2
+	VMULPS Z29, Z30, Z3; VMULPS 1984(R11), Z3, Z3
+	VBROADCASTSS 8(AX), Z30
+	VMULPS Z28, Z30, Z4; VMULPS 2048(R11), Z4, Z4
+	VMULPS Z29, Z30, Z5; VMULPS 2112(R11), Z5, Z5
+	VBROADCASTSS 12(AX), Z30
+	VMULPS Z28, Z30, Z6; VMULPS 2176(R11), Z6, Z6
+	VMULPS Z29, Z30, Z7; VMULPS 2240(R11), Z7, Z7
+	VBROADCASTSS 16(AX), Z30
+	VMULPS Z28, Z30, Z8; VMULPS 2304(R11), Z8, Z8
+	VMULPS Z29, Z30, Z9; VMULPS 2368(R11), Z9, Z9
+	VBROADCASTSS 20(AX), Z30
+	VMULPS Z28, Z30, Z10; VMULPS 2432(R11), Z10, Z10
+	VMULPS Z29, Z30, Z11; VMULPS 2496(R11), Z11, Z11
+	VBROADCASTSS 24(AX), Z30
+	VMULPS Z28, Z30, Z12; VMULPS 2560(R11), Z12, Z12
+	VMULPS Z29, Z30, Z13; VMULPS 2624(R11), Z13, Z13
+	VBROADCASTSS 28(AX), Z30
+	VMULPS Z28, Z30, Z14; VMULPS 2688(R11), Z14, Z14
+	VMULPS Z29, Z30, Z15; VMULPS 2752(R11), Z15, Z15
+	VBROADCASTSS 32(AX), Z30
+	VMULPS Z28, Z30, Z16; VMULPS 2816(R11), Z16, Z16
+	VMULPS Z29, Z30, Z17; VMULPS 2880(R11), Z17, Z17
+	MOVQ tile_flags(DI), CX
+	TESTQ $const_scale, CX; JZ scaled0
+	VBROADCASTSS tile_alpha(DI), Z31
+	VMULPS Z31, Z0, Z0
+	VMULPS Z31, Z1, Z1
+	VMULPS Z31, Z2, Z2
+	VMULPS Z31, Z3, Z3
+	VMULPS Z31, Z4, Z4
+	VMULPS Z31, Z5, Z5
+	VMULPS Z31, Z6, Z6
+	VMULPS Z31, Z7, Z7
+	VMULPS Z31, Z8, Z8
+	VMULPS Z31, Z9, Z9
+	VMULPS Z31, Z10, Z10
+	VMULPS Z31, Z11, Z11
+	VMULPS Z31, Z12, Z12
+	VMULPS Z31, Z13, Z13
+	VMULPS Z31, Z14, Z14
+	VMULPS Z31, Z15, Z15
+	VMULPS Z31, Z16, Z16
+	VMULPS Z31, Z17, Z17
+scaled0:
+	TESTQ $const_addC, CX; JZ addedC0
+	VBROADCASTSS tile_beta(DI), Z31
+	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
+	VFMADD231PS 0(AX), Z31, K1, Z0
+	VFMADD231PS 64(AX), Z31, K2, Z1
+	ADDQ R10, AX
+	VFMADD231PS 0(AX), Z31, K1, Z2
+	VFMADD231PS 64(AX), Z31, K2, Z3
+	ADDQ R10, AX
+	VFMADD231PS 0(AX), Z31, K1, Z4
+	VFMADD231PS 64(AX), Z31, K2, Z5
+	ADDQ R10, AX
+	VFMADD231PS 0(AX), Z31, K1, Z6
+	VFMADD231PS 64(AX), Z31, K2, Z7
+	ADDQ R10, AX
+	VFMADD231PS 0(AX), Z31, K1, Z8
+	VFMADD231PS 64(AX), Z31, K2, Z9
+	ADDQ R10, AX
+	VFMADD231PS 0(AX), Z31, K1, Z10
+	VFMADD231PS 64(AX), Z31, K2, Z11
+	ADDQ R10, AX
+	VFMADD231PS 0(AX), Z31, K1, Z12
+	VFMADD231PS 64(AX), Z31, K2, Z13
+	ADDQ R10, AX
+	VFMADD231PS 0(AX), Z31, K1, Z14
+	VFMADD231PS 64(AX), Z31, K2, Z15
+	ADDQ R10, AX
+	VFMADD231PS 0(AX), Z31, K1, Z16
+	VFMADD231PS 64(AX), Z31, K2, Z17
+addedC0:
+	TESTQ $const_addD, CX; JZ addedD0
+	VBROADCASTSS tile_betaD(DI), Z31
+	MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
+	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z0
+	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z1
+	ADDQ R10, AX
+	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z2
+	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z3
+	ADDQ R10, AX
+	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z4
+	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z5
+	ADDQ R10, AX
+	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z6
+	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z7
+	ADDQ R10, AX
+	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z8
+	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z9
+	ADDQ R10, AX
+	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z10
+	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z11
+	ADDQ R10, AX
+	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z12
+	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z13
+	ADDQ R10, AX
+	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z14
+	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z15
+	ADDQ R10, AX
+	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z16
+	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z17
+addedD0:
+	TESTQ $const_addBias, CX; JZ addedBias0
+	MOVQ 8(SP), AX
+	VMOVUPS.Z 0(AX), K1, Z28
+	VMOVUPS.Z 64(AX), K2, Z29
+	VADDPS Z28, Z0, Z0
+	VADDPS Z29, Z1, Z1
+	VADDPS Z28, Z2, Z2
+	VADDPS Z29, Z3, Z3
+	VADDPS Z28, Z4, Z4
+	VADDPS Z29, Z5, Z5
+	VADDPS Z28, Z6, Z6
+	VADDPS Z29, Z7, Z7
+	VADDPS Z28, Z8, Z8
+	VADDPS Z29, Z9, Z9
+	VADDPS Z28, Z10, Z10
+	VADDPS Z29, Z11, Z11
+	VADDPS Z28, Z12, Z12
+	VADDPS Z29, Z13, Z13
+	VADDPS Z28, Z14, Z14
+	VADDPS Z29, Z15, Z15
+	VADDPS Z28, Z16, Z16
+	VADDPS Z29, Z17, Z17
+addedBias0:
+	TESTQ $const_toD, CX; JNZ toD0
+	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
+	VMOVUPS Z0, K1, 0(AX)
+	VMOVUPS Z1, K2, 64(AX)
+	ADDQ R10, AX
+	VMOVUPS Z2, K1, 0(AX)
+	VMOVUPS Z3, K2, 64(AX)
+	ADDQ R10, AX
+	VMOVUPS Z4, K1, 0(AX)
+	VMOVUPS Z5, K2, 64(AX)
+	ADDQ R10, AX
+	VMOVUPS Z6, K1, 0(AX)
+	VMOVUPS Z7, K2, 64(AX)
+	ADDQ R10, AX
+	VMOVUPS Z8, K1, 0(AX)
+	VMOVUPS Z9, K2, 64(AX)
+	ADDQ R10, AX
+	VMOVUPS Z10, K1, 0(AX)
+	VMOVUPS Z11, K2, 64(AX)
+	ADDQ R10, AX
+	VMOVUPS Z12, K1, 0(AX)
+	VMOVUPS Z13, K2, 64(AX)
+	ADDQ R10, AX
+	VMOVUPS Z14, K1, 0(AX)
+	VMOVUPS Z15, K2, 64(AX)
+	ADDQ R10, AX
+	VMOVUPS Z16, K1, 0(AX)
+	VMOVUPS Z17, K2, 64(AX)
+	JMP stored0
+toD0:
+	MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
+	LONG $0x487e6262; WORD $0xe072 // VCVTNEPS2BF16 Z0, Y28
+	VMOVDQU16 Y28, K1, 0(AX)
+	LONG $0x487e6262; WORD $0xe972 // VCVTNEPS2BF16 Z1, Y29
+	VMOVDQU16 Y29, K2, 32(AX)
+	ADDQ R10, AX
+	LONG $0x487e6262; WORD $0xe272 // VCVTNEPS2BF16 Z2, Y28
+	VMOVDQU16 Y28, K1, 0(AX)
+	LONG $0x487e6262; WORD $0xeb72 // VCVTNEPS2BF16 Z3, Y29
+	VMOVDQU16 Y29, K2, 32(AX)
+	ADDQ R10, AX
+	LONG $0x487e6262; WORD $0xe472 // VCVTNEPS2BF16 Z4, Y28
+	VMOVDQU16 Y28, K1, 0(AX)
+	LONG $0x487e6262; WORD $0xed72 // VCVTNEPS2BF16 Z5, Y29
+	VMOVDQU16 Y29, K2, 32(AX)
+	ADDQ R10, AX
+	LONG $0x487e6262; WORD $0xe672 // VCVTNEPS2BF16 Z6, Y28
+	VMOVDQU16 Y28, K1, 0(AX)
+	LONG $0x487e6262; WORD $0xef72 // VCVTNEPS2BF16 Z7, Y29
+	VMOVDQU16 Y29, K2, 32(AX)
+	ADDQ R10, AX
+	LONG $0x487e4262; WORD $0xe072 // VCVTNEPS2BF16 Z8, Y28
+	VMOVDQU16 Y28, K1, 0(AX)
+	LONG $0x487e4262; WORD $0xe972 // VCVTNEPS2BF16 Z9, Y29
+	VMOVDQU16 Y29, K2, 32(AX)
+	ADDQ R10, AX
+	LONG $0x487e4262; WORD $0xe272 // VCVTNEPS2BF16 Z10, Y28
+	VMOVDQU16 Y28, K1, 0(AX)
+	LONG $0x487e4262; WORD $0xeb72 // VCVTNEPS2BF16 Z11, Y29
+	VMOVDQU16 Y29, K2, 32(AX)
+	ADDQ R10, AX
+	LONG $0x487e4262; WORD $0xe472 // VCVTNEPS2BF16 Z12, Y28
+	VMOVDQU16 Y28, K1, 0(AX)
+	LONG $0x487e4262; WORD $0xed72 // VCVTNEPS2BF16 Z13, Y29
+	VMOVDQU16 Y29, K2, 32(AX)
+	ADDQ R10, AX
+	LONG $0x487e4262; WORD $0xe672 // VCVTNEPS2BF16 Z14, Y28
+	VMOVDQU16 Y28, K1, 0(AX)
+	LONG $0x487e4262; WORD $0xef72 // VCVTNEPS2BF16 Z15, Y29
+	VMOVDQU16 Y29, K2, 32(AX)
+	ADDQ R10, AX
+	LONG $0x487e2262; WORD $0xe072 // VCVTNEPS2BF16 Z16, Y28
+	VMOVDQU16 Y28, K1, 0(AX)
+	LONG $0x487e2262; WORD $0xe972 // VCVTNEPS2BF16 Z17, Y29
+	VMOVDQU16 Y29, K2, 32(AX)
+stored0:
+	ADDQ tile_nextA(DI), R13; ADDQ tile_nextB(DI), R14; ADDQ tile_nextC(DI), DX; ADDQ $128, 40(SP)
+	MOVQ tile_nextD(DI), AX; ADDQ AX, 0(SP); MOVQ tile_nextBias(DI), AX; ADDQ AX, 8(SP)
+	MOVQ 24(SP), R12; ADDQ tile_nextFetch(DI), R12; MOVQ R12, 24(SP)
+	DECQ 16(SP); JNZ tile
+	VZEROUPPER
+	RET
+
+TEXT ·tileHalfx10x32(SB), NOSPLIT, $48-8
+	MOVQ t+0(FP), DI
+	MOVQ tile_a(DI), R13; MOVQ tile_b(DI), R14; MOVQ tile_c(DI), DX
+	MOVQ tile_d(DI), AX; MOVQ AX, 0(SP); MOVQ tile_bias(DI), AX; MOVQ AX, 8(SP); MOVQ tile_n(DI), AX; MOVQ AX, 16(SP)
+	MOVQ tile_mask(DI), AX; KMOVW AX, K1; SHRQ $16, AX; KMOVW AX, K2
+	MOVQ tile_scaleB(DI), AX; MOVQ AX, 40(SP)
+	MOVQ tile_stepA(DI), R8; MOVQ tile_k(DI), R9; SHLQ $6, R9
+	MOVQ tile_fetch(DI), R12; TESTQ R12, R12; CMOVQEQ R13, R12; MOVQ R12, 24(SP); MOVQ tile_fetchLD(DI), R15
+tile:
+	MOVQ tile_k(DI), CX; MOVQ R13, SI; MOVQ R14, BX; MOVQ tile_scratch(DI), R11
+	VPXORD Z0, Z0, Z0
+	VMOVUPS Z0, 1792(R11)
+	VMOVUPS Z0, 1856(R11)
+	VMOVUPS Z0, 1920(R11)
+	VMOVUPS Z0, 1984(R11)
+	VMOVUPS Z0, 2048(R11)
+	VMOVUPS Z0, 2112(R11)
+	VMOVUPS Z0, 2176(R11)
+	VMOVUPS Z0, 2240(R11)
+	VMOVUPS Z0, 2304(R11)
+	VMOVUPS Z0, 2368(R11)
+	VMOVUPS Z0, 2432(R11)
+	VMOVUPS Z0, 2496(R11)
+	VMOVUPS Z0, 2560(R11)
+	VMOVUPS Z0, 2624(R11)
+	VMOVUPS Z0, 2688(R11)
+	VMOVUPS Z0, 2752(R11)
+	VMOVUPS Z0, 2816(R11)
+	VMOVUPS Z0, 2880(R11)
+	VMOVUPS Z0, 2944(R11)
+	VMOVUPS Z0, 3008(R11)
+	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
+	TESTQ $const_toD, tile_flags(DI); JZ fetch; MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
+fetch:
+	MOVQ R10, 32(SP)
+chunk:
+	MOVQ $const_halfChunk, R10; CMPQ CX, R10; CMOVQLT CX, R10
+	MOVQ R8, R11; SHLQ $4, R11; ADDQ SI, R11
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	PCALIGN $64
+step:
+	PREFETCHT0 (R11); PREFETCHT0 1024(BX)
+	TESTQ CX, tile_every(DI); JNZ compute
+	PREFETCHT0 0(AX)
+	PREFETCHT0 64(AX)
+	ADDQ 32(SP), AX
+compute:
+	PREFETCHT1 (R12); PREFETCHT1 (R12)(R15*1); ADDQ tile_fetchStep(DI), R12
+	VMOVDQU32 (BX), Z28
+	VBROADCASTSS 0(SI), Z30
+	LONG $0x400d9662; WORD $0xc4b8 // VFMADD231PH Z28, Z30, Z0
+	VBROADCASTSS 4(SI), Z31
+	LONG $0x40059662; WORD $0xccb8 // VFMADD231PH Z28, Z31, Z1
+	VBROADCASTSS 8(SI), Z30
+	LONG $0x400d9662; WORD $0xd4b8 // VFMADD231PH Z28, Z30, Z2
+	VBROADCASTSS 12(SI), Z31
+	LONG $0x40059662; WORD $0xdcb8 // VFMADD231PH Z28, Z31, Z3
+	VBROADCASTSS 16(SI), Z30
+	LONG $0x400d9662; WORD $0xe4b8 // VFMADD231PH Z28, Z30, Z4
+	VBROADCASTSS 20(SI), Z31
+	LONG $0x40059662; WORD $0xecb8 // VFMADD231PH Z28, Z31, Z5
+	VBROADCASTSS 24(SI), Z30
+	LONG $0x400d9662; WORD $0xf4b8 // VFMADD231PH Z28, Z30, Z6
+	VBROADCASTSS 28(SI), Z31
+	LONG $0x40059662; WORD $0xfcb8 // VFMADD231PH Z28, Z31, Z7
+	VBROADCASTSS 32(SI), Z30
+	LONG $0x400d1662; WORD $0xc4b8 // VFMADD231PH Z28, Z30, Z8
+	VBROADCASTSS 36(SI), Z31
+	LONG $0x40051662; WORD $0xccb8 // VFMADD231PH Z28, Z31, Z9
+	ADDQ R8, SI; ADDQ R8, R11; ADDQ $64, BX; DECQ CX; DECQ R10; JNZ step
+	MOVQ tile_scratch(DI), R11
+	VMOVDQU32 Z0, 0(R11)
+	VMOVDQU32 Z1, 64(R11)
+	VMOVDQU32 Z2, 128(R11)
+	VMOVDQU32 Z3, 192(R11)
+	VMOVDQU32 Z4, 256(R11)
+	VMOVDQU32 Z5, 320(R11)
+	VMOVDQU32 Z6, 384(R11)
+	VMOVDQU32 Z7, 448(R11)
+	VMOVDQU32 Z8, 512(R11)
+	VMOVDQU32 Z9, 576(R11)
+	VCVTPH2PS 0(R11), Z0; VADDPS 1792(R11), Z0, Z0; VMOVUPS Z0, 1792(R11)
+	VCVTPH2PS 32(R11), Z1; VADDPS 1856(R11), Z1, Z1; VMOVUPS Z1, 1856(R11)
+	VCVTPH2PS 64(R11), Z2; VADDPS 1920(R11), Z2, Z2; VMOVUPS Z2, 1920(R11)
+	VCVTPH2PS 96(R11), Z3; VADDPS 1984(R11), Z3, Z3; VMOVUPS Z3, 1984(R11)
+	VCVTPH2PS 128(R11), Z4; VADDPS 2048(R11), Z4, Z4; VMOVUPS Z4, 2048(R11)
+	VCVTPH2PS 160(R11), Z5; VADDPS 2112(R11), Z5, Z5; VMOVUPS Z5, 2112(R11)
+	VCVTPH2PS 192(R11), Z6; VADDPS 2176(R11), Z6, Z6; VMOVUPS Z6, 2176(R11)
+	VCVTPH2PS 224(R11), Z7; VADDPS 2240(R11), Z7, Z7; VMOVUPS Z7, 2240(R11)
+	VCVTPH2PS 256(R11), Z8; VADDPS 2304(R11), Z8, Z8; VMOVUPS Z8, 2304(R11)
+	VCVTPH2PS 288(R11), Z9; VADDPS 2368(R11), Z9, Z9; VMOVUPS Z9, 2368(R11)
+	VCVTPH2PS 320(R11), Z10; VADDPS 2432(R11), Z10, Z10; VMOVUPS Z10, 2432(R11)
+	VCVTPH2PS 352(R11), Z11; VADDPS 2496(R11), Z11, Z11; VMOVUPS Z11, 2496(R11)
+	VCVTPH2PS 384(R11), Z12; VADDPS 2560(R11), Z12, Z12; VMOVUPS Z12, 2560(R11)
+	VCVTPH2PS 416(R11), Z13; VADDPS 2624(R11), Z13, Z13; VMOVUPS Z13, 2624(R11)
+	VCVTPH2PS 448(R11), Z14; VADDPS 2688(R11), Z14, Z14; VMOVUPS Z14, 2688(R11)
+	VCVTPH2PS 480(R11), Z15; VADDPS 2752(R11), Z15, Z15; VMOVUPS Z15, 2752(R11)
+	VCVTPH2PS 512(R11), Z16; VADDPS 2816(R11), Z16, Z16; VMOVUPS Z16, 2816(R11)
+	VCVTPH2PS 544(R11), Z17; VADDPS 2880(R11), Z17, Z17; VMOVUPS Z17, 2880(R11)
+	VCVTPH2PS 576(R11), Z18; VADDPS 2944(R11), Z18, Z18; VMOVUPS Z18, 2944(R11)
+	VCVTPH2PS 608(R11), Z19; VADDPS 3008(R11), Z19, Z19; VMOVUPS Z19, 3008(R11)
+	TESTQ CX, CX; JNZ chunk
+	MOVQ 40(SP), R10; VMOVUPS 0(R10), Z28; VMOVUPS 64(R10), Z29; MOVQ tile_scaleA(DI), AX; MOVQ tile_scratch(DI), R11
+	VBROADCASTSS 0(AX), Z30
+	VMULPS Z28, Z30, Z0; VMULPS 1792(R11), Z0, Z0
+	VMULPS Z29, Z30, Z1; VMULPS 1856(R11), Z1, Z1
+	VBROADCASTSS 4(AX), Z30
+	VMULPS Z28, Z30, Z2; VMULPS 1920(R11), Z2, Z2
+	VMULPS Z29, Z30, Z3; VMULPS 1984(R11), Z3, Z3
+	VBROADCASTSS 8(AX), Z30
+	VMULPS Z28, Z30, Z4; VMULPS 2048(R11), Z4, Z4
+	VMULPS Z29, Z30, Z5; VMULPS 2112(R11), Z5, Z5
+	VBROADCASTSS 12(AX), Z30
+	VMULPS Z28, Z30, Z6; VMULPS 2176(R11), Z6, Z6
+	VMULPS Z29, Z30, Z7; VMULPS 2240(R11), Z7, Z7
+	VBROADCASTSS 16(AX), Z30
+	VMULPS Z28, Z30, Z8; VMULPS 2304(R11), Z8, Z8
+	VMULPS Z29, Z30, Z9; VMULPS 2368(R11), Z9, Z9
+	VBROADCASTSS 20(AX), Z30
+	VMULPS Z28, Z30, Z10; VMULPS 2432(R11), Z10, Z10
+	VMULPS Z29, Z30, Z11; VMULPS 2496(R11), Z11, Z11
+	VBROADCASTSS 24(AX), Z30
+	VMULPS Z28, Z30, Z12; VMULPS 2560(R11), Z12, Z12
+	VMULPS Z29, Z30, Z13; VMULPS 2624(R11), Z13, Z13
+	VBROADCASTSS 28(AX), Z30
+	VMULPS Z28, Z30, Z14; VMULPS 2688(R11), Z14, Z14
+	VMULPS Z29, Z30, Z15; VMULPS 2752(R11), Z15, Z15
+	VBROADCASTSS 32(AX), Z30
+	VMULPS Z28, Z30, Z16; VMULPS 2816(R11), Z16, Z16
+	VMULPS Z29, Z30, Z17; VMULPS 2880(R11), Z17, Z17
+	VBROADCASTSS 36(AX), Z30
+	VMULPS Z28, Z30, Z18; VMULPS 2944(R11), Z18, Z18
+	VMULPS Z29, Z30, Z19; VMULPS 3008(R11), Z19, Z19
+	MOVQ tile_flags(DI), CX
+	TESTQ $const_scale, CX; JZ scaled0
+	VBROADCASTSS tile_alpha(DI), Z31
+	VMULPS Z31, Z0, Z0
+	VMULPS Z31, Z1, Z1
+	VMULPS Z31, Z2, Z2
+	VMULPS Z31, Z3, Z3
+	VMULPS Z31, Z4, Z4
+	VMULPS Z31, Z5, Z5
+	VMULPS Z31, Z6, Z6
+	VMULPS Z31, Z7, Z7
+	VMULPS Z31, Z8, Z8
+	VMULPS Z31, Z9, Z9
+	VMULPS Z31, Z10, Z10
+	VMULPS Z31, Z11, Z11
+	VMULPS Z31, Z12, Z12
+	VMULPS Z31, Z13, Z13
+	VMULPS Z31, Z14, Z14
+	VMULPS Z31, Z15, Z15
+	VMULPS Z31, Z16, Z16
+	VMULPS Z31, Z17, Z17
+	VMULPS Z31, Z18, Z18
+	VMULPS Z31, Z19, Z19
+scaled0:
+	TESTQ $const_addC, CX; JZ addedC0
+	VBROADCASTSS tile_beta(DI), Z31
+	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
+	VFMADD231PS 0(AX), Z31, K1, Z0
+	VFMADD231PS 64(AX), Z31, K2, Z1
+	ADDQ R10, AX
+	VFMADD231PS 0(AX), Z31, K1, Z2
+	VFMADD231PS 64(AX), Z31, K2, Z3
+	ADDQ R10, AX
+	VFMADD231PS 0(AX), Z31, K1, Z4
+	VFMADD231PS 64(AX), Z31, K2, Z5
+	ADDQ R10, AX
+	VFMADD231PS 0(AX), Z31, K1, Z6
+	VFMADD231PS 64(AX), Z31, K2, Z7
+	ADDQ R10, AX
+	VFMADD231PS 0(AX), Z31, K1, Z8
+	VFMADD231PS 64(AX), Z31, K2, Z9
+	ADDQ R10, AX
+	VFMADD231PS 0(AX), Z31, K1, Z10
+	VFMADD231PS 64(AX), Z31, K2, Z11
+	ADDQ R10, AX
+	VFMADD231PS 0(AX), Z31, K1, Z12
+	VFMADD231PS 64(AX), Z31, K2, Z13
+	ADDQ R10, AX
+	VFMADD231PS 0(AX), Z31, K1, Z14
+	VFMADD231PS 64(AX), Z31, K2, Z15
+	ADDQ R10, AX
+	VFMADD231PS 0(AX), Z31, K1, Z16
+	VFMADD231PS 64(AX), Z31, K2, Z17
+	ADDQ R10, AX
+	VFMADD231PS 0(AX), Z31, K1, Z18
+	VFMADD231PS 64(AX), Z31, K2, Z19
+addedC0:
+	TESTQ $const_addD, CX; JZ addedD0
+	VBROADCASTSS tile_betaD(DI), Z31
+	MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
+	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z0
+	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z1
+	ADDQ R10, AX
+	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z2
+	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z3
+	ADDQ R10, AX
+	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z4
+	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z5
+	ADDQ R10, AX
+	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z6
+	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z7
+	ADDQ R10, AX
+	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z8
+	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z9
+	ADDQ R10, AX
+	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z10
+	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z11
+	ADDQ R10, AX
+	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z12
+	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z13
+	ADDQ R10, AX
+	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z14
+	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z15
+	ADDQ R10, AX
+	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z16
+	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z17
+	ADDQ R10, AX
+	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z18
+	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z19
+addedD0:
+	TESTQ $const_addBias, CX; JZ addedBias0
+	MOVQ 8(SP), AX
+	VMOVUPS.Z 0(AX), K1, Z28
+	VMOVUPS.Z 64(AX), K2, Z29
+	VADDPS Z28, Z0, Z0
+	VADDPS Z29, Z1, Z1
+	VADDPS Z28, Z2, Z2
+	VADDPS Z29, Z3, Z3
+	VADDPS Z28, Z4, Z4
+	VADDPS Z29, Z5, Z5
+	VADDPS Z28, Z6, Z6
+	VADDPS Z29, Z7, Z7
+	VADDPS Z28, Z8, Z8
+	VADDPS Z29, Z9, Z9
+	VADDPS Z28, Z10, Z10
+	VADDPS Z29, Z11, Z11
+	VADDPS Z28, Z12, Z12
+	VADDPS Z29, Z13, Z13
+	VADDPS Z28, Z14, Z14
+	VADDPS Z29, Z15, Z15
+	VADDPS Z28, Z16, Z16
+	VADDPS Z29, Z17, Z17
+	VADDPS Z28, Z18, Z18
+	VADDPS Z29, Z19, Z19
+addedBias0:
+	TESTQ $const_toD, CX; JNZ toD0
+	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
+	VMOVUPS Z0, K1, 0(AX)
+	VMOVUPS Z1, K2, 64(AX)
+	ADDQ R10, AX
+	VMOVUPS Z2, K1, 0(AX)
+	VMOVUPS Z3, K2, 64(AX)
+	ADDQ R10, AX
+	VMOVUPS Z4, K1, 0(AX)
+	VMOVUPS Z5, K2, 64(AX)
+	ADDQ R10, AX
+	VMOVUPS Z6, K1, 0(AX)
+	VMOVUPS Z7, K2, 64(AX)
+	ADDQ R10, AX
+	VMOVUPS Z8, K1, 0(AX)
+	VMOVUPS Z9, K2, 64(AX)
+	ADDQ R10, AX
+	VMOVUPS Z10, K1, 0(AX)
+	VMOVUPS Z11, K2, 64(AX)
+	ADDQ R10, AX
+	VMOVUPS Z12, K1, 0(AX)
+	VMOVUPS Z13, K2, 64(AX)
+	ADDQ R10, AX
+	VMOVUPS Z14, K1, 0(AX)
+	VMOVUPS Z15, K2, 64(AX)
+	ADDQ R10, AX
+	VMOVUPS Z16, K1, 0(AX)
+	VMOVUPS Z17, K2, 64(AX)
+	ADDQ R10, AX
+	VMOVUPS Z18, K1, 0(AX)
+	VMOVUPS Z19, K2, 64(AX)
+	JMP stored0
+toD0:
+	MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
+	LONG $0x487e6262; WORD $0xe072 // VCVTNEPS2BF16 Z0, Y28
+	VMOVDQU16 Y28, K1, 0(AX)
+	LONG $0x487e6262; WORD $0xe972 // VCVTNEPS2BF16 Z1, Y29
+	VMOVDQU16 Y29, K2, 32(AX)
+	ADDQ R10, AX
+	LONG $0x487e6262; WORD $0xe272 // VCVTNEPS2BF16 Z2, Y28
+	VMOVDQU16 Y28, K1, 0(AX)
+	LONG $0x487e6262; WORD $0xeb72 // VCVTNEPS2BF16 Z3, Y29
+	VMOVDQU16 Y29, K2, 32(AX)
+	ADDQ R10, AX
+	LONG $0x487e6262; WORD $0xe472 // VCVTNEPS2BF16 Z4, Y28
+	VMOVDQU16 Y28, K1, 0(AX)
+	LONG $0x487e6262; WORD $0xed72 // VCVTNEPS2BF16 Z5, Y29
+	VMOVDQU16 Y29, K2, 32(AX)
+	ADDQ R10, AX
+	LONG $0x487e6262; WORD $0xe672 // VCVTNEPS2BF16 Z6, Y28
+	VMOVDQU16 Y28, K1, 0(AX)
+	LONG $0x487e6262; WORD $0xef72 // VCVTNEPS2BF16 Z7, Y29
+	VMOVDQU16 Y29, K2, 32(AX)
+	ADDQ R10, AX
+	LONG $0x487e4262; WORD $0xe072 // VCVTNEPS2BF16 Z8, Y28
+	VMOVDQU16 Y28, K1, 0(AX)
+	LONG $0x487e4262; WORD $0xe972 // VCVTNEPS2BF16 Z9, Y29
+	VMOVDQU16 Y29, K2, 32(AX)
+	ADDQ R10, AX
+	LONG $0x487e4262; WORD $0xe272 // VCVTNEPS2BF16 Z10, Y28
+	VMOVDQU16 Y28, K1, 0(AX)
+	LONG $0x487e4262; WORD $0xeb72 // VCVTNEPS2BF16 Z11, Y29
+	VMOVDQU16 Y29, K2, 32(AX)
+	ADDQ R10, AX
+	LONG $0x487e4262; WORD $0xe472 // VCVTNEPS2BF16 Z12, Y28
+	VMOVDQU16 Y28, K1, 0(AX)
+	LONG $0x487e4262; WORD $0xed72 // VCVTNEPS2BF16 Z13, Y29
+	VMOVDQU16 Y29, K2, 32(AX)
+	ADDQ R10, AX
+	LONG $0x487e4262; WORD $0xe672 // VCVTNEPS2BF16 Z14, Y28
+	VMOVDQU16 Y28, K1, 0(AX)
+	LONG $0x487e4262; WORD $0xef72 // VCVTNEPS2BF16 Z15, Y29
+	VMOVDQU16 Y29, K2, 32(AX)
+	ADDQ R10, AX
+	LONG $0x487e2262; WORD $0xe072 // VCVTNEPS2BF16 Z16, Y28
+	VMOVDQU16 Y28, K1, 0(AX)
+	LONG $0x487e2262; WORD $0xe972 // VCVTNEPS2BF16 Z17, Y29
+	VMOVDQU16 Y29, K2, 32(AX)
+	ADDQ R10, AX
+	LONG $0x487e2262; WORD $0xe272 // VCVTNEPS2BF16 Z18, Y28
+	VMOVDQU16 Y28, K1, 0(AX)
+	LONG $0x487e2262; WORD $0xeb72 // VCVTNEPS2BF16 Z19, Y29
+	VMOVDQU16 Y29, K2, 32(AX)
+stored0:
+	ADDQ tile_nextA(DI), R13; ADDQ tile_nextB(DI), R14; ADDQ tile_nextC(DI), DX; ADDQ $128, 40(SP)
+	MOVQ tile_nextD(DI), AX; ADDQ AX, 0(SP); MOVQ tile_nextBias(DI), AX; ADDQ AX, 8(SP)
+	MOVQ 24(SP), R12; ADDQ tile_nextFetch(DI), R12; MOVQ R12, 24(SP)
+	DECQ 16(SP); JNZ tile
+	VZEROUPPER
+	RET
+
+TEXT ·tileHalfx11x32(SB), NOSPLIT, $48-8
+	MOVQ t+0(FP), DI
+	MOVQ tile_a(DI), R13; MOVQ tile_b(DI), R14; MOVQ tile_c(DI), DX
+	MOVQ tile_d(DI), AX; MOVQ AX, 0(SP); MOVQ tile_bias(DI), AX; MOVQ AX, 8(SP); MOVQ tile_n(DI), AX; MOVQ AX, 16(SP)
+	MOVQ tile_mask(DI), AX; KMOVW AX, K1; SHRQ $16, AX; KMOVW AX, K2
+	MOVQ tile_scaleB(DI), AX; MOVQ AX, 40(SP)
+	MOVQ tile_stepA(DI), R8; MOVQ tile_k(DI), R9; SHLQ $6, R9
+	MOVQ tile_fetch(DI), R12; TESTQ R12, R12; CMOVQEQ R13, R12; MOVQ R12, 24(SP); MOVQ tile_fetchLD(DI), R15
+tile:
+	MOVQ tile_k(DI), CX; MOVQ R13, SI; MOVQ R14, BX; MOVQ tile_scratch(DI), R11
+	VPXORD Z0, Z0, Z0
+	VMOVUPS Z0, 1792(R11)
+	VMOVUPS Z0, 1856(R11)
+	VMOVUPS Z0, 1920(R11)
+	VMOVUPS Z0, 1984(R11)
+	VMOVUPS Z0, 2048(R11)
+	VMOVUPS Z0, 2112(R11)
+	VMOVUPS Z0, 2176(R11)
+	VMOVUPS Z0, 2240(R11)
+	VMOVUPS Z0, 2304(R11)
+	VMOVUPS Z0, 2368(R11)
+	VMOVUPS Z0, 2432(R11)
+	VMOVUPS Z0, 2496(R11)
+	VMOVUPS Z0, 2560(R11)
+	VMOVUPS Z0, 2624(R11)
+	VMOVUPS Z0, 2688(R11)
+	VMOVUPS Z0, 2752(R11)
+	VMOVUPS Z0, 2816(R11)
+	VMOVUPS Z0, 2880(R11)
+	VMOVUPS Z0, 2944(R11)
+	VMOVUPS Z0, 3008(R11)
+	VMOVUPS Z0, 3072(R11)
+	VMOVUPS Z0, 3136(R11)
+	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
+	TESTQ $const_toD, tile_flags(DI); JZ fetch; MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
+fetch:
+	MOVQ R10, 32(SP)
+chunk:
+	MOVQ $const_halfChunk, R10; CMPQ CX, R10; CMOVQLT CX, R10
+	MOVQ R8, R11; SHLQ $4, R11; ADDQ SI, R11
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	PCALIGN $64
+step:
+	PREFETCHT0 (R11); PREFETCHT0 1024(BX)
+	TESTQ CX, tile_every(DI); JNZ compute
+	PREFETCHT0 0(AX)
+	PREFETCHT0 64(AX)
+	ADDQ 32(SP), AX
+compute:
+	PREFETCHT1 (R12); PREFETCHT1 (R12)(R15*1); ADDQ tile_fetchStep(DI), R12
+	VMOVDQU32 (BX), Z28
+	VBROADCASTSS 0(SI), Z30
+	LONG $0x400d9662; WORD $0xc4b8 // VFMADD231PH Z28, Z30, Z0
+	VBROADCASTSS 4(SI), Z31
+	LONG $0x40059662; WORD $0xccb8 // VFMADD231PH Z28, Z31, Z1
+	VBROADCASTSS 8(SI), Z30
+	LONG $0x400d9662; WORD $0xd4b8 // VFMADD231PH Z28, Z30, Z2
+	VBROADCASTSS 12(SI), Z31
+	LONG $0x40059662; WORD $0xdcb8 // VFMADD231PH Z28, Z31, Z3
+	VBROADCASTSS 16(SI), Z30
+	LONG $0x400d9662; WORD $0xe4b8 // VFMADD231PH Z28, Z30, Z4
+	VBROADCASTSS 20(SI), Z31
+	LONG $0x40059662; WORD $0xecb8 // VFMADD231PH Z28, Z31, Z5
+	VBROADCASTSS 24(SI), Z30
+	LONG $0x400d9662; WORD $0xf4b8 // VFMADD231PH Z28, Z30, Z6
+	VBROADCASTSS 28(SI), Z31
+	LONG $0x40059662; WORD $0xfcb8 // VFMADD231PH Z28, Z31, Z7
+	VBROADCASTSS 32(SI), Z30
+	LONG $0x400d1662; WORD $0xc4b8 // VFMADD231PH Z28, Z30, Z8
+	VBROADCASTSS 36(SI), Z31
+	LONG $0x40051662; WORD $0xccb8 // VFMADD231PH Z28, Z31, Z9
+	VBROADCASTSS 40(SI), Z30
+	LONG $0x400d1662; WORD $0xd4b8 // VFMADD231PH Z28, Z30, Z10
+	ADDQ R8, SI; ADDQ R8, R11; ADDQ $64, BX; DECQ CX; DECQ R10; JNZ step
+	MOVQ tile_scratch(DI), R11
+	VMOVDQU32 Z0, 0(R11)
+	VMOVDQU32 Z1, 64(R11)
+	VMOVDQU32 Z2, 128(R11)
+	VMOVDQU32 Z3, 192(R11)
+	VMOVDQU32 Z4, 256(R11)
+	VMOVDQU32 Z5, 320(R11)
+	VMOVDQU32 Z6, 384(R11)
+	VMOVDQU32 Z7, 448(R11)
+	VMOVDQU32 Z8, 512(R11)
+	VMOVDQU32 Z9, 576(R11)
+	VMOVDQU32 Z10, 640(R11)
+	VCVTPH2PS 0(R11), Z0; VADDPS 1792(R11), Z0, Z0; VMOVUPS Z0, 1792(R11)
+	VCVTPH2PS 32(R11), Z1; VADDPS 1856(R11), Z1, Z1; VMOVUPS Z1, 1856(R11)
+	VCVTPH2PS 64(R11), Z2; VADDPS 1920(R11), Z2, Z2; VMOVUPS Z2, 1920(R11)
+	VCVTPH2PS 96(R11), Z3; VADDPS 1984(R11), Z3, Z3; VMOVUPS Z3, 1984(R11)
+	VCVTPH2PS 128(R11), Z4; VADDPS 2048(R11), Z4, Z4; VMOVUPS Z4, 2048(R11)
+	VCVTPH2PS 160(R11), Z5; VADDPS 2112(R11), Z5, Z5; VMOVUPS Z5, 2112(R11)
+	VCVTPH2PS 192(R11), Z6; VADDPS 2176(R11), Z6, Z6; VMOVUPS Z6, 2176(R11)
+	VCVTPH2PS 224(R11), Z7; VADDPS 2240(R11), Z7, Z7; VMOVUPS Z7, 2240(R11)
+	VCVTPH2PS 256(R11), Z8; VADDPS 2304(R11), Z8, Z8; VMOVUPS Z8, 2304(R11)
+	VCVTPH2PS 288(R11), Z9; VADDPS 2368(R11), Z9, Z9; VMOVUPS Z9, 2368(R11)
+	VCVTPH2PS 320(R11), Z10; VADDPS 2432(R11), Z10, Z10; VMOVUPS Z10, 2432(R11)
+	VCVTPH2PS 352(R11), Z11; VADDPS 2496(R11), Z11, Z11; VMOVUPS Z11, 2496(R11)
+	VCVTPH2PS 384(R11), Z12; VADDPS 2560(R11), Z12, Z12; VMOVUPS Z12, 2560(R11)
+	VCVTPH2PS 416(R11), Z13; VADDPS 2624(R11), Z13, Z13; VMOVUPS Z13, 2624(R11)
+	VCVTPH2PS 448(R11), Z14; VADDPS 2688(R11), Z14, Z14; VMOVUPS Z14, 2688(R11)
+	VCVTPH2PS 480(R11), Z15; VADDPS 2752(R11), Z15, Z15; VMOVUPS Z15, 2752(R11)
+	VCVTPH2PS 512(R11), Z16; VADDPS 2816(R11), Z16, Z16; VMOVUPS Z16, 2816(R11)
+	VCVTPH2PS 544(R11), Z17; VADDPS 2880(R11), Z17, Z17; VMOVUPS Z17, 2880(R11)
+	VCVTPH2PS 576(R11), Z18; VADDPS 2944(R11), Z18, Z18; VMOVUPS Z18, 2944(R11)
+	VCVTPH2PS 608(R11), Z19; VADDPS 3008(R11), Z19, Z19; VMOVUPS Z19, 3008(R11)
+	VCVTPH2PS 640(R11), Z20; VADDPS 3072(R11), Z20, Z20; VMOVUPS Z20, 3072(R11)
+	VCVTPH2PS 672(R11), Z21; VADDPS 3136(R11), Z21, Z21; VMOVUPS Z21, 3136(R11)
+	TESTQ CX, CX; JNZ chunk
+	MOVQ 40(SP), R10; VMOVUPS 0(R10), Z28; VMOVUPS 64(R10), Z29; MOVQ tile_scaleA(DI), AX; MOVQ tile_scratch(DI), R11
+	VBROADCASTSS 0(AX), Z30
+	VMULPS Z28, Z30, Z0; VMULPS 1792(R11), Z0, Z0
+	VMULPS Z29, Z30, Z1; VMULPS 1856(R11), Z1, Z1
+	VBROADCASTSS 4(AX), Z30
+	VMULPS Z28, Z30, Z2; VMULPS 1920(R11), Z2, Z2
+	VMULPS Z29, Z30, Z3; VMULPS 1984(R11), Z3, Z3
+	VBROADCASTSS 8(AX), Z30
+	VMULPS Z28, Z30, Z4; VMULPS 2048(R11), Z4, Z4
+	VMULPS Z29, Z30, Z5; VMULPS 2112(R11), Z5, Z5
+	VBROADCASTSS 12(AX), Z30
+	VMULPS Z28, Z30, Z6; VMULPS 2176(R11), Z6, Z6
+	VMULPS Z29, Z30, Z7; VMULPS 2240(R11), Z7, Z7
+	VBROADCASTSS 16(AX), Z30
+	VMULPS Z28, Z30, Z8; VMULPS 2304(R11), Z8, Z8
+	VMULPS Z29, Z30, Z9; VMULPS 2368(R11), Z9, Z9
+	VBROADCASTSS 20(AX), Z30
+	VMULPS Z28, Z30, Z10; VMULPS 2432(R11), Z10, Z10
+	VMULPS Z29, Z30, Z11; VMULPS 2496(R11), Z11, Z11
+	VBROADCASTSS 24(AX), Z30
+	VMULPS Z28, Z30, Z12; VMULPS 2560(R11), Z12, Z12
+	VMULPS Z29, Z30, Z13; VMULPS 2624(R11), Z13, Z13
+	VBROADCASTSS 28(AX), Z30
+	VMULPS Z28, Z30, Z14; VMULPS 2688(R11), Z14, Z14
+	VMULPS Z29, Z30, Z15; VMULPS 2752(R11), Z15, Z15
+	VBROADCASTSS 32(AX), Z30
+	VMULPS Z28, Z30, Z16; VMULPS 2816(R11), Z16, Z16
+	VMULPS Z29, Z30, Z17; VMULPS 2880(R11), Z17, Z17
+	VBROADCASTSS 36(AX), Z30
+	VMULPS Z28, Z30, Z18; VMULPS 2944(R11), Z18, Z18
+	VMULPS Z29, Z30, Z19; VMULPS 3008(R11), Z19, Z19
+	VBROADCASTSS 40(AX), Z30
+	VMULPS Z28, Z30, Z20; VMULPS 3072(R11), Z20, Z20
+	VMULPS Z29, Z30, Z21; VMULPS 3136(R11), Z21, Z21
+	MOVQ tile_flags(DI), CX
+	TESTQ $const_scale, CX; JZ scaled0
+	VBROADCASTSS tile_alpha(DI), Z31
+	VMULPS Z31, Z0, Z0
+	VMULPS Z31, Z1, Z1
+	VMULPS Z31, Z2, Z2
+	VMULPS Z31, Z3, Z3
+	VMULPS Z31, Z4, Z4
+	VMULPS Z31, Z5, Z5
+	VMULPS Z31, Z6, Z6
+	VMULPS Z31, Z7, Z7
+	VMULPS Z31, Z8, Z8
+	VMULPS Z31, Z9, Z9
+	VMULPS Z31, Z10, Z10
+	VMULPS Z31, Z11, Z11
+	VMULPS Z31, Z12, Z12
+	VMULPS Z31, Z13, Z13
+	VMULPS Z31, Z14, Z14
+	VMULPS Z31, Z15, Z15
+	VMULPS Z31, Z16, Z16
+	VMULPS Z31, Z17, Z17
+	VMULPS Z31, Z18, Z18
+	VMULPS Z31, Z19, Z19
+	VMULPS Z31, Z20, Z20
+	VMULPS Z31, Z21, Z21
+scaled0:
+	TESTQ $const_addC, CX; JZ addedC0
+	VBROADCASTSS tile_beta(DI), Z31
+	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
+	VFMADD231PS 0(AX), Z31, K1, Z0
+	VFMADD231PS 64(AX), Z31, K2, Z1
+	ADDQ R10, AX
+	VFMADD231PS 0(AX), Z31, K1, Z2
+	VFMADD231PS 64(AX), Z31, K2, Z3
+	ADDQ R10, AX
+	VFMADD231PS 0(AX), Z31, K1, Z4
+	VFMADD231PS 64(AX), Z31, K2, Z5
+	ADDQ R10, AX
+	VFMADD231PS 0(AX), Z31, K1, Z6
+	VFMADD231PS 64(AX), Z31, K2, Z7
+	ADDQ R10, AX
+	VFMADD231PS 0(AX), Z31, K1, Z8
+	VFMADD231PS 64(AX), Z31, K2, Z9
+	ADDQ R10, AX
+	VFMADD231PS 0(AX), Z31, K1, Z10
+	VFMADD231PS 64(AX), Z31, K2, Z11
+	ADDQ R10, AX
+	VFMADD231PS 0(AX), Z31, K1, Z12
+	VFMADD231PS 64(AX), Z31, K2, Z13
+	ADDQ R10, AX
+	VFMADD231PS 0(AX), Z31, K1, Z14
+	VFMADD231PS 64(AX), Z31, K2, Z15
+	ADDQ R10, AX
+	VFMADD231PS 0(AX), Z31, K1, Z16
+	VFMADD231PS 64(AX), Z31, K2, Z17
+	ADDQ R10, AX
+	VFMADD231PS 0(AX), Z31, K1, Z18
+	VFMADD231PS 64(AX), Z31, K2, Z19
+	ADDQ R10, AX
+	VFMADD231PS 0(AX), Z31, K1, Z20
+	VFMADD231PS 64(AX), Z31, K2, Z21
+addedC0:
+	TESTQ $const_addD, CX; JZ addedD0
+	VBROADCASTSS tile_betaD(DI), Z31
+	MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
+	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z0
+	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z1
+	ADDQ R10, AX
+	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z2
+	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z3
+	ADDQ R10, AX
+	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z4
+	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z5
+	ADDQ R10, AX
+	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z6
+	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z7
+	ADDQ R10, AX
+	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z8
+	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z9
+	ADDQ R10, AX
+	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z10
+	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z11
+	ADDQ R10, AX
+	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z12
+	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z13
+	ADDQ R10, AX
+	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z14
+	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z15
+	ADDQ R10, AX
+	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z16
+	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z17
+	ADDQ R10, AX
+	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z18
+	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z19
+	ADDQ R10, AX
+	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z20
+	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z21
+addedD0:
+	TESTQ $const_addBias, CX; JZ addedBias0
+	MOVQ 8(SP), AX
+	VMOVUPS.Z 0(AX), K1, Z28
+	VMOVUPS.Z 64(AX), K2, Z29
+	VADDPS Z28, Z0, Z0
+	VADDPS Z29, Z1, Z1
+	VADDPS Z28, Z2, Z2
+	VADDPS Z29, Z3, Z3
+	VADDPS Z28, Z4, Z4
+	VADDPS Z29, Z5, Z5
+	VADDPS Z28, Z6, Z6
+	VADDPS Z29, Z7, Z7
+	VADDPS Z28, Z8, Z8
+	VADDPS Z29, Z9, Z9
+	VADDPS Z28, Z10, Z10
+	VADDPS Z29, Z11, Z11
+	VADDPS Z28, Z12, Z12
+	VADDPS Z29, Z13, Z13
+	VADDPS Z28, Z14, Z14
+	VADDPS Z29, Z15, Z15
+	VADDPS Z28, Z16, Z16
+	VADDPS Z29, Z17, Z17
+	VADDPS Z28, Z18, Z18
+	VADDPS Z29, Z19, Z19
+	VADDPS Z28, Z20, Z20
+	VADDPS Z29, Z21, Z21
+addedBias0:
+	TESTQ $const_toD, CX; JNZ toD0
+	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
+	VMOVUPS Z0, K1, 0(AX)
+	VMOVUPS Z1, K2, 64(AX)
+	ADDQ R10, AX
+	VMOVUPS Z2, K1, 0(AX)
+	VMOVUPS Z3, K2, 64(AX)
+	ADDQ R10, AX
+	VMOVUPS Z4, K1, 0(AX)
+	VMOVUPS Z5, K2, 64(AX)
+	ADDQ R10, AX
+	VMOVUPS Z6, K1, 0(AX)
+	VMOVUPS Z7, K2, 64(AX)
+	ADDQ R10, AX
+	VMOVUPS Z8, K1, 0(AX)
+	VMOVUPS Z9, K2, 64(AX)
+	ADDQ R10, AX
+	VMOVUPS Z10, K1, 0(AX)
+	VMOVUPS Z11, K2, 64(AX)
+	ADDQ R10, AX
+	VMOVUPS Z12, K1, 0(AX)
+	VMOVUPS Z13, K2, 64(AX)
+	ADDQ R10, AX
+	VMOVUPS Z14, K1, 0(AX)
+	VMOVUPS Z15, K2, 64(AX)
+	ADDQ R10, AX
+	VMOVUPS Z16, K1, 0(AX)
+	VMOVUPS Z17, K2, 64(AX)
+	ADDQ R10, AX
+	VMOVUPS Z18, K1, 0(AX)
+	VMOVUPS Z19, K2, 64(AX)
+	ADDQ R10, AX
+	VMOVUPS Z20, K1, 0(AX)
+	VMOVUPS Z21, K2, 64(AX)
+	JMP stored0
+toD0:
+	MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
+	LONG $0x487e6262; WORD $0xe072 // VCVTNEPS2BF16 Z0, Y28
+	VMOVDQU16 Y28, K1, 0(AX)
+	LONG $0x487e6262; WORD $0xe972 // VCVTNEPS2BF16 Z1, Y29
+	VMOVDQU16 Y29, K2, 32(AX)
+	ADDQ R10, AX
+	LONG $0x487e6262; WORD $0xe272 // VCVTNEPS2BF16 Z2, Y28
+	VMOVDQU16 Y28, K1, 0(AX)
+	LONG $0x487e6262; WORD $0xeb72 // VCVTNEPS2BF16 Z3, Y29
+	VMOVDQU16 Y29, K2, 32(AX)
+	ADDQ R10, AX
+	LONG $0x487e6262; WORD $0xe472 // VCVTNEPS2BF16 Z4, Y28
+	VMOVDQU16 Y28, K1, 0(AX)
+	LONG $0x487e6262; WORD $0xed72 // VCVTNEPS2BF16 Z5, Y29
+	VMOVDQU16 Y29, K2, 32(AX)
+	ADDQ R10, AX
+	LONG $0x487e6262; WORD $0xe672 // VCVTNEPS2BF16 Z6, Y28
+	VMOVDQU16 Y28, K1, 0(AX)
+	LONG $0x487e6262; WORD $0xef72 // VCVTNEPS2BF16 Z7, Y29
+	VMOVDQU16 Y29, K2, 32(AX)
+	ADDQ R10, AX
+	LONG $0x487e4262; WORD $0xe072 // VCVTNEPS2BF16 Z8, Y28
+	VMOVDQU16 Y28, K1, 0(AX)
+	LONG $0x487e4262; WORD $0xe972 // VCVTNEPS2BF16 Z9, Y29
+	VMOVDQU16 Y29, K2, 32(AX)
+	ADDQ R10, AX
+	LONG $0x487e4262; WORD $0xe272 // VCVTNEPS2BF16 Z10, Y28
+	VMOVDQU16 Y28, K1, 0(AX)
+	LONG $0x487e4262; WORD $0xeb72 // VCVTNEPS2BF16 Z11, Y29
+	VMOVDQU16 Y29, K2, 32(AX)
+	ADDQ R10, AX
+	LONG $0x487e4262; WORD $0xe472 // VCVTNEPS2BF16 Z12, Y28
+	VMOVDQU16 Y28, K1, 0(AX)
+	LONG $0x487e4262; WORD $0xed72 // VCVTNEPS2BF16 Z13, Y29
+	VMOVDQU16 Y29, K2, 32(AX)
+	ADDQ R10, AX
+	LONG $0x487e4262; WORD $0xe672 // VCVTNEPS2BF16 Z14, Y28
+	VMOVDQU16 Y28, K1, 0(AX)
+	LONG $0x487e4262; WORD $0xef72 // VCVTNEPS2BF16 Z15, Y29
+	VMOVDQU16 Y29, K2, 32(AX)
+	ADDQ R10, AX
+	LONG $0x487e2262; WORD $0xe072 // VCVTNEPS2BF16 Z16, Y28
+	VMOVDQU16 Y28, K1, 0(AX)
+	LONG $0x487e2262; WORD $0xe972 // VCVTNEPS2BF16 Z17, Y29
+	VMOVDQU16 Y29, K2, 32(AX)
+	ADDQ R10, AX
+	LONG $0x487e2262; WORD $0xe272 // VCVTNEPS2BF16 Z18, Y28
+	VMOVDQU16 Y28, K1, 0(AX)
+	LONG $0x487e2262; WORD $0xeb72 // VCVTNEPS2BF16 Z19, Y29
+	VMOVDQU16 Y29, K2, 32(AX)
+	ADDQ R10, AX
+	LONG $0x487e2262; WORD $0xe472 // VCVTNEPS2BF16 Z20, Y28
+	VMOVDQU16 Y28, K1, 0(AX)
+	LONG $0x487e2262; WORD $0xed72 // VCVTNEPS2BF16 Z21, Y29
+	VMOVDQU16 Y29, K2, 32(AX)
+stored0:
+	ADDQ tile_nextA(DI), R13; ADDQ tile_nextB(DI), R14; ADDQ tile_nextC(DI), DX; ADDQ $128, 40(SP)
+	MOVQ tile_nextD(DI), AX; ADDQ AX, 0(SP); MOVQ tile_nextBias(DI), AX; ADDQ AX, 8(SP)
+	MOVQ 24(SP), R12; ADDQ tile_nextFetch(DI), R12; MOVQ R12, 24(SP)
+	DECQ 16(SP); JNZ tile
+	VZEROUPPER
+	RET
+
+TEXT ·tileHalfx12x32(SB), NOSPLIT, $48-8
+	MOVQ t+0(FP), DI
+	MOVQ tile_a(DI), R13; MOVQ tile_b(DI), R14; MOVQ tile_c(DI), DX
+	MOVQ tile_d(DI), AX; MOVQ AX, 0(SP); MOVQ tile_bias(DI), AX; MOVQ AX, 8(SP); MOVQ tile_n(DI), AX; MOVQ AX, 16(SP)
+	MOVQ tile_mask(DI), AX; KMOVW AX, K1; SHRQ $16, AX; KMOVW AX, K2
+	MOVQ tile_scaleB(DI), AX; MOVQ AX, 40(SP)
+	MOVQ tile_stepA(DI), R8; MOVQ tile_k(DI), R9; SHLQ $6, R9
+	MOVQ tile_fetch(DI), R12; TESTQ R12, R12; CMOVQEQ R13, R12; MOVQ R12, 24(SP); MOVQ tile_fetchLD(DI), R15
+tile:
+	MOVQ tile_k(DI), CX; MOVQ R13, SI; MOVQ R14, BX; MOVQ tile_scratch(DI), R11
+	VPXORD Z0, Z0, Z0
+	VMOVUPS Z0, 1792(R11)
+	VMOVUPS Z0, 1856(R11)
+	VMOVUPS Z0, 1920(R11)
+	VMOVUPS Z0, 1984(R11)
+	VMOVUPS Z0, 2048(R11)
+	VMOVUPS Z0, 2112(R11)
+	VMOVUPS Z0, 2176(R11)
+	VMOVUPS Z0, 2240(R11)
+	VMOVUPS Z0, 2304(R11)
+	VMOVUPS Z0, 2368(R11)
+	VMOVUPS Z0, 2432(R11)
+	VMOVUPS Z0, 2496(R11)
+	VMOVUPS Z0, 2560(R11)
+	VMOVUPS Z0, 2624(R11)
+	VMOVUPS Z0, 2688(R11)
+	VMOVUPS Z0, 2752(R11)
+	VMOVUPS Z0, 2816(R11)
+	VMOVUPS Z0, 2880(R11)
+	VMOVUPS Z0, 2944(R11)
+	VMOVUPS Z0, 3008(R11)
+	VMOVUPS Z0, 3072(R11)
+	VMOVUPS Z0, 3136(R11)
+	VMOVUPS Z0, 3200(R11)
+	VMOVUPS Z0, 3264(R11)
+	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
+	TESTQ $const_toD, tile_flags(DI); JZ fetch; MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
+fetch:
+	MOVQ R10, 32(SP)
+chunk:
+	MOVQ $const_halfChunk, R10; CMPQ CX, R10; CMOVQLT CX, R10
+	MOVQ R8, R11; SHLQ $4, R11; ADDQ SI, R11
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	PCALIGN $64
+step:
+	PREFETCHT0 (R11); PREFETCHT0 1024(BX)
+	TESTQ CX, tile_every(DI); JNZ compute
+	PREFETCHT0 0(AX)
+	PREFETCHT0 64(AX)
+	ADDQ 32(SP), AX
+compute:
+	PREFETCHT1 (R12); PREFETCHT1 (R12)(R15*1); ADDQ tile_fetchStep(DI), R12
+	VMOVDQU32 (BX), Z28
+	VBROADCASTSS 0(SI), Z30
+	LONG $0x400d9662; WORD $0xc4b8 // VFMADD231PH Z28, Z30, Z0
+	VBROADCASTSS 4(SI), Z31
+	LONG $0x40059662; WORD $0xccb8 // VFMADD231PH Z28, Z31, Z1
+	VBROADCASTSS 8(SI), Z30
+	LONG $0x400d9662; WORD $0xd4b8 // VFMADD231PH Z28, Z30, Z2
+	VBROADCASTSS 12(SI), Z31
+	LONG $0x40059662; WORD $0xdcb8 // VFMADD231PH Z28, Z31, Z3
+	VBROADCASTSS 16(SI), Z30
+	LONG $0x400d9662; WORD $0xe4b8 // VFMADD231PH Z28, Z30, Z4
+	VBROADCASTSS 20(SI), Z31
+	LONG $0x40059662; WORD $0xecb8 // VFMADD231PH Z28, Z31, Z5
+	VBROADCASTSS 24(SI), Z30
+	LONG $0x400d9662; WORD $0xf4b8 // VFMADD231PH Z28, Z30, Z6
+	VBROADCASTSS 28(SI), Z31
+	LONG $0x40059662; WORD $0xfcb8 // VFMADD231PH Z28, Z31, Z7
+	VBROADCASTSS 32(SI), Z30
+	LONG $0x400d1662; WORD $0xc4b8 // VFMADD231PH Z28, Z30, Z8
+	VBROADCASTSS 36(SI), Z31
+	LONG $0x40051662; WORD $0xccb8 // VFMADD231PH Z28, Z31, Z9
+	VBROADCASTSS 40(SI), Z30
+	LONG $0x400d1662; WORD $0xd4b8 // VFMADD231PH Z28, Z30, Z10
+	VBROADCASTSS 44(SI), Z31
+	LONG $0x40051662; WORD $0xdcb8 // VFMADD231PH Z28, Z31, Z11
+	ADDQ R8, SI; ADDQ R8, R11; ADDQ $64, BX; DECQ CX; DECQ R10; JNZ step
+	MOVQ tile_scratch(DI), R11
+	VMOVDQU32 Z0, 0(R11)
+	VMOVDQU32 Z1, 64(R11)
+	VMOVDQU32 Z2, 128(R11)
+	VMOVDQU32 Z3, 192(R11)
+	VMOVDQU32 Z4, 256(R11)
+	VMOVDQU32 Z5, 320(R11)
+	VMOVDQU32 Z6, 384(R11)
+	VMOVDQU32 Z7, 448(R11)
+	VMOVDQU32 Z8, 512(R11)
+	VMOVDQU32 Z9, 576(R11)
+	VMOVDQU32 Z10, 640(R11)
+	VMOVDQU32 Z11, 704(R11)
+	VCVTPH2PS 0(R11), Z0; VADDPS 1792(R11), Z0, Z0; VMOVUPS Z0, 1792(R11)
+	VCVTPH2PS 32(R11), Z1; VADDPS 1856(R11), Z1, Z1; VMOVUPS Z1, 1856(R11)
+	VCVTPH2PS 64(R11), Z2; VADDPS 1920(R11), Z2, Z2; VMOVUPS Z2, 1920(R11)
+	VCVTPH2PS 96(R11), Z3; VADDPS 1984(R11), Z3, Z3; VMOVUPS Z3, 1984(R11)
+	VCVTPH2PS 128(R11), Z4; VADDPS 2048(R11), Z4, Z4; VMOVUPS Z4, 2048(R11)
+	VCVTPH2PS 160(R11), Z5; VADDPS 2112(R11), Z5, Z5; VMOVUPS Z5, 2112(R11)
+	VCVTPH2PS 192(R11), Z6; VADDPS 2176(R11), Z6, Z6; VMOVUPS Z6, 2176(R11)
+	VCVTPH2PS 224(R11), Z7; VADDPS 2240(R11), Z7, Z7; VMOVUPS Z7, 2240(R11)
+	VCVTPH2PS 256(R11), Z8; VADDPS 2304(R11), Z8, Z8; VMOVUPS Z8, 2304(R11)
+	VCVTPH2PS 288(R11), Z9; VADDPS 2368(R11), Z9, Z9; VMOVUPS Z9, 2368(R11)
+	VCVTPH2PS 320(R11), Z10; VADDPS 2432(R11), Z10, Z10; VMOVUPS Z10, 2432(R11)
+	VCVTPH2PS 352(R11), Z11; VADDPS 2496(R11), Z11, Z11; VMOVUPS Z11, 2496(R11)
+	VCVTPH2PS 384(R11), Z12; VADDPS 2560(R11), Z12, Z12; VMOVUPS Z12, 2560(R11)
+	VCVTPH2PS 416(R11), Z13; VADDPS 2624(R11), Z13, Z13; VMOVUPS Z13, 2624(R11)
+	VCVTPH2PS 448(R11), Z14; VADDPS 2688(R11), Z14, Z14; VMOVUPS Z14, 2688(R11)
+	VCVTPH2PS 480(R11), Z15; VADDPS 2752(R11), Z15, Z15; VMOVUPS Z15, 2752(R11)
+	VCVTPH2PS 512(R11), Z16; VADDPS 2816(R11), Z16, Z16; VMOVUPS Z16, 2816(R11)
+	VCVTPH2PS 544(R11), Z17; VADDPS 2880(R11), Z17, Z17; VMOVUPS Z17, 2880(R11)
+	VCVTPH2PS 576(R11), Z18; VADDPS 2944(R11), Z18, Z18; VMOVUPS Z18, 2944(R11)
+	VCVTPH2PS 608(R11), Z19; VADDPS 3008(R11), Z19, Z19; VMOVUPS Z19, 3008(R11)
+	VCVTPH2PS 640(R11), Z20; VADDPS 3072(R11), Z20, Z20; VMOVUPS Z20, 3072(R11)
+	VCVTPH2PS 672(R11), Z21; VADDPS 3136(R11), Z21, Z21; VMOVUPS Z21, 3136(R11)
+	VCVTPH2PS 704(R11), Z22; VADDPS 3200(R11), Z22, Z22; VMOVUPS Z22, 3200(R11)
+	VCVTPH2PS 736(R11), Z23; VADDPS 3264(R11), Z23, Z23; VMOVUPS Z23, 3264(R11)
+	TESTQ CX, CX; JNZ chunk
+	MOVQ 40(SP), R10; VMOVUPS 0(R10), Z28; VMOVUPS 64(R10), Z29; MOVQ tile_scaleA(DI), AX; MOVQ tile_scratch(DI), R11
+	VBROADCASTSS 0(AX), Z30
+	VMULPS Z28, Z30, Z0; VMULPS 1792(R11), Z0, Z0
+	VMULPS Z29, Z30, Z1; VMULPS 1856(R11), Z1, Z1
+	VBROADCASTSS 4(AX), Z30
+	VMULPS Z28, Z30, Z2; VMULPS 1920(R11), Z2, Z2
+	VMULPS Z29, Z30, Z3; VMULPS 1984(R11), Z3, Z3
+	VBROADCASTSS 8(AX), Z30
+	VMULPS Z28, Z30, Z4; VMULPS 2048(R11), Z4, Z4
+	VMULPS Z29, Z30, Z5; VMULPS 2112(R11), Z5, Z5
+	VBROADCASTSS 12(AX), Z30
+	VMULPS Z28, Z30, Z6; VMULPS 2176(R11), Z6, Z6
+	VMULPS Z29, Z30, Z7; VMULPS 2240(R11), Z7, Z7
+	VBROADCASTSS 16(AX), Z30
+	VMULPS Z28, Z30, Z8; VMULPS 2304(R11), Z8, Z8
+	VMULPS Z29, Z30, Z9; VMULPS 2368(R11), Z9, Z9
+	VBROADCASTSS 20(AX), Z30
+	VMULPS Z28, Z30, Z10; VMULPS 2432(R11), Z10, Z10
+	VMULPS Z29, Z30, Z11; VMULPS 2496(R11), Z11, Z11
+	VBROADCASTSS 24(AX), Z30
+	VMULPS Z28, Z30, Z12; VMULPS 2560(R11), Z12, Z12
+	VMULPS Z29, Z30, Z13; VMULPS 2624(R11), Z13, Z13
+	VBROADCASTSS 28(AX), Z30
+	VMULPS Z28, Z30, Z14; VMULPS 2688(R11), Z14, Z14
+	VMULPS Z29, Z30, Z15; VMULPS 2752(R11), Z15, Z15
+	VBROADCASTSS 32(AX), Z30
+	VMULPS Z28, Z30, Z16; VMULPS 2816(R11), Z16, Z16
+	VMULPS Z29, Z30, Z17; VMULPS 2880(R11), Z17, Z17
+	VBROADCASTSS 36(AX), Z30
+	VMULPS Z28, Z30, Z18; VMULPS 2944(R11), Z18, Z18
+	VMULPS Z29, Z30, Z19; VMULPS 3008(R11), Z19, Z19
+	VBROADCASTSS 40(AX), Z30
+	VMULPS Z28, Z30, Z20; VMULPS 3072(R11), Z20, Z20
+	VMULPS Z29, Z30, Z21; VMULPS 3136(R11), Z21, Z21
+	VBROADCASTSS 44(AX), Z30
+	VMULPS Z28, Z30, Z22; VMULPS 3200(R11), Z22, Z22
+	VMULPS Z29, Z30, Z23; VMULPS 3264(R11), Z23, Z23
+	MOVQ tile_flags(DI), CX
+	TESTQ $const_scale, CX; JZ scaled0
+	VBROADCASTSS tile_alpha(DI), Z31
+	VMULPS Z31, Z0, Z0
+	VMULPS Z31, Z1, Z1
+	VMULPS Z31, Z2, Z2
+	VMULPS Z31, Z3, Z3
+	VMULPS Z31, Z4, Z4
+	VMULPS Z31, Z5, Z5
+	VMULPS Z31, Z6, Z6
+	VMULPS Z31, Z7, Z7
+	VMULPS Z31, Z8, Z8
+	VMULPS Z31, Z9, Z9
+	VMULPS Z31, Z10, Z10
+	VMULPS Z31, Z11, Z11
+	VMULPS Z31, Z12, Z12
+	VMULPS Z31, Z13, Z13
+	VMULPS Z31, Z14, Z14
+	VMULPS Z31, Z15, Z15
+	VMULPS Z31, Z16, Z16
+	VMULPS Z31, Z17, Z17
+	VMULPS Z31, Z18, Z18
+	VMULPS Z31, Z19, Z19
+	VMULPS Z31, Z20, Z20
+	VMULPS Z31, Z21, Z21
+	VMULPS Z31, Z22, Z22
+	VMULPS Z31, Z23, Z23
+scaled0:
+	TESTQ $const_addC, CX; JZ addedC0
+	VBROADCASTSS tile_beta(DI), Z31
+	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
+	VFMADD231PS 0(AX), Z31, K1, Z0
+	VFMADD231PS 64(AX), Z31, K2, Z1
+	ADDQ R10, AX
+	VFMADD231PS 0(AX), Z31, K1, Z2
+	VFMADD231PS 64(AX), Z31, K2, Z3
+	ADDQ R10, AX
+	VFMADD231PS 0(AX), Z31, K1, Z4
+	VFMADD231PS 64(AX), Z31, K2, Z5
+	ADDQ R10, AX
+	VFMADD231PS 0(AX), Z31, K1, Z6
+	VFMADD231PS 64(AX), Z31, K2, Z7
+	ADDQ R10, AX
+	VFMADD231PS 0(AX), Z31, K1, Z8
+	VFMADD231PS 64(AX), Z31, K2, Z9
+	ADDQ R10, AX
+	VFMADD231PS 0(AX), Z31, K1, Z10
+	VFMADD231PS 64(AX), Z31, K2, Z11
+	ADDQ R10, AX
+	VFMADD231PS 0(AX), Z31, K1, Z12
+	VFMADD231PS 64(AX), Z31, K2, Z13
+	ADDQ R10, AX
+	VFMADD231PS 0(AX), Z31, K1, Z14
+	VFMADD231PS 64(AX), Z31, K2, Z15
+	ADDQ R10, AX
+	VFMADD231PS 0(AX), Z31, K1, Z16
+	VFMADD231PS 64(AX), Z31, K2, Z17
+	ADDQ R10, AX
+	VFMADD231PS 0(AX), Z31, K1, Z18
+	VFMADD231PS 64(AX), Z31, K2, Z19
+	ADDQ R10, AX
+	VFMADD231PS 0(AX), Z31, K1, Z20
+	VFMADD231PS 64(AX), Z31, K2, Z21
+	ADDQ R10, AX
+	VFMADD231PS 0(AX), Z31, K1, Z22
+	VFMADD231PS 64(AX), Z31, K2, Z23
+addedC0:
+	TESTQ $const_addD, CX; JZ addedD0
+	VBROADCASTSS tile_betaD(DI), Z31
+	MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
+	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z0
+	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z1
+	ADDQ R10, AX
+	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z2
+	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z3
+	ADDQ R10, AX
+	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z4
+	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z5
+	ADDQ R10, AX
+	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z6
+	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z7
+	ADDQ R10, AX
+	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z8
+	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z9
+	ADDQ R10, AX
+	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z10
+	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z11
+	ADDQ R10, AX
+	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z12
+	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z13
+	ADDQ R10, AX
+	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z14
+	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z15
+	ADDQ R10, AX
+	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z16
+	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z17
+	ADDQ R10, AX
+	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z18
+	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z19
+	ADDQ R10, AX
+	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z20
+	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z21
+	ADDQ R10, AX
+	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z22
+	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z23
+addedD0:
+	TESTQ $const_addBias, CX; JZ addedBias0
+	MOVQ 8(SP), AX
+	VMOVUPS.Z 0(AX), K1, Z28
+	VMOVUPS.Z 64(AX), K2, Z29
+	VADDPS Z28, Z0, Z0
+	VADDPS Z29, Z1, Z1
+	VADDPS Z28, Z2, Z2
+	VADDPS Z29, Z3, Z3
+	VADDPS Z28, Z4, Z4
+	VADDPS Z29, Z5, Z5
+	VADDPS Z28, Z6, Z6
+	VADDPS Z29, Z7, Z7
+	VADDPS Z28, Z8, Z8
+	VADDPS Z29, Z9, Z9
+	VADDPS Z28, Z10, Z10
+	VADDPS Z29, Z11, Z11
+	VADDPS Z28, Z12, Z12
+	VADDPS Z29, Z13, Z13
+	VADDPS Z28, Z14, Z14
+	VADDPS Z29, Z15, Z15
+	VADDPS Z28, Z16, Z16
+	VADDPS Z29, Z17, Z17
+	VADDPS Z28, Z18, Z18
+	VADDPS Z29, Z19, Z19
+	VADDPS Z28, Z20, Z20
+	VADDPS Z29, Z21, Z21
+	VADDPS Z28, Z22, Z22
+	VADDPS Z29, Z23, Z23
+addedBias0:
+	TESTQ $const_toD, CX; JNZ toD0
+	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
+	VMOVUPS Z0, K1, 0(AX)
+	VMOVUPS Z1, K2, 64(AX)
+	ADDQ R10, AX
+	VMOVUPS Z2, K1, 0(AX)
+	VMOVUPS Z3, K2, 64(AX)
+	ADDQ R10, AX
+	VMOVUPS Z4, K1, 0(AX)
+	VMOVUPS Z5, K2, 64(AX)
+	ADDQ R10, AX
+	VMOVUPS Z6, K1, 0(AX)
+	VMOVUPS Z7, K2, 64(AX)
+	ADDQ R10, AX
+	VMOVUPS Z8, K1, 0(AX)
+	VMOVUPS Z9, K2, 64(AX)
+	ADDQ R10, AX
+	VMOVUPS Z10, K1, 0(AX)
+	VMOVUPS Z11, K2, 64(AX)
+	ADDQ R10, AX
+	VMOVUPS Z12, K1, 0(AX)
+	VMOVUPS Z13, K2, 64(AX)
+	ADDQ R10, AX
+	VMOVUPS Z14, K1, 0(AX)
+	VMOVUPS Z15, K2, 64(AX)
+	ADDQ R10, AX
+	VMOVUPS Z16, K1, 0(AX)
+	VMOVUPS Z17, K2, 64(AX)
+	ADDQ R10, AX
+	VMOVUPS Z18, K1, 0(AX)
+	VMOVUPS Z19, K2, 64(AX)
+	ADDQ R10, AX
+	VMOVUPS Z20, K1, 0(AX)
+	VMOVUPS Z21, K2, 64(AX)
+	ADDQ R10, AX
+	VMOVUPS Z22, K1, 0(AX)
+	VMOVUPS Z23, K2, 64(AX)
+	JMP stored0
+toD0:
+	MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
+	LONG $0x487e6262; WORD $0xe072 // VCVTNEPS2BF16 Z0, Y28
+	VMOVDQU16 Y28, K1, 0(AX)
+	LONG $0x487e6262; WORD $0xe972 // VCVTNEPS2BF16 Z1, Y29
+	VMOVDQU16 Y29, K2, 32(AX)
+	ADDQ R10, AX
+	LONG $0x487e6262; WORD $0xe272 // VCVTNEPS2BF16 Z2, Y28
+	VMOVDQU16 Y28, K1, 0(AX)
+	LONG $0x487e6262; WORD $0xeb72 // VCVTNEPS2BF16 Z3, Y29
+	VMOVDQU16 Y29, K2, 32(AX)
+	ADDQ R10, AX
+	LONG $0x487e6262; WORD $0xe472 // VCVTNEPS2BF16 Z4, Y28
+	VMOVDQU16 Y28, K1, 0(AX)
+	LONG $0x487e6262; WORD $0xed72 // VCVTNEPS2BF16 Z5, Y29
+	VMOVDQU16 Y29, K2, 32(AX)
+	ADDQ R10, AX
+	LONG $0x487e6262; WORD $0xe672 // VCVTNEPS2BF16 Z6, Y28
+	VMOVDQU16 Y28, K1, 0(AX)
+	LONG $0x487e6262; WORD $0xef72 // VCVTNEPS2BF16 Z7, Y29
+	VMOVDQU16 Y29, K2, 32(AX)
+	ADDQ R10, AX
+	LONG $0x487e4262; WORD $0xe072 // VCVTNEPS2BF16 Z8, Y28
+	VMOVDQU16 Y28, K1, 0(AX)
+	LONG $0x487e4262; WORD $0xe972 // VCVTNEPS2BF16 Z9, Y29
+	VMOVDQU16 Y29, K2, 32(AX)
+	ADDQ R10, AX
+	LONG $0x487e4262; WORD $0xe272 // VCVTNEPS2BF16 Z10, Y28
+	VMOVDQU16 Y28, K1, 0(AX)
+	LONG $0x487e4262; WORD $0xeb72 // VCVTNEPS2BF16 Z11, Y29
+	VMOVDQU16 Y29, K2, 32(AX)
+	ADDQ R10, AX
+	LONG $0x487e4262; WORD $0xe472 // VCVTNEPS2BF16 Z12, Y28
+	VMOVDQU16 Y28, K1, 0(AX)
+	LONG $0x487e4262; WORD $0xed72 // VCVTNEPS2BF16 Z13, Y29
+	VMOVDQU16 Y29, K2, 32(AX)
+	ADDQ R10, AX
+	LONG $0x487e4262; WORD $0xe672 // VCVTNEPS2BF16 Z14, Y28
+	VMOVDQU16 Y28, K1, 0(AX)
+	LONG $0x487e4262; WORD $0xef72 // VCVTNEPS2BF16 Z15, Y29
+	VMOVDQU16 Y29, K2, 32(AX)
+	ADDQ R10, AX
+	LONG $0x487e2262; WORD $0xe072 // VCVTNEPS2BF16 Z16, Y28
+	VMOVDQU16 Y28, K1, 0(AX)
+	LONG $0x487e2262; WORD $0xe972 // VCVTNEPS2BF16 Z17, Y29
+	VMOVDQU16 Y29, K2, 32(AX)
+	ADDQ R10, AX
+	LONG $0x487e2262; WORD $0xe272 // VCVTNEPS2BF16 Z18, Y28
+	VMOVDQU16 Y28, K1, 0(AX)
+	LONG $0x487e2262; WORD $0xeb72 // VCVTNEPS2BF16 Z19, Y29
+	VMOVDQU16 Y29, K2, 32(AX)
+	ADDQ R10, AX
+	LONG $0x487e2262; WORD $0xe472 // VCVTNEPS2BF16 Z20, Y28
+	VMOVDQU16 Y28, K1, 0(AX)
+	LONG $0x487e2262; WORD $0xed72 // VCVTNEPS2BF16 Z21, Y29
+	VMOVDQU16 Y29, K2, 32(AX)
+	ADDQ R10, AX
+	LONG $0x487e2262; WORD $0xe672 // VCVTNEPS2BF16 Z22, Y28
+	VMOVDQU16 Y28, K1, 0(AX)
+	LONG $0x487e2262; WORD $0xef72 // VCVTNEPS2BF16 Z23, Y29
+	VMOVDQU16 Y29, K2, 32(AX)
+stored0:
+	ADDQ tile_nextA(DI), R13; ADDQ tile_nextB(DI), R14; ADDQ tile_nextC(DI), DX; ADDQ $128, 40(SP)
+	MOVQ tile_nextD(DI), AX; ADDQ AX, 0(SP); MOVQ tile_nextBias(DI), AX; ADDQ AX, 8(SP)
+	MOVQ 24(SP), R12; ADDQ tile_nextFetch(DI), R12; MOVQ R12, 24(SP)
+	DECQ 16(SP); JNZ tile
+	VZEROUPPER
+	RET
+
+TEXT ·tileHalfx13x32(SB), NOSPLIT, $48-8
+	MOVQ t+0(FP), DI
+	MOVQ tile_a(DI), R13; MOVQ tile_b(DI), R14; MOVQ tile_c(DI), DX
+	MOVQ tile_d(DI), AX; MOVQ AX, 0(SP); MOVQ tile_bias(DI), AX; MOVQ AX, 8(SP); MOVQ tile_n(DI), AX; MOVQ AX, 16(SP)
+	MOVQ tile_mask(DI), AX; KMOVW AX, K1; SHRQ $16, AX; KMOVW AX, K2
+	MOVQ tile_scaleB(DI), AX; MOVQ AX, 40(SP)
+	MOVQ tile_stepA(DI), R8; MOVQ tile_k(DI), R9; SHLQ $6, R9
+	MOVQ tile_fetch(DI), R12; TESTQ R12, R12; CMOVQEQ R13, R12; MOVQ R12, 24(SP); MOVQ tile_fetchLD(DI), R15
+tile:
+	MOVQ tile_k(DI), CX; MOVQ R13, SI; MOVQ R14, BX; MOVQ tile_scratch(DI), R11
+	VPXORD Z0, Z0, Z0
+	VMOVUPS Z0, 1792(R11)
+	VMOVUPS Z0, 1856(R11)
+	VMOVUPS Z0, 1920(R11)
+	VMOVUPS Z0, 1984(R11)
+	VMOVUPS Z0, 2048(R11)
+	VMOVUPS Z0, 2112(R11)
+	VMOVUPS Z0, 2176(R11)
+	VMOVUPS Z0, 2240(R11)
+	VMOVUPS Z0, 2304(R11)
+	VMOVUPS Z0, 2368(R11)
+	VMOVUPS Z0, 2432(R11)
+	VMOVUPS Z0, 2496(R11)
+	VMOVUPS Z0, 2560(R11)
+	VMOVUPS Z0, 2624(R11)
+	VMOVUPS Z0, 2688(R11)
+	VMOVUPS Z0, 2752(R11)
+	VMOVUPS Z0, 2816(R11)
+	VMOVUPS Z0, 2880(R11)
+	VMOVUPS Z0, 2944(R11)
+	VMOVUPS Z0, 3008(R11)
+	VMOVUPS Z0, 3072(R11)
+	VMOVUPS Z0, 3136(R11)
+	VMOVUPS Z0, 3200(R11)
+	VMOVUPS Z0, 3264(R11)
+	VMOVUPS Z0, 3328(R11)
+	VMOVUPS Z0, 3392(R11)
+	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
+	TESTQ $const_toD, tile_flags(DI); JZ fetch; MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
+fetch:
+	MOVQ R10, 32(SP)
+chunk:
+	MOVQ $const_halfChunk, R10; CMPQ CX, R10; CMOVQLT CX, R10
+	MOVQ R8, R11; SHLQ $4, R11; ADDQ SI, R11
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	VPXORD Z12, Z12, Z12
+	PCALIGN $64
+step:
+	PREFETCHT0 (R11); PREFETCHT0 1024(BX)
+	TESTQ CX, tile_every(DI); JNZ compute
+	PREFETCHT0 0(AX)
+	PREFETCHT0 64(AX)
+	ADDQ 32(SP), AX
+compute:
+	PREFETCHT1 (R12); PREFETCHT1 (R12)(R15*1); ADDQ tile_fetchStep(DI), R12
+	VMOVDQU32 (BX), Z28
+	VBROADCASTSS 0(SI), Z30
+	LONG $0x400d9662; WORD $0xc4b8 // VFMADD231PH Z28, Z30, Z0
+	VBROADCASTSS 4(SI), Z31
+	LONG $0x40059662; WORD $0xccb8 // VFMADD231PH Z28, Z31, Z1
+	VBROADCASTSS 8(SI), Z30
+	LONG $0x400d9662; WORD $0xd4b8 // VFMADD231PH Z28, Z30, Z2
+	VBROADCASTSS 12(SI), Z31
+	LONG $0x40059662; WORD $0xdcb8 // VFMADD231PH Z28, Z31, Z3
+	VBROADCASTSS 16(SI), Z30
+	LONG $0x400d9662; WORD $0xe4b8 // VFMADD231PH Z28, Z30, Z4
+	VBROADCASTSS 20(SI), Z31
+	LONG $0x40059662; WORD $0xecb8 // VFMADD231PH Z28, Z31, Z5
+	VBROADCASTSS 24(SI), Z30
+	LONG $0x400d9662; WORD $0xf4b8 // VFMADD231PH Z28, Z30, Z6
+	VBROADCASTSS 28(SI), Z31
+	LONG $0x40059662; WORD $0xfcb8 // VFMADD231PH Z28, Z31, Z7
+	VBROADCASTSS 32(SI), Z30
+	LONG $0x400d1662; WORD $0xc4b8 // VFMADD231PH Z28, Z30, Z8
+	VBROADCASTSS 36(SI), Z31
+	LONG $0x40051662; WORD $0xccb8 // VFMADD231PH Z28, Z31, Z9
+	VBROADCASTSS 40(SI), Z30
+	LONG $0x400d1662; WORD $0xd4b8 // VFMADD231PH Z28, Z30, Z10
+	VBROADCASTSS 44(SI), Z31
+	LONG $0x40051662; WORD $0xdcb8 // VFMADD231PH Z28, Z31, Z11
+	VBROADCASTSS 48(SI), Z30
+	LONG $0x400d1662; WORD $0xe4b8 // VFMADD231PH Z28, Z30, Z12
+	ADDQ R8, SI; ADDQ R8, R11; ADDQ $64, BX; DECQ CX; DECQ R10; JNZ step
+	MOVQ tile_scratch(DI), R11
+	VMOVDQU32 Z0, 0(R11)
+	VMOVDQU32 Z1, 64(R11)
+	VMOVDQU32 Z2, 128(R11)
+	VMOVDQU32 Z3, 192(R11)
+	VMOVDQU32 Z4, 256(R11)
+	VMOVDQU32 Z5, 320(R11)
+	VMOVDQU32 Z6, 384(R11)
+	VMOVDQU32 Z7, 448(R11)
+	VMOVDQU32 Z8, 512(R11)
+	VMOVDQU32 Z9, 576(R11)
+	VMOVDQU32 Z10, 640(R11)
+	VMOVDQU32 Z11, 704(R11)
+	VMOVDQU32 Z12, 768(R11)
+	VCVTPH2PS 0(R11), Z0; VADDPS 1792(R11), Z0, Z0; VMOVUPS Z0, 1792(R11)
+	VCVTPH2PS 32(R11), Z1; VADDPS 1856(R11), Z1, Z1; VMOVUPS Z1, 1856(R11)
+	VCVTPH2PS 64(R11), Z2; VADDPS 1920(R11), Z2, Z2; VMOVUPS Z2, 1920(R11)
+	VCVTPH2PS 96(R11), Z3; VADDPS 1984(R11), Z3, Z3; VMOVUPS Z3, 1984(R11)
+	VCVTPH2PS 128(R11), Z4; VADDPS 2048(R11), Z4, Z4; VMOVUPS Z4, 2048(R11)
+	VCVTPH2PS 160(R11), Z5; VADDPS 2112(R11), Z5, Z5; VMOVUPS Z5, 2112(R11)
+	VCVTPH2PS 192(R11), Z6; VADDPS 2176(R11), Z6, Z6; VMOVUPS Z6, 2176(R11)
+	VCVTPH2PS 224(R11), Z7; VADDPS 2240(R11), Z7, Z7; VMOVUPS Z7, 2240(R11)
+	VCVTPH2PS 256(R11), Z8; VADDPS 2304(R11), Z8, Z8; VMOVUPS Z8, 2304(R11)
+	VCVTPH2PS 288(R11), Z9; VADDPS 2368(R11), Z9, Z9; VMOVUPS Z9, 2368(R11)
+	VCVTPH2PS 320(R11), Z10; VADDPS 2432(R11), Z10, Z10; VMOVUPS Z10, 2432(R11)
+	VCVTPH2PS 352(R11), Z11; VADDPS 2496(R11), Z11, Z11; VMOVUPS Z11, 2496(R11)
+	VCVTPH2PS 384(R11), Z12; VADDPS 2560(R11), Z12, Z12; VMOVUPS Z12, 2560(R11)
+	VCVTPH2PS 416(R11), Z13; VADDPS 2624(R11), Z13, Z13; VMOVUPS Z13, 2624(R11)
+	VCVTPH2PS 448(R11), Z14; VADDPS 2688(R11), Z14, Z14; VMOVUPS Z14, 2688(R11)
+	VCVTPH2PS 480(R11), Z15; VADDPS 2752(R11), Z15, Z15; VMOVUPS Z15, 2752(R11)
+	VCVTPH2PS 512(R11), Z16; VADDPS 2816(R11), Z16, Z16; VMOVUPS Z16, 2816(R11)
+	VCVTPH2PS 544(R11), Z17; VADDPS 2880(R11), Z17, Z17; VMOVUPS Z17, 2880(R11)
+	VCVTPH2PS 576(R11), Z18; VADDPS 2944(R11), Z18, Z18; VMOVUPS Z18, 2944(R11)
+	VCVTPH2PS 608(R11), Z19; VADDPS 3008(R11), Z19, Z19; VMOVUPS Z19, 3008(R11)
+	VCVTPH2PS 640(R11), Z20; VADDPS 3072(R11), Z20, Z20; VMOVUPS Z20, 3072(R11)
+	VCVTPH2PS 672(R11), Z21; VADDPS 3136(R11), Z21, Z21; VMOVUPS Z21, 3136(R11)
+	VCVTPH2PS 704(R11), Z22; VADDPS 3200(R11), Z22, Z22; VMOVUPS Z22, 3200(R11)
+	VCVTPH2PS 736(R11), Z23; VADDPS 3264(R11), Z23, Z23; VMOVUPS Z23, 3264(R11)
+	VCVTPH2PS 768(R11), Z24; VADDPS 3328(R11), Z24, Z24; VMOVUPS Z24, 3328(R11)
+	VCVTPH2PS 800(R11), Z25; VADDPS 3392(R11), Z25, Z25; VMOVUPS Z25, 3392(R11)
+	TESTQ CX, CX; JNZ chunk
+	MOVQ 40(SP), R10; VMOVUPS 0(R10), Z28; VMOVUPS 64(R10), Z29; MOVQ tile_scaleA(DI), AX; MOVQ tile_scratch(DI), R11
+	VBROADCASTSS 0(AX), Z30
+	VMULPS Z28, Z30, Z0; VMULPS 1792(R11), Z0, Z0
+	VMULPS Z29, Z30, Z1; VMULPS 1856(R11), Z1, Z1
+	VBROADCASTSS 4(AX), Z30
+	VMULPS Z28, Z30, Z2; VMULPS 1920(R11), Z2, Z2
+	VMULPS Z29, Z30, Z3; VMULPS 1984(R11), Z3, Z3
+	VBROADCASTSS 8(AX), Z30
+	VMULPS Z28, Z30, Z4; VMULPS 2048(R11), Z4, Z4
+	VMULPS Z29, Z30, Z5; VMULPS 2112(R11), Z5, Z5
+	VBROADCASTSS 12(AX), Z30
+	VMULPS Z28, Z30, Z6; VMULPS 2176(R11), Z6, Z6
+	VMULPS Z29, Z30, Z7; VMULPS 2240(R11), Z7, Z7
+	VBROADCASTSS 16(AX), Z30
+	VMULPS Z28, Z30, Z8; VMULPS 2304(R11), Z8, Z8
+	VMULPS Z29, Z30, Z9; VMULPS 2368(R11), Z9, Z9
+	VBROADCASTSS 20(AX), Z30
+	VMULPS Z28, Z30, Z10; VMULPS 2432(R11), Z10, Z10
+	VMULPS Z29, Z30, Z11; VMULPS 2496(R11), Z11, Z11
+	VBROADCASTSS 24(AX), Z30
+	VMULPS Z28, Z30, Z12; VMULPS 2560(R11), Z12, Z12
+	VMULPS Z29, Z30, Z13; VMULPS 2624(R11), Z13, Z13
+	VBROADCASTSS 28(AX), Z30
+	VMULPS Z28, Z30, Z14; VMULPS 2688(R11), Z14, Z14
+	VMULPS Z29, Z30, Z15; VMULPS 2752(R11), Z15, Z15
+	VBROADCASTSS 32(AX), Z30
+	VMULPS Z28, Z30, Z16; VMULPS 2816(R11), Z16, Z16
+	VMULPS Z29, Z30, Z17; VMULPS 2880(R11), Z17, Z17
+	VBROADCASTSS 36(AX), Z30
+	VMULPS Z28, Z30, Z18; VMULPS 2944(R11), Z18, Z18
+	VMULPS Z29, Z30, Z19; VMULPS 3008(R11), Z19, Z19
+	VBROADCASTSS 40(AX), Z30
+	VMULPS Z28, Z30, Z20; VMULPS 3072(R11), Z20, Z20
+	VMULPS Z29, Z30, Z21; VMULPS 3136(R11), Z21, Z21
+	VBROADCASTSS 44(AX), Z30
+	VMULPS Z28, Z30, Z22; VMULPS 3200(R11), Z22, Z22
+	VMULPS Z29, Z30, Z23; VMULPS 3264(R11), Z23, Z23
+	VBROADCASTSS 48(AX), Z30
+	VMULPS Z28, Z30, Z24; VMULPS 3328(R11), Z24, Z24
+	VMULPS Z29, Z30, Z25; VMULPS 3392(R11), Z25, Z25
+	MOVQ tile_flags(DI), CX
+	TESTQ $const_scale, CX; JZ scaled0
+	VBROADCASTSS tile_alpha(DI), Z31
+	VMULPS Z31, Z0, Z0
+	VMULPS Z31, Z1, Z1
+	VMULPS Z31, Z2, Z2
+	VMULPS Z31, Z3, Z3
+	VMULPS Z31, Z4, Z4
+	VMULPS Z31, Z5, Z5
+	VMULPS Z31, Z6, Z6
+	VMULPS Z31, Z7, Z7
+	VMULPS Z31, Z8, Z8
+	VMULPS Z31, Z9, Z9
+	VMULPS Z31, Z10, Z10
+	VMULPS Z31, Z11, Z11
+	VMULPS Z31, Z12, Z12
+	VMULPS Z31, Z13, Z13
+	VMULPS Z31, Z14, Z14
+	VMULPS Z31, Z15, Z15
+	VMULPS Z31, Z16, Z16
+	VMULPS Z31, Z17, Z17
+	VMULPS Z31, Z18, Z18
+	VMULPS Z31, Z19, Z19
+	VMULPS Z31, Z20, Z20
+	VMULPS Z31, Z21, Z21
+	VMULPS Z31, Z22, Z22
+	VMULPS Z31, Z23, Z23
+	VMULPS Z31, Z24, Z24
+	VMULPS Z31, Z25, Z25
+scaled0:
+	TESTQ $const_addC, CX; JZ addedC0
+	VBROADCASTSS tile_beta(DI), Z31
+	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
+	VFMADD231PS 0(AX), Z31, K1, Z0
+	VFMADD231PS 64(AX), Z31, K2, Z1
+	ADDQ R10, AX
+	VFMADD231PS 0(AX), Z31, K1, Z2
+	VFMADD231PS 64(AX), Z31, K2, Z3
+	ADDQ R10, AX
+	VFMADD231PS 0(AX), Z31, K1, Z4
+	VFMADD231PS 64(AX), Z31, K2, Z5
+	ADDQ R10, AX
+	VFMADD231PS 0(AX), Z31, K1, Z6
+	VFMADD231PS 64(AX), Z31, K2, Z7
+	ADDQ R10, AX
+	VFMADD231PS 0(AX), Z31, K1, Z8
+	VFMADD231PS 64(AX), Z31, K2, Z9
+	ADDQ R10, AX
+	VFMADD231PS 0(AX), Z31, K1, Z10
+	VFMADD231PS 64(AX), Z31, K2, Z11
+	ADDQ R10, AX
+	VFMADD231PS 0(AX), Z31, K1, Z12
+	VFMADD231PS 64(AX), Z31, K2, Z13
+	ADDQ R10, AX
+	VFMADD231PS 0(AX), Z31, K1, Z14
+	VFMADD231PS 64(AX), Z31, K2, Z15
+	ADDQ R10, AX
+	VFMADD231PS 0(AX), Z31, K1, Z16
+	VFMADD231PS 64(AX), Z31, K2, Z17
+	ADDQ R10, AX
+	VFMADD231PS 0(AX), Z31, K1, Z18
+	VFMADD231PS 64(AX), Z31, K2, Z19
+	ADDQ R10, AX
+	VFMADD231PS 0(AX), Z31, K1, Z20
+	VFMADD231PS 64(AX), Z31, K2, Z21
+	ADDQ R10, AX
+	VFMADD231PS 0(AX), Z31, K1, Z22
+	VFMADD231PS 64(AX), Z31, K2, Z23
+	ADDQ R10, AX
+	VFMADD231PS 0(AX), Z31, K1, Z24
+	VFMADD231PS 64(AX), Z31, K2, Z25
+addedC0:
+	TESTQ $const_addD, CX; JZ addedD0
+	VBROADCASTSS tile_betaD(DI), Z31
+	MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
+	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z0
+	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z1
+	ADDQ R10, AX
+	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z2
+	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z3
+	ADDQ R10, AX
+	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z4
+	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z5
+	ADDQ R10, AX
+	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z6
+	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z7
+	ADDQ R10, AX
+	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z8
+	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z9
+	ADDQ R10, AX
+	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z10
+	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z11
+	ADDQ R10, AX
+	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z12
+	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z13
+	ADDQ R10, AX
+	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z14
+	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z15
+	ADDQ R10, AX
+	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z16
+	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z17
+	ADDQ R10, AX
+	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z18
+	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z19
+	ADDQ R10, AX
+	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z20
+	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z21
+	ADDQ R10, AX
+	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z22
+	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z23
+	ADDQ R10, AX
+	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z24
+	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z25
+addedD0:
+	TESTQ $const_addBias, CX; JZ addedBias0
+	MOVQ 8(SP), AX
+	VMOVUPS.Z 0(AX), K1, Z28
+	VMOVUPS.Z 64(AX), K2, Z29
+	VADDPS Z28, Z0, Z0
+	VADDPS Z29, Z1, Z1
+	VADDPS Z28, Z2, Z2
+	VADDPS Z29, Z3, Z3
+	VADDPS Z28, Z4, Z4
+	VADDPS Z29, Z5, Z5
+	VADDPS Z28, Z6, Z6
+	VADDPS Z29, Z7, Z7
+	VADDPS Z28, Z8, Z8
+	VADDPS Z29, Z9, Z9
+	VADDPS Z28, Z10, Z10
+	VADDPS Z29, Z11, Z11
+	VADDPS Z28, Z12, Z12
+	VADDPS Z29, Z13, Z13
+	VADDPS Z28, Z14, Z14
+	VADDPS Z29, Z15, Z15
+	VADDPS Z28, Z16, Z16
+	VADDPS Z29, Z17, Z17
+	VADDPS Z28, Z18, Z18
+	VADDPS Z29, Z19, Z19
+	VADDPS Z28, Z20, Z20
+	VADDPS Z29, Z21, Z21
+	VADDPS Z28, Z22, Z22
+	VADDPS Z29, Z23, Z23
+	VADDPS Z28, Z24, Z24
+	VADDPS Z29, Z25, Z25
+addedBias0:
+	TESTQ $const_toD, CX; JNZ toD0
+	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
+	VMOVUPS Z0, K1, 0(AX)
+	VMOVUPS Z1, K2, 64(AX)
+	ADDQ R10, AX
+	VMOVUPS Z2, K1, 0(AX)
+	VMOVUPS Z3, K2, 64(AX)
+	ADDQ R10, AX
+	VMOVUPS Z4, K1, 0(AX)
+	VMOVUPS Z5, K2, 64(AX)
+	ADDQ R10, AX
+	VMOVUPS Z6, K1, 0(AX)
+	VMOVUPS Z7, K2, 64(AX)
+	ADDQ R10, AX
+	VMOVUPS Z8, K1, 0(AX)
+	VMOVUPS Z9, K2, 64(AX)
+	ADDQ R10, AX
+	VMOVUPS Z10, K1, 0(AX)
+	VMOVUPS Z11, K2, 64(AX)
+	ADDQ R10, AX
+	VMOVUPS Z12, K1, 0(AX)
+	VMOVUPS Z13, K2, 64(AX)
+	ADDQ R10, AX
+	VMOVUPS Z14, K1, 0(AX)
+	VMOVUPS Z15, K2, 64(AX)
+	ADDQ R10, AX
+	VMOVUPS Z16, K1, 0(AX)
+	VMOVUPS Z17, K2, 64(AX)
+	ADDQ R10, AX
+	VMOVUPS Z18, K1, 0(AX)
+	VMOVUPS Z19, K2, 64(AX)
+	ADDQ R10, AX
+	VMOVUPS Z20, K1, 0(AX)
+	VMOVUPS Z21, K2, 64(AX)
+	ADDQ R10, AX
+	VMOVUPS Z22, K1, 0(AX)
+	VMOVUPS Z23, K2, 64(AX)
+	ADDQ R10, AX
+	VMOVUPS Z24, K1, 0(AX)
+	VMOVUPS Z25, K2, 64(AX)
+	JMP stored0
+toD0:
+	MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
+	LONG $0x487e6262; WORD $0xe072 // VCVTNEPS2BF16 Z0, Y28
+	VMOVDQU16 Y28, K1, 0(AX)
+	LONG $0x487e6262; WORD $0xe972 // VCVTNEPS2BF16 Z1, Y29
+	VMOVDQU16 Y29, K2, 32(AX)
+	ADDQ R10, AX
+	LONG $0x487e6262; WORD $0xe272 // VCVTNEPS2BF16 Z2, Y28
+	VMOVDQU16 Y28, K1, 0(AX)
+	LONG $0x487e6262; WORD $0xeb72 // VCVTNEPS2BF16 Z3, Y29
+	VMOVDQU16 Y29, K2, 32(AX)
+	ADDQ R10, AX
+	LONG $0x487e6262; WORD $0xe472 // VCVTNEPS2BF16 Z4, Y28
+	VMOVDQU16 Y28, K1, 0(AX)
+	LONG $0x487e6262; WORD $0xed72 // VCVTNEPS2BF16 Z5, Y29
+	VMOVDQU16 Y29, K2, 32(AX)
+	ADDQ R10, AX
+	LONG $0x487e6262; WORD $0xe672 // VCVTNEPS2BF16 Z6, Y28
+	VMOVDQU16 Y28, K1, 0(AX)
+	LONG $0x487e6262; WORD $0xef72 // VCVTNEPS2BF16 Z7, Y29
+	VMOVDQU16 Y29, K2, 32(AX)
+	ADDQ R10, AX
+	LONG $0x487e4262; WORD $0xe072 // VCVTNEPS2BF16 Z8, Y28
+	VMOVDQU16 Y28, K1, 0(AX)
+	LONG $0x487e4262; WORD $0xe972 // VCVTNEPS2BF16 Z9, Y29
+	VMOVDQU16 Y29, K2, 32(AX)
+	ADDQ R10, AX
+	LONG $0x487e4262; WORD $0xe272 // VCVTNEPS2BF16 Z10, Y28
+	VMOVDQU16 Y28, K1, 0(AX)
+	LONG $0x487e4262; WORD $0xeb72 // VCVTNEPS2BF16 Z11, Y29
+	VMOVDQU16 Y29, K2, 32(AX)
+	ADDQ R10, AX
+	LONG $0x487e4262; WORD $0xe472 // VCVTNEPS2BF16 Z12, Y28
+	VMOVDQU16 Y28, K1, 0(AX)
+	LONG $0x487e4262; WORD $0xed72 // VCVTNEPS2BF16 Z13, Y29
+	VMOVDQU16 Y29, K2, 32(AX)
+	ADDQ R10, AX
+	LONG $0x487e4262; WORD $0xe672 // VCVTNEPS2BF16 Z14, Y28
+	VMOVDQU16 Y28, K1, 0(AX)
+	LONG $0x487e4262; WORD $0xef72 // VCVTNEPS2BF16 Z15, Y29
+	VMOVDQU16 Y29, K2, 32(AX)
+	ADDQ R10, AX
+	LONG $0x487e2262; WORD $0xe072 // VCVTNEPS2BF16 Z16, Y28
+	VMOVDQU16 Y28, K1, 0(AX)
+	LONG $0x487e2262; WORD $0xe972 // VCVTNEPS2BF16 Z17, Y29
+	VMOVDQU16 Y29, K2, 32(AX)
+	ADDQ R10, AX
+	LONG $0x487e2262; WORD $0xe272 // VCVTNEPS2BF16 Z18, Y28
+	VMOVDQU16 Y28, K1, 0(AX)
+	LONG $0x487e2262; WORD $0xeb72 // VCVTNEPS2BF16 Z19, Y29
+	VMOVDQU16 Y29, K2, 32(AX)
+	ADDQ R10, AX
+	LONG $0x487e2262; WORD $0xe472 // VCVTNEPS2BF16 Z20, Y28
+	VMOVDQU16 Y28, K1, 0(AX)
+	LONG $0x487e2262; WORD $0xed72 // VCVTNEPS2BF16 Z21, Y29
+	VMOVDQU16 Y29, K2, 32(AX)
+	ADDQ R10, AX
+	LONG $0x487e2262; WORD $0xe672 // VCVTNEPS2BF16 Z22, Y28
+	VMOVDQU16 Y28, K1, 0(AX)
+	LONG $0x487e2262; WORD $0xef72 // VCVTNEPS2BF16 Z23, Y29
+	VMOVDQU16 Y29, K2, 32(AX)
+	ADDQ R10, AX
+	LONG $0x487e0262; WORD $0xe072 // VCVTNEPS2BF16 Z24, Y28
+	VMOVDQU16 Y28, K1, 0(AX)
+	LONG $0x487e0262; WORD $0xe972 // VCVTNEPS2BF16 Z25, Y29
+	VMOVDQU16 Y29, K2, 32(AX)
+stored0:
+	ADDQ tile_nextA(DI), R13; ADDQ tile_nextB(DI), R14; ADDQ tile_nextC(DI), DX; ADDQ $128, 40(SP)
+	MOVQ tile_nextD(DI), AX; ADDQ AX, 0(SP); MOVQ tile_nextBias(DI), AX; ADDQ AX, 8(SP)
+	MOVQ 24(SP), R12; ADDQ tile_nextFetch(DI), R12; MOVQ R12, 24(SP)
+	DECQ 16(SP); JNZ tile
+	VZEROUPPER
+	RET
+
+TEXT ·tileHalfx14x32(SB), NOSPLIT, $48-8
+	MOVQ t+0(FP), DI
+	MOVQ tile_a(DI), R13; MOVQ tile_b(DI), R14; MOVQ tile_c(DI), DX
+	MOVQ tile_d(DI), AX; MOVQ AX, 0(SP); MOVQ tile_bias(DI), AX; MOVQ AX, 8(SP); MOVQ tile_n(DI), AX; MOVQ AX, 16(SP)
+	MOVQ tile_mask(DI), AX; KMOVW AX, K1; SHRQ $16, AX; KMOVW AX, K2
+	MOVQ tile_scaleB(DI), AX; MOVQ AX, 40(SP)
+	MOVQ tile_stepA(DI), R8; MOVQ tile_k(DI), R9; SHLQ $6, R9
+	MOVQ tile_fetch(DI), R12; TESTQ R12, R12; CMOVQEQ R13, R12; MOVQ R12, 24(SP); MOVQ tile_fetchLD(DI), R15
+tile:
+	MOVQ tile_k(DI), CX; MOVQ R13, SI; MOVQ R14, BX; MOVQ tile_scratch(DI), R11
+	VPXORD Z0, Z0, Z0
+	VMOVUPS Z0, 1792(R11)
+	VMOVUPS Z0, 1856(R11)
+	VMOVUPS Z0, 1920(R11)
+	VMOVUPS Z0, 1984(R11)
+	VMOVUPS Z0, 2048(R11)
+	VMOVUPS Z0, 2112(R11)
+	VMOVUPS Z0, 2176(R11)
+	VMOVUPS Z0, 2240(R11)
+	VMOVUPS Z0, 2304(R11)
+	VMOVUPS Z0, 2368(R11)
+	VMOVUPS Z0, 2432(R11)
+	VMOVUPS Z0, 2496(R11)
+	VMOVUPS Z0, 2560(R11)
+	VMOVUPS Z0, 2624(R11)
+	VMOVUPS Z0, 2688(R11)
+	VMOVUPS Z0, 2752(R11)
+	VMOVUPS Z0, 2816(R11)
+	VMOVUPS Z0, 2880(R11)
+	VMOVUPS Z0, 2944(R11)
+	VMOVUPS Z0, 3008(R11)
+	VMOVUPS Z0, 3072(R11)
+	VMOVUPS Z0, 3136(R11)
+	VMOVUPS Z0, 3200(R11)
+	VMOVUPS Z0, 3264(R11)
+	VMOVUPS Z0, 3328(R11)
+	VMOVUPS Z0, 3392(R11)
+	VMOVUPS Z0, 3456(R11)
+	VMOVUPS Z0, 3520(R11)
+	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
+	TESTQ $const_toD, tile_flags(DI); JZ fetch; MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
+fetch:
+	MOVQ R10, 32(SP)
+chunk:
+	MOVQ $const_halfChunk, R10; CMPQ CX, R10; CMOVQLT CX, R10
+	MOVQ R8, R11; SHLQ $4, R11; ADDQ SI, R11
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	VPXORD Z12, Z12, Z12
+	VPXORD Z13, Z13, Z13
+	PCALIGN $64
+step:
+	PREFETCHT0 (R11); PREFETCHT0 1024(BX)
+	TESTQ CX, tile_every(DI); JNZ compute
+	PREFETCHT0 0(AX)
+	PREFETCHT0 64(AX)
+	ADDQ 32(SP), AX
+compute:
+	PREFETCHT1 (R12); PREFETCHT1 (R12)(R15*1); ADDQ tile_fetchStep(DI), R12
+	VMOVDQU32 (BX), Z28
+	VBROADCASTSS 0(SI), Z30
+	LONG $0x400d9662; WORD $0xc4b8 // VFMADD231PH Z28, Z30, Z0
+	VBROADCASTSS 4(SI), Z31
+	LONG $0x40059662; WORD $0xccb8 // VFMADD231PH Z28, Z31, Z1
+	VBROADCASTSS 8(SI), Z30
+	LONG $0x400d9662; WORD $0xd4b8 // VFMADD231PH Z28, Z30, Z2
+	VBROADCASTSS 12(SI), Z31
+	LONG $0x40059662; WORD $0xdcb8 // VFMADD231PH Z28, Z31, Z3
+	VBROADCASTSS 16(SI), Z30
+	LONG $0x400d9662; WORD $0xe4b8 // VFMADD231PH Z28, Z30, Z4
+	VBROADCASTSS 20(SI), Z31
+	LONG $0x40059662; WORD $0xecb8 // VFMADD231PH Z28, Z31, Z5
+	VBROADCASTSS 24(SI), Z30
+	LONG $0x400d9662; WORD $0xf4b8 // VFMADD231PH Z28, Z30, Z6
+	VBROADCASTSS 28(SI), Z31
+	LONG $0x40059662; WORD $0xfcb8 // VFMADD231PH Z28, Z31, Z7
+	VBROADCASTSS 32(SI), Z30
+	LONG $0x400d1662; WORD $0xc4b8 // VFMADD231PH Z28, Z30, Z8
+	VBROADCASTSS 36(SI), Z31
+	LONG $0x40051662; WORD $0xccb8 // VFMADD231PH Z28, Z31, Z9
+	VBROADCASTSS 40(SI), Z30
+	LONG $0x400d1662; WORD $0xd4b8 // VFMADD231PH Z28, Z30, Z10
+	VBROADCASTSS 44(SI), Z31
+	LONG $0x40051662; WORD $0xdcb8 // VFMADD231PH Z28, Z31, Z11
+	VBROADCASTSS 48(SI), Z30
+	LONG $0x400d1662; WORD $0xe4b8 // VFMADD231PH Z28, Z30, Z12
+	VBROADCASTSS 52(SI), Z31
+	LONG $0x40051662; WORD $0xecb8 // VFMADD231PH Z28, Z31, Z13
+	ADDQ R8, SI; ADDQ R8, R11; ADDQ $64, BX; DECQ CX; DECQ R10; JNZ step
+	MOVQ tile_scratch(DI), R11
+	VMOVDQU32 Z0, 0(R11)
+	VMOVDQU32 Z1, 64(R11)
+	VMOVDQU32 Z2, 128(R11)
+	VMOVDQU32 Z3, 192(R11)
+	VMOVDQU32 Z4, 256(R11)
+	VMOVDQU32 Z5, 320(R11)
+	VMOVDQU32 Z6, 384(R11)
+	VMOVDQU32 Z7, 448(R11)
+	VMOVDQU32 Z8, 512(R11)
+	VMOVDQU32 Z9, 576(R11)
+	VMOVDQU32 Z10, 640(R11)
+	VMOVDQU32 Z11, 704(R11)
+	VMOVDQU32 Z12, 768(R11)
+	VMOVDQU32 Z13, 832(R11)
+	VCVTPH2PS 0(R11), Z0; VADDPS 1792(R11), Z0, Z0; VMOVUPS Z0, 1792(R11)
+	VCVTPH2PS 32(R11), Z1; VADDPS 1856(R11), Z1, Z1; VMOVUPS Z1, 1856(R11)
+	VCVTPH2PS 64(R11), Z2; VADDPS 1920(R11), Z2, Z2; VMOVUPS Z2, 1920(R11)
+	VCVTPH2PS 96(R11), Z3; VADDPS 1984(R11), Z3, Z3; VMOVUPS Z3, 1984(R11)
+	VCVTPH2PS 128(R11), Z4; VADDPS 2048(R11), Z4, Z4; VMOVUPS Z4, 2048(R11)
+	VCVTPH2PS 160(R11), Z5; VADDPS 2112(R11), Z5, Z5; VMOVUPS Z5, 2112(R11)
+	VCVTPH2PS 192(R11), Z6; VADDPS 2176(R11), Z6, Z6; VMOVUPS Z6, 2176(R11)
+	VCVTPH2PS 224(R11), Z7; VADDPS 2240(R11), Z7, Z7; VMOVUPS Z7, 2240(R11)
+	VCVTPH2PS 256(R11), Z8; VADDPS 2304(R11), Z8, Z8; VMOVUPS Z8, 2304(R11)
+	VCVTPH2PS 288(R11), Z9; VADDPS 2368(R11), Z9, Z9; VMOVUPS Z9, 2368(R11)
+	VCVTPH2PS 320(R11), Z10; VADDPS 2432(R11), Z10, Z10; VMOVUPS Z10, 2432(R11)
+	VCVTPH2PS 352(R11), Z11; VADDPS 2496(R11), Z11, Z11; VMOVUPS Z11, 2496(R11)
+	VCVTPH2PS 384(R11), Z12; VADDPS 2560(R11), Z12, Z12; VMOVUPS Z12, 2560(R11)
+	VCVTPH2PS 416(R11), Z13; VADDPS 2624(R11), Z13, Z13; VMOVUPS Z13, 2624(R11)
+	VCVTPH2PS 448(R11), Z14; VADDPS 2688(R11), Z14, Z14; VMOVUPS Z14, 2688(R11)
+	VCVTPH2PS 480(R11), Z15; VADDPS 2752(R11), Z15, Z15; VMOVUPS Z15, 2752(R11)
+	VCVTPH2PS 512(R11), Z16; VADDPS 2816(R11), Z16, Z16; VMOVUPS Z16, 2816(R11)
+	VCVTPH2PS 544(R11), Z17; VADDPS 2880(R11), Z17, Z17; VMOVUPS Z17, 2880(R11)
+	VCVTPH2PS 576(R11), Z18; VADDPS 2944(R11), Z18, Z18; VMOVUPS Z18, 2944(R11)
+	VCVTPH2PS 608(R11), Z19; VADDPS 3008(R11), Z19, Z19; VMOVUPS Z19, 3008(R11)
+	VCVTPH2PS 640(R11), Z20; VADDPS 3072(R11), Z20, Z20; VMOVUPS Z20, 3072(R11)
+	VCVTPH2PS 672(R11), Z21; VADDPS 3136(R11), Z21, Z21; VMOVUPS Z21, 3136(R11)
+	VCVTPH2PS 704(R11), Z22; VADDPS 3200(R11), Z22, Z22; VMOVUPS Z22, 3200(R11)
+	VCVTPH2PS 736(R11), Z23; VADDPS 3264(R11), Z23, Z23; VMOVUPS Z23, 3264(R11)
+	VCVTPH2PS 768(R11), Z24; VADDPS 3328(R11), Z24, Z24; VMOVUPS Z24, 3328(R11)
+	VCVTPH2PS 800(R11), Z25; VADDPS 3392(R11), Z25, Z25; VMOVUPS Z25, 3392(R11)
+	VCVTPH2PS 832(R11), Z26; VADDPS 3456(R11), Z26, Z26; VMOVUPS Z26, 3456(R11)
+	VCVTPH2PS 864(R11), Z27; VADDPS 3520(R11), Z27, Z27; VMOVUPS Z27, 3520(R11)
+	TESTQ CX, CX; JNZ chunk
+	MOVQ 40(SP), R10; VMOVUPS 0(R10), Z28; VMOVUPS 64(R10), Z29; MOVQ tile_scaleA(DI), AX; MOVQ tile_scratch(DI), R11
+	VBROADCASTSS 0(AX), Z30
+	VMULPS Z28, Z30, Z0; VMULPS 1792(R11), Z0, Z0
+	VMULPS Z29, Z30, Z1; VMULPS 1856(R11), Z1, Z1
+	VBROADCASTSS 4(AX), Z30
+	VMULPS Z28, Z30, Z2; VMULPS 1920(R11), Z2, Z2
+	VMULPS Z29, Z30, Z3; VMULPS 1984(R11), Z3, Z3
+	VBROADCASTSS 8(AX), Z30
+	VMULPS Z28, Z30, Z4; VMULPS 2048(R11), Z4, Z4
+	VMULPS Z29, Z30, Z5; VMULPS 2112(R11), Z5, Z5
+	VBROADCASTSS 12(AX), Z30
+	VMULPS Z28, Z30, Z6; VMULPS 2176(R11), Z6, Z6
+	VMULPS Z29, Z30, Z7; VMULPS 2240(R11), Z7, Z7
+	VBROADCASTSS 16(AX), Z30
+	VMULPS Z28, Z30, Z8; VMULPS 2304(R11), Z8, Z8
+	VMULPS Z29, Z30, Z9; VMULPS 2368(R11), Z9, Z9
+	VBROADCASTSS 20(AX), Z30
+	VMULPS Z28, Z30, Z10; VMULPS 2432(R11), Z10, Z10
+	VMULPS Z29, Z30, Z11; VMULPS 2496(R11), Z11, Z11
+	VBROADCASTSS 24(AX), Z30
+	VMULPS Z28, Z30, Z12; VMULPS 2560(R11), Z12, Z12
+	VMULPS Z29, Z30, Z13; VMULPS 2624(R11), Z13, Z13
+	VBROADCASTSS 28(AX), Z30
+	VMULPS Z28, Z30, Z14; VMULPS 2688(R11), Z14, Z14
+	VMULPS Z29, Z30, Z15; VMULPS 2752(R11), Z15, Z15
+	VBROADCASTSS 32(AX), Z30
+	VMULPS Z28, Z30, Z16; VMULPS 2816(R11), Z16, Z16
+	VMULPS Z29, Z30, Z17; VMULPS 2880(R11), Z17, Z17
+	VBROADCASTSS 36(AX), Z30
+	VMULPS Z28, Z30, Z18; VMULPS 2944(R11), Z18, Z18
+	VMULPS Z29, Z30, Z19; VMULPS 3008(R11), Z19, Z19
+	VBROADCASTSS 40(AX), Z30
+	VMULPS Z28, Z30, Z20; VMULPS 3072(R11), Z20, Z20
+	VMULPS Z29, Z30, Z21; VMULPS 3136(R11), Z21, Z21
+	VBROADCASTSS 44(AX), Z30
+	VMULPS Z28, Z30, Z22; VMULPS 3200(R11), Z22, Z22
+	VMULPS Z29, Z30, Z23; VMULPS 3264(R11), Z23, Z23
+	VBROADCASTSS 48(AX), Z30
+	VMULPS Z28, Z30, Z24; VMULPS 3328(R11), Z24, Z24
+	VMULPS Z29, Z30, Z25; VMULPS 3392(R11), Z25, Z25
+	VBROADCASTSS 52(AX), Z30
+	VMULPS Z28, Z30, Z26; VMULPS 3456(R11), Z26, Z26
+	VMULPS Z29, Z30, Z27; VMULPS 3520(R11), Z27, Z27
+	MOVQ tile_flags(DI), CX
+	TESTQ $const_scale, CX; JZ scaled0
+	VBROADCASTSS tile_alpha(DI), Z31
+	VMULPS Z31, Z0, Z0
+	VMULPS Z31, Z1, Z1
+	VMULPS Z31, Z2, Z2
+	VMULPS Z31, Z3, Z3
+	VMULPS Z31, Z4, Z4
+	VMULPS Z31, Z5, Z5
+	VMULPS Z31, Z6, Z6
+	VMULPS Z31, Z7, Z7
+	VMULPS Z31, Z8, Z8
+	VMULPS Z31, Z9, Z9
+	VMULPS Z31, Z10, Z10
+	VMULPS Z31, Z11, Z11
+	VMULPS Z31, Z12, Z12
+	VMULPS Z31, Z13, Z13
+	VMULPS Z31, Z14, Z14
+	VMULPS Z31, Z15, Z15
+	VMULPS Z31, Z16, Z16
+	VMULPS Z31, Z17, Z17
+	VMULPS Z31, Z18, Z18
+	VMULPS Z31, Z19, Z19
+	VMULPS Z31, Z20, Z20
+	VMULPS Z31, Z21, Z21
+	VMULPS Z31, Z22, Z22
+	VMULPS Z31, Z23, Z23
+	VMULPS Z31, Z24, Z24
+	VMULPS Z31, Z25, Z25
+	VMULPS Z31, Z26, Z26
+	VMULPS Z31, Z27, Z27
+scaled0:
+	TESTQ $const_addC, CX; JZ addedC0
+	VBROADCASTSS tile_beta(DI), Z31
+	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
+	VFMADD231PS 0(AX), Z31, K1, Z0
+	VFMADD231PS 64(AX), Z31, K2, Z1
+	ADDQ R10, AX
+	VFMADD231PS 0(AX), Z31, K1, Z2
+	VFMADD231PS 64(AX), Z31, K2, Z3
+	ADDQ R10, AX
+	VFMADD231PS 0(AX), Z31, K1, Z4
+	VFMADD231PS 64(AX), Z31, K2, Z5
+	ADDQ R10, AX
+	VFMADD231PS 0(AX), Z31, K1, Z6
+	VFMADD231PS 64(AX), Z31, K2, Z7
+	ADDQ R10, AX
+	VFMADD231PS 0(AX), Z31, K1, Z8
+	VFMADD231PS 64(AX), Z31, K2, Z9
+	ADDQ R10, AX
+	VFMADD231PS 0(AX), Z31, K1, Z10
+	VFMADD231PS 64(AX), Z31, K2, Z11
+	ADDQ R10, AX
+	VFMADD231PS 0(AX), Z31, K1, Z12
+	VFMADD231PS 64(AX), Z31, K2, Z13
+	ADDQ R10, AX
+	VFMADD231PS 0(AX), Z31, K1, Z14
+	VFMADD231PS 64(AX), Z31, K2, Z15
+	ADDQ R10, AX
+	VFMADD231PS 0(AX), Z31, K1, Z16
+	VFMADD231PS 64(AX), Z31, K2, Z17
+	ADDQ R10, AX
+	VFMADD231PS 0(AX), Z31, K1, Z18
+	VFMADD231PS 64(AX), Z31, K2, Z19
+	ADDQ R10, AX
+	VFMADD231PS 0(AX), Z31, K1, Z20
+	VFMADD231PS 64(AX), Z31, K2, Z21
+	ADDQ R10, AX
+	VFMADD231PS 0(AX), Z31, K1, Z22
+	VFMADD231PS 64(AX), Z31, K2, Z23
+	ADDQ R10, AX
+	VFMADD231PS 0(AX), Z31, K1, Z24
+	VFMADD231PS 64(AX), Z31, K2, Z25
+	ADDQ R10, AX
+	VFMADD231PS 0(AX), Z31, K1, Z26
+	VFMADD231PS 64(AX), Z31, K2, Z27
+addedC0:
+	TESTQ $const_addD, CX; JZ addedD0
+	VBROADCASTSS tile_betaD(DI), Z31
+	MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
+	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z0
+	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z1
+	ADDQ R10, AX
+	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z2
+	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z3
+	ADDQ R10, AX
+	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z4
+	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z5
+	ADDQ R10, AX
+	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z6
+	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z7
+	ADDQ R10, AX
+	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z8
+	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z9
+	ADDQ R10, AX
+	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z10
+	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z11
+	ADDQ R10, AX
+	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z12
+	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z13
+	ADDQ R10, AX
+	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z14
+	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z15
+	ADDQ R10, AX
+	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z16
+	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z17
+	ADDQ R10, AX
+	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z18
+	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z19
+	ADDQ R10, AX
+	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z20
+	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z21
+	ADDQ R10, AX
+	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z22
+	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z23
+	ADDQ R10, AX
+	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z24
+	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z25
+	ADDQ R10, AX
+	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z26
+	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z27
+addedD0:
+	TESTQ $const_addBias, CX; JZ addedBias0
+	MOVQ 8(SP), AX
+	VMOVUPS.Z 0(AX), K1, Z28
+	VMOVUPS.Z 64(AX), K2, Z29
+	VADDPS Z28, Z0, Z0
+	VADDPS Z29, Z1, Z1
+	VADDPS Z28, Z2, Z2
+	VADDPS Z29, Z3, Z3
+	VADDPS Z28, Z4, Z4
+	VADDPS Z29, Z5, Z5
+	VADDPS Z28, Z6, Z6
+	VADDPS Z29, Z7, Z7
+	VADDPS Z28, Z8, Z8
+	VADDPS Z29, Z9, Z9
+	VADDPS Z28, Z10, Z10
+	VADDPS Z29, Z11, Z11
+	VADDPS Z28, Z12, Z12
+	VADDPS Z29, Z13, Z13
+	VADDPS Z28, Z14, Z14
+	VADDPS Z29, Z15, Z15
+	VADDPS Z28, Z16, Z16
+	VADDPS Z29, Z17, Z17
+	VADDPS Z28, Z18, Z18
+	VADDPS Z29, Z19, Z19
+	VADDPS Z28, Z20, Z20
+	VADDPS Z29, Z21, Z21
+	VADDPS Z28, Z22, Z22
+	VADDPS Z29, Z23, Z23
+	VADDPS Z28, Z24, Z24
+	VADDPS Z29, Z25, Z25
+	VADDPS Z28, Z26, Z26
+	VADDPS Z29, Z27, Z27
+addedBias0:
+	TESTQ $const_toD, CX; JNZ toD0
+	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
+	VMOVUPS Z0, K1, 0(AX)
+	VMOVUPS Z1, K2, 64(AX)
+	ADDQ R10, AX
+	VMOVUPS Z2, K1, 0(AX)
+	VMOVUPS Z3, K2, 64(AX)
+	ADDQ R10, AX
+	VMOVUPS Z4, K1, 0(AX)
+	VMOVUPS Z5, K2, 64(AX)
+	ADDQ R10, AX
+	VMOVUPS Z6, K1, 0(AX)
+	VMOVUPS Z7, K2, 64(AX)
+	ADDQ R10, AX
+	VMOVUPS Z8, K1, 0(AX)
+	VMOVUPS Z9, K2, 64(AX)
+	ADDQ R10, AX
+	VMOVUPS Z10, K1, 0(AX)
+	VMOVUPS Z11, K2, 64(AX)
+	ADDQ R10, AX
+	VMOVUPS Z12, K1, 0(AX)
+	VMOVUPS Z13, K2, 64(AX)
+	ADDQ R10, AX
+	VMOVUPS Z14, K1, 0(AX)
+	VMOVUPS Z15, K2, 64(AX)
+	ADDQ R10, AX
+	VMOVUPS Z16, K1, 0(AX)
+	VMOVUPS Z17, K2, 64(AX)
+	ADDQ R10, AX
+	VMOVUPS Z18, K1, 0(AX)
+	VMOVUPS Z19, K2, 64(AX)
+	ADDQ R10, AX
+	VMOVUPS Z20, K1, 0(AX)
+	VMOVUPS Z21, K2, 64(AX)
+	ADDQ R10, AX
+	VMOVUPS Z22, K1, 0(AX)
+	VMOVUPS Z23, K2, 64(AX)
+	ADDQ R10, AX
+	VMOVUPS Z24, K1, 0(AX)
+	VMOVUPS Z25, K2, 64(AX)
+	ADDQ R10, AX
+	VMOVUPS Z26, K1, 0(AX)
+	VMOVUPS Z27, K2, 64(AX)
+	JMP stored0
+toD0:
+	MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
+	LONG $0x487e6262; WORD $0xe072 // VCVTNEPS2BF16 Z0, Y28
+	VMOVDQU16 Y28, K1, 0(AX)
+	LONG $0x487e6262; WORD $0xe972 // VCVTNEPS2BF16 Z1, Y29
+	VMOVDQU16 Y29, K2, 32(AX)
+	ADDQ R10, AX
+	LONG $0x487e6262; WORD $0xe272 // VCVTNEPS2BF16 Z2, Y28
+	VMOVDQU16 Y28, K1, 0(AX)
+	LONG $0x487e6262; WORD $0xeb72 // VCVTNEPS2BF16 Z3, Y29
+	VMOVDQU16 Y29, K2, 32(AX)
+	ADDQ R10, AX
+	LONG $0x487e6262; WORD $0xe472 // VCVTNEPS2BF16 Z4, Y28
+	VMOVDQU16 Y28, K1, 0(AX)
+	LONG $0x487e6262; WORD $0xed72 // VCVTNEPS2BF16 Z5, Y29
+	VMOVDQU16 Y29, K2, 32(AX)
+	ADDQ R10, AX
+	LONG $0x487e6262; WORD $0xe672 // VCVTNEPS2BF16 Z6, Y28
+	VMOVDQU16 Y28, K1, 0(AX)
+	LONG $0x487e6262; WORD $0xef72 // VCVTNEPS2BF16 Z7, Y29
+	VMOVDQU16 Y29, K2, 32(AX)
+	ADDQ R10, AX
+	LONG $0x487e4262; WORD $0xe072 // VCVTNEPS2BF16 Z8, Y28
+	VMOVDQU16 Y28, K1, 0(AX)
+	LONG $0x487e4262; WORD $0xe972 // VCVTNEPS2BF16 Z9, Y29
+	VMOVDQU16 Y29, K2, 32(AX)
+	ADDQ R10, AX
+	LONG $0x487e4262; WORD $0xe272 // VCVTNEPS2BF16 Z10, Y28
+	VMOVDQU16 Y28, K1, 0(AX)
+	LONG $0x487e4262; WORD $0xeb72 // VCVTNEPS2BF16 Z11, Y29
+	VMOVDQU16 Y29, K2, 32(AX)
+	ADDQ R10, AX
+	LONG $0x487e4262; WORD $0xe472 // VCVTNEPS2BF16 Z12, Y28
+	VMOVDQU16 Y28, K1, 0(AX)
+	LONG $0x487e4262; WORD $0xed72 // VCVTNEPS2BF16 Z13, Y29
+	VMOVDQU16 Y29, K2, 32(AX)
+	ADDQ R10, AX
+	LONG $0x487e4262; WORD $0xe672 // VCVTNEPS2BF16 Z14, Y28
+	VMOVDQU16 Y28, K1, 0(AX)
+	LONG $0x487e4262; WORD $0xef72 // VCVTNEPS2BF16 Z15, Y29
+	VMOVDQU16 Y29, K2, 32(AX)
+	ADDQ R10, AX
+	LONG $0x487e2262; WORD $0xe072 // VCVTNEPS2BF16 Z16, Y28
+	VMOVDQU16 Y28, K1, 0(AX)
+	LONG $0x487e2262; WORD $0xe972 // VCVTNEPS2BF16 Z17, Y29
+	VMOVDQU16 Y29, K2, 32(AX)
+	ADDQ R10, AX
+	LONG $0x487e2262; WORD $0xe272 // VCVTNEPS2BF16 Z18, Y28
+	VMOVDQU16 Y28, K1, 0(AX)
+	LONG $0x487e2262; WORD $0xeb72 // VCVTNEPS2BF16 Z19, Y29
+	VMOVDQU16 Y29, K2, 32(AX)
+	ADDQ R10, AX
+	LONG $0x487e2262; WORD $0xe472 // VCVTNEPS2BF16 Z20, Y28
+	VMOVDQU16 Y28, K1, 0(AX)
+	LONG $0x487e2262; WORD $0xed72 // VCVTNEPS2BF16 Z21, Y29
+	VMOVDQU16 Y29, K2, 32(AX)
+	ADDQ R10, AX
+	LONG $0x487e2262; WORD $0xe672 // VCVTNEPS2BF16 Z22, Y28
+	VMOVDQU16 Y28, K1, 0(AX)
+	LONG $0x487e2262; WORD $0xef72 // VCVTNEPS2BF16 Z23, Y29
+	VMOVDQU16 Y29, K2, 32(AX)
+	ADDQ R10, AX
+	LONG $0x487e0262; WORD $0xe072 // VCVTNEPS2BF16 Z24, Y28
+	VMOVDQU16 Y28, K1, 0(AX)
+	LONG $0x487e0262; WORD $0xe972 // VCVTNEPS2BF16 Z25, Y29
+	VMOVDQU16 Y29, K2, 32(AX)
+	ADDQ R10, AX
+	LONG $0x487e0262; WORD $0xe272 // VCVTNEPS2BF16 Z26, Y28
+	VMOVDQU16 Y28, K1, 0(AX)
+	LONG $0x487e0262; WORD $0xeb72 // VCVTNEPS2BF16 Z27, Y29
+	VMOVDQU16 Y29, K2, 32(AX)
+stored0:
+	ADDQ tile_nextA(DI), R13; ADDQ tile_nextB(DI), R14; ADDQ tile_nextC(DI), DX; ADDQ $128, 40(SP)
+	MOVQ tile_nextD(DI), AX; ADDQ AX, 0(SP); MOVQ tile_nextBias(DI), AX; ADDQ AX, 8(SP)
+	MOVQ 24(SP), R12; ADDQ tile_nextFetch(DI), R12; MOVQ R12, 24(SP)
+	DECQ 16(SP); JNZ tile
+	VZEROUPPER
+	RET
+
+TEXT ·tileHalfx1x64(SB), NOSPLIT, $48-8
+	MOVQ t+0(FP), DI
+	MOVQ tile_a(DI), R13; MOVQ tile_b(DI), R14; MOVQ tile_c(DI), DX
+	MOVQ tile_d(DI), AX; MOVQ AX, 0(SP); MOVQ tile_bias(DI), AX; MOVQ AX, 8(SP); MOVQ tile_n(DI), AX; MOVQ AX, 16(SP)
+	MOVQ tile_mask(DI), AX; KMOVW AX, K1; SHRQ $16, AX; KMOVW AX, K2
+	MOVQ tile_scaleB(DI), AX; MOVQ AX, 40(SP)
+	MOVQ tile_stepA(DI), R8; MOVQ tile_k(DI), R9; SHLQ $6, R9
+tile:
+	MOVQ tile_k(DI), CX; MOVQ R13, SI; MOVQ R14, BX; MOVQ tile_scratch(DI), R11
+	VPXORD Z0, Z0, Z0
+	VMOVUPS Z0, 1792(R11)
+	VMOVUPS Z0, 1856(R11)
+	VMOVUPS Z0, 1920(R11)
+	VMOVUPS Z0, 1984(R11)
+	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
+	TESTQ $const_toD, tile_flags(DI); JZ fetch; MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
+fetch:
+	MOVQ R10, 32(SP)
+chunk:
+	MOVQ $const_halfChunk, R10; CMPQ CX, R10; CMOVQLT CX, R10
+	MOVQ R8, R11; SHLQ $4, R11; ADDQ SI, R11
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	PCALIGN $64
+step:
+	PREFETCHT0 (R11); PREFETCHT0 1024(BX)
+	PREFETCHT0 1024(BX)(R9*1)
+	TESTQ CX, tile_every(DI); JNZ compute
+	PREFETCHT0 0(AX)
+	PREFETCHT0 64(AX)
+	PREFETCHT0 128(AX)
+	PREFETCHT0 192(AX)
+	ADDQ 32(SP), AX
+compute:
+	VMOVDQU32 (BX), Z28
+	VMOVDQU32 (BX)(R9*1), Z29
+	VBROADCASTSS 0(SI), Z30
+	LONG $0x400d9662; WORD $0xc4b8 // VFMADD231PH Z28, Z30, Z0
+	LONG $0x400d9662; WORD $0xcdb8 // VFMADD231PH Z29, Z30, Z1
+	ADDQ R8, SI; ADDQ R8, R11; ADDQ $64, BX; DECQ CX; DECQ R10; JNZ step
+	MOVQ tile_scratch(DI), R11
+	VMOVDQU32 Z0, 0(R11)
+	VMOVDQU32 Z1, 64(R11)
+	VCVTPH2PS 0(R11), Z0; VADDPS 1792(R11), Z0, Z0; VMOVUPS Z0, 1792(R11)
+	VCVTPH2PS 32(R11), Z1; VADDPS 1856(R11), Z1, Z1; VMOVUPS Z1, 1856(R11)
+	VCVTPH2PS 64(R11), Z2; VADDPS 1920(R11), Z2, Z2; VMOVUPS Z2, 1920(R11)
+	VCVTPH2PS 96(R11), Z3; VADDPS 1984(R11), Z3, Z3; VMOVUPS Z3, 1984(R11)
+	TESTQ CX, CX; JNZ chunk
+	MOVQ 40(SP), R10; VMOVUPS 0(R10), Z28; VMOVUPS 64(R10), Z29; MOVQ tile_scaleA(DI), AX; MOVQ tile_scratch(DI), R11
+	VBROADCASTSS 0(AX), Z30
+	VMULPS Z28, Z30, Z0; VMULPS 1792(R11), Z0, Z0
+	VMULPS Z29, Z30, Z1; VMULPS 1856(R11), Z1, Z1
+	MOVQ tile_flags(DI), CX
+	TESTQ $const_scale, CX; JZ scaled0
+	VBROADCASTSS tile_alpha(DI), Z31
+	VMULPS Z31, Z0, Z0
+	VMULPS Z31, Z1, Z1
+scaled0:
+	TESTQ $const_addC, CX; JZ addedC0
+	VBROADCASTSS tile_beta(DI), Z31
+	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
+	VFMADD231PS 0(AX), Z31, K1, Z0
+	VFMADD231PS 64(AX), Z31, K2, Z1
+addedC0:
+	TESTQ $const_addD, CX; JZ addedD0
+	VBROADCASTSS tile_betaD(DI), Z31
+	MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
+	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z0
+	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z1
+addedD0:
+	TESTQ $const_addBias, CX; JZ addedBias0
+	MOVQ 8(SP), AX
+	VMOVUPS.Z 0(AX), K1, Z28
+	VMOVUPS.Z 64(AX), K2, Z29
+	VADDPS Z28, Z0, Z0
+	VADDPS Z29, Z1, Z1
+addedBias0:
+	TESTQ $const_toD, CX; JNZ toD0
+	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
+	VMOVUPS Z0, K1, 0(AX)
+	VMOVUPS Z1, K2, 64(AX)
+	JMP stored0
+toD0:
+	MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
+	LONG $0x487e6262; WORD $0xe072 // VCVTNEPS2BF16 Z0, Y28
+	VMOVDQU16 Y28, K1, 0(AX)
+	LONG $0x487e6262; WORD $0xe972 // VCVTNEPS2BF16 Z1, Y29
+	VMOVDQU16 Y29, K2, 32(AX)
+stored0:
+	MOVQ 40(SP), R10; VMOVUPS 128(R10), Z28; VMOVUPS 192(R10), Z29; MOVQ tile_scaleA(DI), AX; MOVQ tile_scratch(DI), R11
+	VBROADCASTSS 0(AX), Z30
+	VMULPS Z28, Z30, Z0; VMULPS 1920(R11), Z0, Z0
+	VMULPS Z29, Z30, Z1; VMULPS 1984(R11), Z1, Z1
+	MOVQ tile_flags(DI), CX
+	TESTQ $const_scale, CX; JZ scaled2
+	VBROADCASTSS tile_alpha(DI), Z31
+	VMULPS Z31, Z0, Z0
+	VMULPS Z31, Z1, Z1
+scaled2:
+	TESTQ $const_addC, CX; JZ addedC2
+	VBROADCASTSS tile_beta(DI), Z31
+	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
+	VFMADD231PS 128(AX), Z31, K1, Z0
+	VFMADD231PS 192(AX), Z31, K2, Z1
+addedC2:
+	TESTQ $const_addD, CX; JZ addedD2
+	VBROADCASTSS tile_betaD(DI), Z31
+	MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
+	VPMOVZXWD.Z 64(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z0
+	VPMOVZXWD.Z 96(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z1
+addedD2:
+	TESTQ $const_addBias, CX; JZ addedBias2
+	MOVQ 8(SP), AX
+	VMOVUPS.Z 128(AX), K1, Z28
+	VMOVUPS.Z 192(AX), K2, Z29
+	VADDPS Z28, Z0, Z0
+	VADDPS Z29, Z1, Z1
+addedBias2:
+	TESTQ $const_toD, CX; JNZ toD2
+	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
+	VMOVUPS Z0, K1, 128(AX)
+	VMOVUPS Z1, K2, 192(AX)
+	JMP stored2
+toD2:
+	MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
+	LONG $0x487e6262; WORD $0xe072 // VCVTNEPS2BF16 Z0, Y28
+	VMOVDQU16 Y28, K1, 64(AX)
+	LONG $0x487e6262; WORD $0xe972 // VCVTNEPS2BF16 Z1, Y29
+	VMOVDQU16 Y29, K2, 96(AX)
+stored2:
+	ADDQ tile_nextA(DI), R13; ADDQ tile_nextB(DI), R14; ADDQ tile_nextC(DI), DX; ADDQ $256, 40(SP)
+	MOVQ tile_nextD(DI), AX; ADDQ AX, 0(SP); MOVQ tile_nextBias(DI), AX; ADDQ AX, 8(SP)
+	DECQ 16(SP); JNZ tile
+	VZEROUPPER
+	RET
+
+TEXT ·tileHalfx2x64(SB), NOSPLIT, $48-8
+	MOVQ t+0(FP), DI
+	MOVQ tile_a(DI), R13; MOVQ tile_b(DI), R14; MOVQ tile_c(DI), DX
+	MOVQ tile_d(DI), AX; MOVQ AX, 0(SP); MOVQ tile_bias(DI), AX; MOVQ AX, 8(SP); MOVQ tile_n(DI), AX; MOVQ AX, 16(SP)
+	MOVQ tile_mask(DI), AX; KMOVW AX, K1; SHRQ $16, AX; KMOVW AX, K2
+	MOVQ tile_scaleB(DI), AX; MOVQ AX, 40(SP)
+	MOVQ tile_stepA(DI), R8; MOVQ tile_k(DI), R9; SHLQ $6, R9
+tile:
+	MOVQ tile_k(DI), CX; MOVQ R13, SI; MOVQ R14, BX; MOVQ tile_scratch(DI), R11
+	VPXORD Z0, Z0, Z0
+	VMOVUPS Z0, 1792(R11)
+	VMOVUPS Z0, 1856(R11)
+	VMOVUPS Z0, 1920(R11)
+	VMOVUPS Z0, 1984(R11)
+	VMOVUPS Z0, 2048(R11)
+	VMOVUPS Z0, 2112(R11)
+	VMOVUPS Z0, 2176(R11)
+	VMOVUPS Z0, 2240(R11)
+	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
+	TESTQ $const_toD, tile_flags(DI); JZ fetch; MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
+fetch:
+	MOVQ R10, 32(SP)
+chunk:
+	MOVQ $const_halfChunk, R10; CMPQ CX, R10; CMOVQLT CX, R10
+	MOVQ R8, R11; SHLQ $4, R11; ADDQ SI, R11
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	PCALIGN $64
+step:
+	PREFETCHT0 (R11); PREFETCHT0 1024(BX)
+	PREFETCHT0 1024(BX)(R9*1)
+	TESTQ CX, tile_every(DI); JNZ compute
+	PREFETCHT0 0(AX)
+	PREFETCHT0 64(AX)
+	PREFETCHT0 128(AX)
+	PREFETCHT0 192(AX)
+	ADDQ 32(SP), AX
+compute:
+	VMOVDQU32 (BX), Z28
+	VMOVDQU32 (BX)(R9*1), Z29
+	VBROADCASTSS 0(SI), Z30
+	LONG $0x400d9662; WORD $0xc4b8 // VFMADD231PH Z28, Z30, Z0
+	LONG $0x400d9662; WORD $0xcdb8 // VFMADD231PH Z29, Z30, Z1
+	VBROADCASTSS 4(SI), Z31
+	LONG $0x40059662; WORD $0xd4b8 // VFMADD231PH Z28, Z31, Z2
+	LONG $0x40059662; WORD $0xddb8 // VFMADD231PH Z29, Z31, Z3
+	ADDQ R8, SI; ADDQ R8, R11; ADDQ $64, BX; DECQ CX; DECQ R10; JNZ step
+	MOVQ tile_scratch(DI), R11
+	VMOVDQU32 Z0, 0(R11)
+	VMOVDQU32 Z1, 64(R11)
+	VMOVDQU32 Z2, 128(R11)
+	VMOVDQU32 Z3, 192(R11)
+	VCVTPH2PS 0(R11), Z0; VADDPS 1792(R11), Z0, Z0; VMOVUPS Z0, 1792(R11)
+	VCVTPH2PS 32(R11), Z1; VADDPS 1856(R11), Z1, Z1; VMOVUPS Z1, 1856(R11)
+	VCVTPH2PS 64(R11), Z2; VADDPS 1920(R11), Z2, Z2; VMOVUPS Z2, 1920(R11)
+	VCVTPH2PS 96(R11), Z3; VADDPS 1984(R11), Z3, Z3; VMOVUPS Z3, 1984(R11)
+	VCVTPH2PS 128(R11), Z4; VADDPS 2048(R11), Z4, Z4; VMOVUPS Z4, 2048(R11)
+	VCVTPH2PS 160(R11), Z5; VADDPS 2112(R11), Z5, Z5; VMOVUPS Z5, 2112(R11)
+	VCVTPH2PS 192(R11), Z6; VADDPS 2176(R11), Z6, Z6; VMOVUPS Z6, 2176(R11)
+	VCVTPH2PS 224(R11), Z7; VADDPS 2240(R11), Z7, Z7; VMOVUPS Z7, 2240(R11)
+	TESTQ CX, CX; JNZ chunk
+	MOVQ 40(SP), R10; VMOVUPS 0(R10), Z28; VMOVUPS 64(R10), Z29; MOVQ tile_scaleA(DI), AX; MOVQ tile_scratch(DI), R11
+	VBROADCASTSS 0(AX), Z30
+	VMULPS Z28, Z30, Z0; VMULPS 1792(R11), Z0, Z0
+	VMULPS Z29, Z30, Z1; VMULPS 1856(R11), Z1, Z1
+	VBROADCASTSS 4(AX), Z30
+	VMULPS Z28, Z30, Z2; VMULPS 2048(R11), Z2, Z2
+	VMULPS Z29, Z30, Z3; VMULPS 2112(R11), Z3, Z3
+	MOVQ tile_flags(DI), CX
+	TESTQ $const_scale, CX; JZ scaled0
+	VBROADCASTSS tile_alpha(DI), Z31
+	VMULPS Z31, Z0, Z0
+	VMULPS Z31, Z1, Z1
+	VMULPS Z31, Z2, Z2
+	VMULPS Z31, Z3, Z3
+scaled0:
+	TESTQ $const_addC, CX; JZ addedC0
+	VBROADCASTSS tile_beta(DI), Z31
+	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
+	VFMADD231PS 0(AX), Z31, K1, Z0
+	VFMADD231PS 64(AX), Z31, K2, Z1
+	ADDQ R10, AX
+	VFMADD231PS 0(AX), Z31, K1, Z2
+	VFMADD231PS 64(AX), Z31, K2, Z3
+addedC0:
+	TESTQ $const_addD, CX; JZ addedD0
+	VBROADCASTSS tile_betaD(DI), Z31
+	MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
+	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z0
+	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z1
+	ADDQ R10, AX
+	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z2
+	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z3
+addedD0:
+	TESTQ $const_addBias, CX; JZ addedBias0
+	MOVQ 8(SP), AX
+	VMOVUPS.Z 0(AX), K1, Z28
+	VMOVUPS.Z 64(AX), K2, Z29
+	VADDPS Z28, Z0, Z0
+	VADDPS Z29, Z1, Z1
+	VADDPS Z28, Z2, Z2
+	VADDPS Z29, Z3, Z3
+addedBias0:
+	TESTQ $const_toD, CX; JNZ toD0
+	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
+	VMOVUPS Z0, K1, 0(AX)
+	VMOVUPS Z1, K2, 64(AX)
+	ADDQ R10, AX
+	VMOVUPS Z2, K1, 0(AX)
+	VMOVUPS Z3, K2, 64(AX)
+	JMP stored0
+toD0:
+	MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
+	LONG $0x487e6262; WORD $0xe072 // VCVTNEPS2BF16 Z0, Y28
+	VMOVDQU16 Y28, K1, 0(AX)
+	LONG $0x487e6262; WORD $0xe972 // VCVTNEPS2BF16 Z1, Y29
+	VMOVDQU16 Y29, K2, 32(AX)
+	ADDQ R10, AX
+	LONG $0x487e6262; WORD $0xe272 // VCVTNEPS2BF16 Z2, Y28
+	VMOVDQU16 Y28, K1, 0(AX)
+	LONG $0x487e6262; WORD $0xeb72 // VCVTNEPS2BF16 Z3, Y29
+	VMOVDQU16 Y29, K2, 32(AX)
+stored0:
+	MOVQ 40(SP), R10; VMOVUPS 128(R10), Z28; VMOVUPS 192(R10), Z29; MOVQ tile_scaleA(DI), AX; MOVQ tile_scratch(DI), R11
+	VBROADCASTSS 0(AX), Z30
+	VMULPS Z28, Z30, Z0; VMULPS 1920(R11), Z0, Z0
+	VMULPS Z29, Z30, Z1; VMULPS 1984(R11), Z1, Z1
+	VBROADCASTSS 4(AX), Z30
+	VMULPS Z28, Z30, Z2; VMULPS 2176(R11), Z2, Z2
+	VMULPS Z29, Z30, Z3; VMULPS 2240(R11), Z3, Z3
+	MOVQ tile_flags(DI), CX
+	TESTQ $const_scale, CX; JZ scaled2
+	VBROADCASTSS tile_alpha(DI), Z31
+	VMULPS Z31, Z0, Z0
+	VMULPS Z31, Z1, Z1
+	VMULPS Z31, Z2, Z2
+	VMULPS Z31, Z3, Z3
+scaled2:
+	TESTQ $const_addC, CX; JZ addedC2
+	VBROADCASTSS tile_beta(DI), Z31
+	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
+	VFMADD231PS 128(AX), Z31, K1, Z0
+	VFMADD231PS 192(AX), Z31, K2, Z1
+	ADDQ R10, AX
+	VFMADD231PS 128(AX), Z31, K1, Z2
+	VFMADD231PS 192(AX), Z31, K2, Z3
+addedC2:
+	TESTQ $const_addD, CX; JZ addedD2
+	VBROADCASTSS tile_betaD(DI), Z31
+	MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
+	VPMOVZXWD.Z 64(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z0
+	VPMOVZXWD.Z 96(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z1
+	ADDQ R10, AX
+	VPMOVZXWD.Z 64(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z2
+	VPMOVZXWD.Z 96(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z3
+addedD2:
+	TESTQ $const_addBias, CX; JZ addedBias2
+	MOVQ 8(SP), AX
+	VMOVUPS.Z 128(AX), K1, Z28
+	VMOVUPS.Z 192(AX), K2, Z29
+	VADDPS Z28, Z0, Z0
+	VADDPS Z29, Z1, Z1
+	VADDPS Z28, Z2, Z2
+	VADDPS Z29, Z3, Z3
+addedBias2:
+	TESTQ $const_toD, CX; JNZ toD2
+	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
+	VMOVUPS Z0, K1, 128(AX)
+	VMOVUPS Z1, K2, 192(AX)
+	ADDQ R10, AX
+	VMOVUPS Z2, K1, 128(AX)
+	VMOVUPS Z3, K2, 192(AX)
+	JMP stored2
+toD2:
+	MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
+	LONG $0x487e6262; WORD $0xe072 // VCVTNEPS2BF16 Z0, Y28
+	VMOVDQU16 Y28, K1, 64(AX)
+	LONG $0x487e6262; WORD $0xe972 // VCVTNEPS2BF16 Z1, Y29
+	VMOVDQU16 Y29, K2, 96(AX)
+	ADDQ R10, AX
+	LONG $0x487e6262; WORD $0xe272 // VCVTNEPS2BF16 Z2, Y28
+	VMOVDQU16 Y28, K1, 64(AX)
+	LONG $0x487e6262; WORD $0xeb72 // VCVTNEPS2BF16 Z3, Y29
+	VMOVDQU16 Y29, K2, 96(AX)
+stored2:
+	ADDQ tile_nextA(DI), R13; ADDQ tile_nextB(DI), R14; ADDQ tile_nextC(DI), DX; ADDQ $256, 40(SP)
+	MOVQ tile_nextD(DI), AX; ADDQ AX, 0(SP); MOVQ tile_nextBias(DI), AX; ADDQ AX, 8(SP)
+	DECQ 16(SP); JNZ tile
+	VZEROUPPER
+	RET
+
+TEXT ·tileHalfx3x64(SB), NOSPLIT, $48-8
+	MOVQ t+0(FP), DI
+	MOVQ tile_a(DI), R13; MOVQ tile_b(DI), R14; MOVQ tile_c(DI), DX
+	MOVQ tile_d(DI), AX; MOVQ AX, 0(SP); MOVQ tile_bias(DI), AX; MOVQ AX, 8(SP); MOVQ tile_n(DI), AX; MOVQ AX, 16(SP)
+	MOVQ tile_mask(DI), AX; KMOVW AX, K1; SHRQ $16, AX; KMOVW AX, K2
+	MOVQ tile_scaleB(DI), AX; MOVQ AX, 40(SP)
+	MOVQ tile_stepA(DI), R8; MOVQ tile_k(DI), R9; SHLQ $6, R9
+tile:
+	MOVQ tile_k(DI), CX; MOVQ R13, SI; MOVQ R14, BX; MOVQ tile_scratch(DI), R11
+	VPXORD Z0, Z0, Z0
+	VMOVUPS Z0, 1792(R11)
+	VMOVUPS Z0, 1856(R11)
+	VMOVUPS Z0, 1920(R11)
+	VMOVUPS Z0, 1984(R11)
+	VMOVUPS Z0, 2048(R11)
+	VMOVUPS Z0, 2112(R11)
+	VMOVUPS Z0, 2176(R11)
+	VMOVUPS Z0, 2240(R11)
+	VMOVUPS Z0, 2304(R11)
+	VMOVUPS Z0, 2368(R11)
+	VMOVUPS Z0, 2432(R11)
+	VMOVUPS Z0, 2496(R11)
+	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
+	TESTQ $const_toD, tile_flags(DI); JZ fetch; MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
+fetch:
+	MOVQ R10, 32(SP)
+chunk:
+	MOVQ $const_halfChunk, R10; CMPQ CX, R10; CMOVQLT CX, R10
+	MOVQ R8, R11; SHLQ $4, R11; ADDQ SI, R11
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	PCALIGN $64
+step:
+	PREFETCHT0 (R11); PREFETCHT0 1024(BX)
+	PREFETCHT0 1024(BX)(R9*1)
+	TESTQ CX, tile_every(DI); JNZ compute
+	PREFETCHT0 0(AX)
+	PREFETCHT0 64(AX)
+	PREFETCHT0 128(AX)
+	PREFETCHT0 192(AX)
+	ADDQ 32(SP), AX
+compute:
+	VMOVDQU32 (BX), Z28
+	VMOVDQU32 (BX)(R9*1), Z29
+	VBROADCASTSS 0(SI), Z30
+	LONG $0x400d9662; WORD $0xc4b8 // VFMADD231PH Z28, Z30, Z0
+	LONG $0x400d9662; WORD $0xcdb8 // VFMADD231PH Z29, Z30, Z1
+	VBROADCASTSS 4(SI), Z31
+	LONG $0x40059662; WORD $0xd4b8 // VFMADD231PH Z28, Z31, Z2
+	LONG $0x40059662; WORD $0xddb8 // VFMADD231PH Z29, Z31, Z3
+	VBROADCASTSS 8(SI), Z30
+	LONG $0x400d9662; WORD $0xe4b8 // VFMADD231PH Z28, Z30, Z4
+	LONG $0x400d9662; WORD $0xedb8 // VFMADD231PH Z29, Z30, Z5
+	ADDQ R8, SI; ADDQ R8, R11; ADDQ $64, BX; DECQ CX; DECQ R10; JNZ step
+	MOVQ tile_scratch(DI), R11
+	VMOVDQU32 Z0, 0(R11)
+	VMOVDQU32 Z1, 64(R11)
+	VMOVDQU32 Z2, 128(R11)
+	VMOVDQU32 Z3, 192(R11)
+	VMOVDQU32 Z4, 256(R11)
+	VMOVDQU32 Z5, 320(R11)
+	VCVTPH2PS 0(R11), Z0; VADDPS 1792(R11), Z0, Z0; VMOVUPS Z0, 1792(R11)
+	VCVTPH2PS 32(R11), Z1; VADDPS 1856(R11), Z1, Z1; VMOVUPS Z1, 1856(R11)
+	VCVTPH2PS 64(R11), Z2; VADDPS 1920(R11), Z2, Z2; VMOVUPS Z2, 1920(R11)
+	VCVTPH2PS 96(R11), Z3; VADDPS 1984(R11), Z3, Z3; VMOVUPS Z3, 1984(R11)
+	VCVTPH2PS 128(R11), Z4; VADDPS 2048(R11), Z4, Z4; VMOVUPS Z4, 2048(R11)
+	VCVTPH2PS 160(R11), Z5; VADDPS 2112(R11), Z5, Z5; VMOVUPS Z5, 2112(R11)
+	VCVTPH2PS 192(R11), Z6; VADDPS 2176(R11), Z6, Z6; VMOVUPS Z6, 2176(R11)
+	VCVTPH2PS 224(R11), Z7; VADDPS 2240(R11), Z7, Z7; VMOVUPS Z7, 2240(R11)
+	VCVTPH2PS 256(R11), Z8; VADDPS 2304(R11), Z8, Z8; VMOVUPS Z8, 2304(R11)
+	VCVTPH2PS 288(R11), Z9; VADDPS 2368(R11), Z9, Z9; VMOVUPS Z9, 2368(R11)
+	VCVTPH2PS 320(R11), Z10; VADDPS 2432(R11), Z10, Z10; VMOVUPS Z10, 2432(R11)
+	VCVTPH2PS 352(R11), Z11; VADDPS 2496(R11), Z11, Z11; VMOVUPS Z11, 2496(R11)
+	TESTQ CX, CX; JNZ chunk
+	MOVQ 40(SP), R10; VMOVUPS 0(R10), Z28; VMOVUPS 64(R10), Z29; MOVQ tile_scaleA(DI), AX; MOVQ tile_scratch(DI), R11
+	VBROADCASTSS 0(AX), Z30
+	VMULPS Z28, Z30, Z0; VMULPS 1792(R11), Z0, Z0
+	VMULPS Z29, Z30, Z1; VMULPS 1856(R11), Z1, Z1
+	VBROADCASTSS 4(AX), Z30
+	VMULPS Z28, Z30, Z2; VMULPS 2048(R11), Z2, Z2
+	VMULPS Z29, Z30, Z3; VMULPS 2112(R11), Z3, Z3
+	VBROADCASTSS 8(AX), Z30
+	VMULPS Z28, Z30, Z4; VMULPS 2304(R11), Z4, Z4
+	VMULPS Z29, Z30, Z5; VMULPS 2368(R11), Z5, Z5
+	MOVQ tile_flags(DI), CX
+	TESTQ $const_scale, CX; JZ scaled0
+	VBROADCASTSS tile_alpha(DI), Z31
+	VMULPS Z31, Z0, Z0
+	VMULPS Z31, Z1, Z1
+	VMULPS Z31, Z2, Z2
+	VMULPS Z31, Z3, Z3
+	VMULPS Z31, Z4, Z4
+	VMULPS Z31, Z5, Z5
+scaled0:
+	TESTQ $const_addC, CX; JZ addedC0
+	VBROADCASTSS tile_beta(DI), Z31
+	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
+	VFMADD231PS 0(AX), Z31, K1, Z0
+	VFMADD231PS 64(AX), Z31, K2, Z1
+	ADDQ R10, AX
+	VFMADD231PS 0(AX), Z31, K1, Z2
+	VFMADD231PS 64(AX), Z31, K2, Z3
+	ADDQ R10, AX
+	VFMADD231PS 0(AX), Z31, K1, Z4
+	VFMADD231PS 64(AX), Z31, K2, Z5
+addedC0:
+	TESTQ $const_addD, CX; JZ addedD0
+	VBROADCASTSS tile_betaD(DI), Z31
+	MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
+	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z0
+	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z1
+	ADDQ R10, AX
+	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z2
+	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z3
+	ADDQ R10, AX
+	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z4
+	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z5
+addedD0:
+	TESTQ $const_addBias, CX; JZ addedBias0
+	MOVQ 8(SP), AX
+	VMOVUPS.Z 0(AX), K1, Z28
+	VMOVUPS.Z 64(AX), K2, Z29
+	VADDPS Z28, Z0, Z0
+	VADDPS Z29, Z1, Z1
+	VADDPS Z28, Z2, Z2
+	VADDPS Z29, Z3, Z3
+	VADDPS Z28, Z4, Z4
+	VADDPS Z29, Z5, Z5
+addedBias0:
+	TESTQ $const_toD, CX; JNZ toD0
+	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
+	VMOVUPS Z0, K1, 0(AX)
+	VMOVUPS Z1, K2, 64(AX)
+	ADDQ R10, AX
+	VMOVUPS Z2, K1, 0(AX)
+	VMOVUPS Z3, K2, 64(AX)
+	ADDQ R10, AX
+	VMOVUPS Z4, K1, 0(AX)
+	VMOVUPS Z5, K2, 64(AX)
+	JMP stored0
+toD0:
+	MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
+	LONG $0x487e6262; WORD $0xe072 // VCVTNEPS2BF16 Z0, Y28
+	VMOVDQU16 Y28, K1, 0(AX)
+	LONG $0x487e6262; WORD $0xe972 // VCVTNEPS2BF16 Z1, Y29
+	VMOVDQU16 Y29, K2, 32(AX)
+	ADDQ R10, AX
+	LONG $0x487e6262; WORD $0xe272 // VCVTNEPS2BF16 Z2, Y28
+	VMOVDQU16 Y28, K1, 0(AX)
+	LONG $0x487e6262; WORD $0xeb72 // VCVTNEPS2BF16 Z3, Y29
+	VMOVDQU16 Y29, K2, 32(AX)
+	ADDQ R10, AX
+	LONG $0x487e6262; WORD $0xe472 // VCVTNEPS2BF16 Z4, Y28
+	VMOVDQU16 Y28, K1, 0(AX)
+	LONG $0x487e6262; WORD $0xed72 // VCVTNEPS2BF16 Z5, Y29
+	VMOVDQU16 Y29, K2, 32(AX)
+stored0:
+	MOVQ 40(SP), R10; VMOVUPS 128(R10), Z28; VMOVUPS 192(R10), Z29; MOVQ tile_scaleA(DI), AX; MOVQ tile_scratch(DI), R11
+	VBROADCASTSS 0(AX), Z30
+	VMULPS Z28, Z30, Z0; VMULPS 1920(R11), Z0, Z0
+	VMULPS Z29, Z30, Z1; VMULPS 1984(R11), Z1, Z1
+	VBROADCASTSS 4(AX), Z30
+	VMULPS Z28, Z30, Z2; VMULPS 2176(R11), Z2, Z2
+	VMULPS Z29, Z30, Z3; VMULPS 2240(R11), Z3, Z3
+	VBROADCASTSS 8(AX), Z30
+	VMULPS Z28, Z30, Z4; VMULPS 2432(R11), Z4, Z4
+	VMULPS Z29, Z30, Z5; VMULPS 2496(R11), Z5, Z5
+	MOVQ tile_flags(DI), CX
+	TESTQ $const_scale, CX; JZ scaled2
+	VBROADCASTSS tile_alpha(DI), Z31
+	VMULPS Z31, Z0, Z0
+	VMULPS Z31, Z1, Z1
+	VMULPS Z31, Z2, Z2
+	VMULPS Z31, Z3, Z3
+	VMULPS Z31, Z4, Z4
+	VMULPS Z31, Z5, Z5
+scaled2:
+	TESTQ $const_addC, CX; JZ addedC2
+	VBROADCASTSS tile_beta(DI), Z31
+	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
+	VFMADD231PS 128(AX), Z31, K1, Z0
+	VFMADD231PS 192(AX), Z31, K2, Z1
+	ADDQ R10, AX
+	VFMADD231PS 128(AX), Z31, K1, Z2
+	VFMADD231PS 192(AX), Z31, K2, Z3
+	ADDQ R10, AX
+	VFMADD231PS 128(AX), Z31, K1, Z4
+	VFMADD231PS 192(AX), Z31, K2, Z5
+addedC2:
+	TESTQ $const_addD, CX; JZ addedD2
+	VBROADCASTSS tile_betaD(DI), Z31
+	MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
+	VPMOVZXWD.Z 64(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z0
+	VPMOVZXWD.Z 96(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z1
+	ADDQ R10, AX
+	VPMOVZXWD.Z 64(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z2
+	VPMOVZXWD.Z 96(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z3
+	ADDQ R10, AX
+	VPMOVZXWD.Z 64(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z4
+	VPMOVZXWD.Z 96(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z5
+addedD2:
+	TESTQ $const_addBias, CX; JZ addedBias2
+	MOVQ 8(SP), AX
+	VMOVUPS.Z 128(AX), K1, Z28
+	VMOVUPS.Z 192(AX), K2, Z29
+	VADDPS Z28, Z0, Z0
+	VADDPS Z29, Z1, Z1
+	VADDPS Z28, Z2, Z2
+	VADDPS Z29, Z3, Z3
+	VADDPS Z28, Z4, Z4
+	VADDPS Z29, Z5, Z5
+addedBias2:
+	TESTQ $const_toD, CX; JNZ toD2
+	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
+	VMOVUPS Z0, K1, 128(AX)
+	VMOVUPS Z1, K2, 192(AX)
+	ADDQ R10, AX
+	VMOVUPS Z2, K1, 128(AX)
+	VMOVUPS Z3, K2, 192(AX)
+	ADDQ R10, AX
+	VMOVUPS Z4, K1, 128(AX)
+	VMOVUPS Z5, K2, 192(AX)
+	JMP stored2
+toD2:
+	MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
+	LONG $0x487e6262; WORD $0xe072 // VCVTNEPS2BF16 Z0, Y28
+	VMOVDQU16 Y28, K1, 64(AX)
+	LONG $0x487e6262; WORD $0xe972 // VCVTNEPS2BF16 Z1, Y29
+	VMOVDQU16 Y29, K2, 96(AX)
+	ADDQ R10, AX
+	LONG $0x487e6262; WORD $0xe272 // VCVTNEPS2BF16 Z2, Y28
+	VMOVDQU16 Y28, K1, 64(AX)
+	LONG $0x487e6262; WORD $0xeb72 // VCVTNEPS2BF16 Z3, Y29
+	VMOVDQU16 Y29, K2, 96(AX)
+	ADDQ R10, AX
+	LONG $0x487e6262; WORD $0xe472 // VCVTNEPS2BF16 Z4, Y28
+	VMOVDQU16 Y28, K1, 64(AX)
+	LONG $0x487e6262; WORD $0xed72 // VCVTNEPS2BF16 Z5, Y29
+	VMOVDQU16 Y29, K2, 96(AX)
+stored2:
+	ADDQ tile_nextA(DI), R13; ADDQ tile_nextB(DI), R14; ADDQ tile_nextC(DI), DX; ADDQ $256, 40(SP)
+	MOVQ tile_nextD(DI), AX; ADDQ AX, 0(SP); MOVQ tile_nextBias(DI), AX; ADDQ AX, 8(SP)
+	DECQ 16(SP); JNZ tile
+	VZEROUPPER
+	RET
+
+TEXT ·tileHalfx4x64(SB), NOSPLIT, $48-8
+	MOVQ t+0(FP), DI
+	MOVQ tile_a(DI), R13; MOVQ tile_b(DI), R14; MOVQ tile_c(DI), DX
+	MOVQ tile_d(DI), AX; MOVQ AX, 0(SP); MOVQ tile_bias(DI), AX; MOVQ AX, 8(SP); MOVQ tile_n(DI), AX; MOVQ AX, 16(SP)
+	MOVQ tile_mask(DI), AX; KMOVW AX, K1; SHRQ $16, AX; KMOVW AX, K2
+	MOVQ tile_scaleB(DI), AX; MOVQ AX, 40(SP)
+	MOVQ tile_stepA(DI), R8; MOVQ tile_k(DI), R9; SHLQ $6, R9
+tile:
+	MOVQ tile_k(DI), CX; MOVQ R13, SI; MOVQ R14, BX; MOVQ tile_scratch(DI), R11
+	VPXORD Z0, Z0, Z0
+	VMOVUPS Z0, 1792(R11)
+	VMOVUPS Z0, 1856(R11)
+	VMOVUPS Z0, 1920(R11)
+	VMOVUPS Z0, 1984(R11)
+	VMOVUPS Z0, 2048(R11)
+	VMOVUPS Z0, 2112(R11)
+	VMOVUPS Z0, 2176(R11)
+	VMOVUPS Z0, 2240(R11)
+	VMOVUPS Z0, 2304(R11)
+	VMOVUPS Z0, 2368(R11)
+	VMOVUPS Z0, 2432(R11)
+	VMOVUPS Z0, 2496(R11)
+	VMOVUPS Z0, 2560(R11)
+	VMOVUPS Z0, 2624(R11)
+	VMOVUPS Z0, 2688(R11)
+	VMOVUPS Z0, 2752(R11)
+	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
+	TESTQ $const_toD, tile_flags(DI); JZ fetch; MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
+fetch:
+	MOVQ R10, 32(SP)
+chunk:
+	MOVQ $const_halfChunk, R10; CMPQ CX, R10; CMOVQLT CX, R10
+	MOVQ R8, R11; SHLQ $4, R11; ADDQ SI, R11
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	PCALIGN $64
+step:
+	PREFETCHT0 (R11); PREFETCHT0 1024(BX)
+	PREFETCHT0 1024(BX)(R9*1)
+	TESTQ CX, tile_every(DI); JNZ compute
+	PREFETCHT0 0(AX)
+	PREFETCHT0 64(AX)
+	PREFETCHT0 128(AX)
+	PREFETCHT0 192(AX)
+	ADDQ 32(SP), AX
+compute:
+	VMOVDQU32 (BX), Z28
+	VMOVDQU32 (BX)(R9*1), Z29
+	VBROADCASTSS 0(SI), Z30
+	LONG $0x400d9662; WORD $0xc4b8 // VFMADD231PH Z28, Z30, Z0
+	LONG $0x400d9662; WORD $0xcdb8 // VFMADD231PH Z29, Z30, Z1
+	VBROADCASTSS 4(SI), Z31
+	LONG $0x40059662; WORD $0xd4b8 // VFMADD231PH Z28, Z31, Z2
+	LONG $0x40059662; WORD $0xddb8 // VFMADD231PH Z29, Z31, Z3
+	VBROADCASTSS 8(SI), Z30
+	LONG $0x400d9662; WORD $0xe4b8 // VFMADD231PH Z28, Z30, Z4
+	LONG $0x400d9662; WORD $0xedb8 // VFMADD231PH Z29, Z30, Z5
+	VBROADCASTSS 12(SI), Z31
+	LONG $0x40059662; WORD $0xf4b8 // VFMADD231PH Z28, Z31, Z6
+	LONG $0x40059662; WORD $0xfdb8 // VFMADD231PH Z29, Z31, Z7
+	ADDQ R8, SI; ADDQ R8, R11; ADDQ $64, BX; DECQ CX; DECQ R10; JNZ step
+	MOVQ tile_scratch(DI), R11
+	VMOVDQU32 Z0, 0(R11)
+	VMOVDQU32 Z1, 64(R11)
+	VMOVDQU32 Z2, 128(R11)
+	VMOVDQU32 Z3, 192(R11)
+	VMOVDQU32 Z4, 256(R11)
+	VMOVDQU32 Z5, 320(R11)
+	VMOVDQU32 Z6, 384(R11)
+	VMOVDQU32 Z7, 448(R11)
+	VCVTPH2PS 0(R11), Z0; VADDPS 1792(R11), Z0, Z0; VMOVUPS Z0, 1792(R11)
+	VCVTPH2PS 32(R11), Z1; VADDPS 1856(R11), Z1, Z1; VMOVUPS Z1, 1856(R11)
+	VCVTPH2PS 64(R11), Z2; VADDPS 1920(R11), Z2, Z2; VMOVUPS Z2, 1920(R11)
+	VCVTPH2PS 96(R11), Z3; VADDPS 1984(R11), Z3, Z3; VMOVUPS Z3, 1984(R11)
+	VCVTPH2PS 128(R11), Z4; VADDPS 2048(R11), Z4, Z4; VMOVUPS Z4, 2048(R11)
+	VCVTPH2PS 160(R11), Z5; VADDPS 2112(R11), Z5, Z5; VMOVUPS Z5, 2112(R11)
+	VCVTPH2PS 192(R11), Z6; VADDPS 2176(R11), Z6, Z6; VMOVUPS Z6, 2176(R11)
+	VCVTPH2PS 224(R11), Z7; VADDPS 2240(R11), Z7, Z7; VMOVUPS Z7, 2240(R11)
+	VCVTPH2PS 256(R11), Z8; VADDPS 2304(R11), Z8, Z8; VMOVUPS Z8, 2304(R11)
+	VCVTPH2PS 288(R11), Z9; VADDPS 2368(R11), Z9, Z9; VMOVUPS Z9, 2368(R11)
+	VCVTPH2PS 320(R11), Z10; VADDPS 2432(R11), Z10, Z10; VMOVUPS Z10, 2432(R11)
+	VCVTPH2PS 352(R11), Z11; VADDPS 2496(R11), Z11, Z11; VMOVUPS Z11, 2496(R11)
+	VCVTPH2PS 384(R11), Z12; VADDPS 2560(R11), Z12, Z12; VMOVUPS Z12, 2560(R11)
+	VCVTPH2PS 416(R11), Z13; VADDPS 2624(R11), Z13, Z13; VMOVUPS Z13, 2624(R11)
+	VCVTPH2PS 448(R11), Z14; VADDPS 2688(R11), Z14, Z14; VMOVUPS Z14, 2688(R11)
+	VCVTPH2PS 480(R11), Z15; VADDPS 2752(R11), Z15, Z15; VMOVUPS Z15, 2752(R11)
+	TESTQ CX, CX; JNZ chunk
+	MOVQ 40(SP), R10; VMOVUPS 0(R10), Z28; VMOVUPS 64(R10), Z29; MOVQ tile_scaleA(DI), AX; MOVQ tile_scratch(DI), R11
+	VBROADCASTSS 0(AX), Z30
+	VMULPS Z28, Z30, Z0; VMULPS 1792(R11), Z0, Z0
+	VMULPS Z29, Z30, Z1; VMULPS 1856(R11), Z1, Z1
+	VBROADCASTSS 4(AX), Z30
+	VMULPS Z28, Z30, Z2; VMULPS 2048(R11), Z2, Z2
+	VMULPS Z29, Z30, Z3; VMULPS 2112(R11), Z3, Z3
+	VBROADCASTSS 8(AX), Z30
+	VMULPS Z28, Z30, Z4; VMULPS 2304(R11), Z4, Z4
+	VMULPS Z29, Z30, Z5; VMULPS 2368(R11), Z5, Z5
+	VBROADCASTSS 12(AX), Z30
+	VMULPS Z28, Z30, Z6; VMULPS 2560(R11), Z6, Z6
+	VMULPS Z29, Z30, Z7; VMULPS 2624(R11), Z7, Z7
+	MOVQ tile_flags(DI), CX
+	TESTQ $const_scale, CX; JZ scaled0
+	VBROADCASTSS tile_alpha(DI), Z31
+	VMULPS Z31, Z0, Z0
+	VMULPS Z31, Z1, Z1
+	VMULPS Z31, Z2, Z2
+	VMULPS Z31, Z3, Z3
+	VMULPS Z31, Z4, Z4
+	VMULPS Z31, Z5, Z5
+	VMULPS Z31, Z6, Z6
+	VMULPS Z31, Z7, Z7
+scaled0:
+	TESTQ $const_addC, CX; JZ addedC0
+	VBROADCASTSS tile_beta(DI), Z31
+	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
+	VFMADD231PS 0(AX), Z31, K1, Z0
+	VFMADD231PS 64(AX), Z31, K2, Z1
+	ADDQ R10, AX
+	VFMADD231PS 0(AX), Z31, K1, Z2
+	VFMADD231PS 64(AX), Z31, K2, Z3
+	ADDQ R10, AX
+	VFMADD231PS 0(AX), Z31, K1, Z4
+	VFMADD231PS 64(AX), Z31, K2, Z5
+	ADDQ R10, AX
+	VFMADD231PS 0(AX), Z31, K1, Z6
+	VFMADD231PS 64(AX), Z31, K2, Z7
+addedC0:
+	TESTQ $const_addD, CX; JZ addedD0
+	VBROADCASTSS tile_betaD(DI), Z31
+	MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
+	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z0
+	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z1
+	ADDQ R10, AX
+	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z2
+	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z3
+	ADDQ R10, AX
+	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z4
+	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z5
+	ADDQ R10, AX
+	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z6
+	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z7
+addedD0:
+	TESTQ $const_addBias, CX; JZ addedBias0
+	MOVQ 8(SP), AX
+	VMOVUPS.Z 0(AX), K1, Z28
+	VMOVUPS.Z 64(AX), K2, Z29
+	VADDPS Z28, Z0, Z0
+	VADDPS Z29, Z1, Z1
+	VADDPS Z28, Z2, Z2
+	VADDPS Z29, Z3, Z3
+	VADDPS Z28, Z4, Z4
+	VADDPS Z29, Z5, Z5
+	VADDPS Z28, Z6, Z6
+	VADDPS Z29, Z7, Z7
+addedBias0:
+	TESTQ $const_toD, CX; JNZ toD0
+	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
+	VMOVUPS Z0, K1, 0(AX)
+	VMOVUPS Z1, K2, 64(AX)
+	ADDQ R10, AX
+	VMOVUPS Z2, K1, 0(AX)
+	VMOVUPS Z3, K2, 64(AX)
+	ADDQ R10, AX
+	VMOVUPS Z4, K1, 0(AX)
+	VMOVUPS Z5, K2, 64(AX)
+	ADDQ R10, AX
+	VMOVUPS Z6, K1, 0(AX)
+	VMOVUPS Z7, K2, 64(AX)
+	JMP stored0
+toD0:
+	MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
+	LONG $0x487e6262; WORD $0xe072 // VCVTNEPS2BF16 Z0, Y28
+	VMOVDQU16 Y28, K1, 0(AX)
+	LONG $0x487e6262; WORD $0xe972 // VCVTNEPS2BF16 Z1, Y29
+	VMOVDQU16 Y29, K2, 32(AX)
+	ADDQ R10, AX
+	LONG $0x487e6262; WORD $0xe272 // VCVTNEPS2BF16 Z2, Y28
+	VMOVDQU16 Y28, K1, 0(AX)
+	LONG $0x487e6262; WORD $0xeb72 // VCVTNEPS2BF16 Z3, Y29
+	VMOVDQU16 Y29, K2, 32(AX)
+	ADDQ R10, AX
+	LONG $0x487e6262; WORD $0xe472 // VCVTNEPS2BF16 Z4, Y28
+	VMOVDQU16 Y28, K1, 0(AX)
+	LONG $0x487e6262; WORD $0xed72 // VCVTNEPS2BF16 Z5, Y29
+	VMOVDQU16 Y29, K2, 32(AX)
+	ADDQ R10, AX
+	LONG $0x487e6262; WORD $0xe672 // VCVTNEPS2BF16 Z6, Y28
+	VMOVDQU16 Y28, K1, 0(AX)
+	LONG $0x487e6262; WORD $0xef72 // VCVTNEPS2BF16 Z7, Y29
+	VMOVDQU16 Y29, K2, 32(AX)
+stored0:
+	MOVQ 40(SP), R10; VMOVUPS 128(R10), Z28; VMOVUPS 192(R10), Z29; MOVQ tile_scaleA(DI), AX; MOVQ tile_scratch(DI), R11
+	VBROADCASTSS 0(AX), Z30
+	VMULPS Z28, Z30, Z0; VMULPS 1920(R11), Z0, Z0
+	VMULPS Z29, Z30, Z1; VMULPS 1984(R11), Z1, Z1
+	VBROADCASTSS 4(AX), Z30
+	VMULPS Z28, Z30, Z2; VMULPS 2176(R11), Z2, Z2
+	VMULPS Z29, Z30, Z3; VMULPS 2240(R11), Z3, Z3
+	VBROADCASTSS 8(AX), Z30
+	VMULPS Z28, Z30, Z4; VMULPS 2432(R11), Z4, Z4
+	VMULPS Z29, Z30, Z5; VMULPS 2496(R11), Z5, Z5
+	VBROADCASTSS 12(AX), Z30
+	VMULPS Z28, Z30, Z6; VMULPS 2688(R11), Z6, Z6
+	VMULPS Z29, Z30, Z7; VMULPS 2752(R11), Z7, Z7
+	MOVQ tile_flags(DI), CX
+	TESTQ $const_scale, CX; JZ scaled2
+	VBROADCASTSS tile_alpha(DI), Z31
+	VMULPS Z31, Z0, Z0
+	VMULPS Z31, Z1, Z1
+	VMULPS Z31, Z2, Z2
+	VMULPS Z31, Z3, Z3
+	VMULPS Z31, Z4, Z4
+	VMULPS Z31, Z5, Z5
+	VMULPS Z31, Z6, Z6
+	VMULPS Z31, Z7, Z7
+scaled2:
+	TESTQ $const_addC, CX; JZ addedC2
+	VBROADCASTSS tile_beta(DI), Z31
+	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
+	VFMADD231PS 128(AX), Z31, K1, Z0
+	VFMADD231PS 192(AX), Z31, K2, Z1
+	ADDQ R10, AX
+	VFMADD231PS 128(AX), Z31, K1, Z2
+	VFMADD231PS 192(AX), Z31, K2, Z3
+	ADDQ R10, AX
+	VFMADD231PS 128(AX), Z31, K1, Z4
+	VFMADD231PS 192(AX), Z31, K2, Z5
+	ADDQ R10, AX
+	VFMADD231PS 128(AX), Z31, K1, Z6
+	VFMADD231PS 192(AX), Z31, K2, Z7
+addedC2:
+	TESTQ $const_addD, CX; JZ addedD2
+	VBROADCASTSS tile_betaD(DI), Z31
+	MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
+	VPMOVZXWD.Z 64(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z0
+	VPMOVZXWD.Z 96(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z1
+	ADDQ R10, AX
+	VPMOVZXWD.Z 64(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z2
+	VPMOVZXWD.Z 96(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z3
+	ADDQ R10, AX
+	VPMOVZXWD.Z 64(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z4
+	VPMOVZXWD.Z 96(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z5
+	ADDQ R10, AX
+	VPMOVZXWD.Z 64(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z6
+	VPMOVZXWD.Z 96(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z7
+addedD2:
+	TESTQ $const_addBias, CX; JZ addedBias2
+	MOVQ 8(SP), AX
+	VMOVUPS.Z 128(AX), K1, Z28
+	VMOVUPS.Z 192(AX), K2, Z29
+	VADDPS Z28, Z0, Z0
+	VADDPS Z29, Z1, Z1
+	VADDPS Z28, Z2, Z2
+	VADDPS Z29, Z3, Z3
+	VADDPS Z28, Z4, Z4
+	VADDPS Z29, Z5, Z5
+	VADDPS Z28, Z6, Z6
+	VADDPS Z29, Z7, Z7
+addedBias2:
+	TESTQ $const_toD, CX; JNZ toD2
+	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
+	VMOVUPS Z0, K1, 128(AX)
+	VMOVUPS Z1, K2, 192(AX)
+	ADDQ R10, AX
+	VMOVUPS Z2, K1, 128(AX)
+	VMOVUPS Z3, K2, 192(AX)
+	ADDQ R10, AX
+	VMOVUPS Z4, K1, 128(AX)
+	VMOVUPS Z5, K2, 192(AX)
+	ADDQ R10, AX
+	VMOVUPS Z6, K1, 128(AX)
+	VMOVUPS Z7, K2, 192(AX)
+	JMP stored2
+toD2:
+	MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
+	LONG $0x487e6262; WORD $0xe072 // VCVTNEPS2BF16 Z0, Y28
+	VMOVDQU16 Y28, K1, 64(AX)
+	LONG $0x487e6262; WORD $0xe972 // VCVTNEPS2BF16 Z1, Y29
+	VMOVDQU16 Y29, K2, 96(AX)
+	ADDQ R10, AX
+	LONG $0x487e6262; WORD $0xe272 // VCVTNEPS2BF16 Z2, Y28
+	VMOVDQU16 Y28, K1, 64(AX)
+	LONG $0x487e6262; WORD $0xeb72 // VCVTNEPS2BF16 Z3, Y29
+	VMOVDQU16 Y29, K2, 96(AX)
+	ADDQ R10, AX
+	LONG $0x487e6262; WORD $0xe472 // VCVTNEPS2BF16 Z4, Y28
+	VMOVDQU16 Y28, K1, 64(AX)
+	LONG $0x487e6262; WORD $0xed72 // VCVTNEPS2BF16 Z5, Y29
+	VMOVDQU16 Y29, K2, 96(AX)
+	ADDQ R10, AX
+	LONG $0x487e6262; WORD $0xe672 // VCVTNEPS2BF16 Z6, Y28
+	VMOVDQU16 Y28, K1, 64(AX)
+	LONG $0x487e6262; WORD $0xef72 // VCVTNEPS2BF16 Z7, Y29
+	VMOVDQU16 Y29, K2, 96(AX)
+stored2:
+	ADDQ tile_nextA(DI), R13; ADDQ tile_nextB(DI), R14; ADDQ tile_nextC(DI), DX; ADDQ $256, 40(SP)
+	MOVQ tile_nextD(DI), AX; ADDQ AX, 0(SP); MOVQ tile_nextBias(DI), AX; ADDQ AX, 8(SP)
+	DECQ 16(SP); JNZ tile
+	VZEROUPPER
+	RET
+
+TEXT ·tileHalfx5x64(SB), NOSPLIT, $48-8
+	MOVQ t+0(FP), DI
+	MOVQ tile_a(DI), R13; MOVQ tile_b(DI), R14; MOVQ tile_c(DI), DX
+	MOVQ tile_d(DI), AX; MOVQ AX, 0(SP); MOVQ tile_bias(DI), AX; MOVQ AX, 8(SP); MOVQ tile_n(DI), AX; MOVQ AX, 16(SP)
+	MOVQ tile_mask(DI), AX; KMOVW AX, K1; SHRQ $16, AX; KMOVW AX, K2
+	MOVQ tile_scaleB(DI), AX; MOVQ AX, 40(SP)
+	MOVQ tile_stepA(DI), R8; MOVQ tile_k(DI), R9; SHLQ $6, R9
+tile:
+	MOVQ tile_k(DI), CX; MOVQ R13, SI; MOVQ R14, BX; MOVQ tile_scratch(DI), R11
+	VPXORD Z0, Z0, Z0
+	VMOVUPS Z0, 1792(R11)
+	VMOVUPS Z0, 1856(R11)
+	VMOVUPS Z0, 1920(R11)
+	VMOVUPS Z0, 1984(R11)
+	VMOVUPS Z0, 2048(R11)
+	VMOVUPS Z0, 2112(R11)
+	VMOVUPS Z0, 2176(R11)
+	VMOVUPS Z0, 2240(R11)
+	VMOVUPS Z0, 2304(R11)
+	VMOVUPS Z0, 2368(R11)
+	VMOVUPS Z0, 2432(R11)
+	VMOVUPS Z0, 2496(R11)
+	VMOVUPS Z0, 2560(R11)
+	VMOVUPS Z0, 2624(R11)
+	VMOVUPS Z0, 2688(R11)
+	VMOVUPS Z0, 2752(R11)
+	VMOVUPS Z0, 2816(R11)
+	VMOVUPS Z0, 2880(R11)
+	VMOVUPS Z0, 2944(R11)
+	VMOVUPS Z0, 3008(R11)
+	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
+	TESTQ $const_toD, tile_flags(DI); JZ fetch; MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
+fetch:
+	MOVQ R10, 32(SP)
+chunk:
+	MOVQ $const_halfChunk, R10; CMPQ CX, R10; CMOVQLT CX, R10
+	MOVQ R8, R11; SHLQ $4, R11; ADDQ SI, R11
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	PCALIGN $64
+step:
+	PREFETCHT0 (R11); PREFETCHT0 1024(BX)
+	PREFETCHT0 1024(BX)(R9*1)
+	TESTQ CX, tile_every(DI); JNZ compute
+	PREFETCHT0 0(AX)
+	PREFETCHT0 64(AX)
+	PREFETCHT0 128(AX)
+	PREFETCHT0 192(AX)
+	ADDQ 32(SP), AX
+compute:
+	VMOVDQU32 (BX), Z28
+	VMOVDQU32 (BX)(R9*1), Z29
+	VBROADCASTSS 0(SI), Z30
+	LONG $0x400d9662; WORD $0xc4b8 // VFMADD231PH Z28, Z30, Z0
+	LONG $0x400d9662; WORD $0xcdb8 // VFMADD231PH Z29, Z30, Z1
+	VBROADCASTSS 4(SI), Z31
+	LONG $0x40059662; WORD $0xd4b8 // VFMADD231PH Z28, Z31, Z2
+	LONG $0x40059662; WORD $0xddb8 // VFMADD231PH Z29, Z31, Z3
+	VBROADCASTSS 8(SI), Z30
+	LONG $0x400d9662; WORD $0xe4b8 // VFMADD231PH Z28, Z30, Z4
+	LONG $0x400d9662; WORD $0xedb8 // VFMADD231PH Z29, Z30, Z5
+	VBROADCASTSS 12(SI), Z31
+	LONG $0x40059662; WORD $0xf4b8 // VFMADD231PH Z28, Z31, Z6
+	LONG $0x40059662; WORD $0xfdb8 // VFMADD231PH Z29, Z31, Z7
+	VBROADCASTSS 16(SI), Z30
+	LONG $0x400d1662; WORD $0xc4b8 // VFMADD231PH Z28, Z30, Z8
+	LONG $0x400d1662; WORD $0xcdb8 // VFMADD231PH Z29, Z30, Z9
+	ADDQ R8, SI; ADDQ R8, R11; ADDQ $64, BX; DECQ CX; DECQ R10; JNZ step
+	MOVQ tile_scratch(DI), R11
+	VMOVDQU32 Z0, 0(R11)
+	VMOVDQU32 Z1, 64(R11)
+	VMOVDQU32 Z2, 128(R11)
+	VMOVDQU32 Z3, 192(R11)
+	VMOVDQU32 Z4, 256(R11)
+	VMOVDQU32 Z5, 320(R11)
+	VMOVDQU32 Z6, 384(R11)
+	VMOVDQU32 Z7, 448(R11)
+	VMOVDQU32 Z8, 512(R11)
+	VMOVDQU32 Z9, 576(R11)
+	VCVTPH2PS 0(R11), Z0; VADDPS 1792(R11), Z0, Z0; VMOVUPS Z0, 1792(R11)
+	VCVTPH2PS 32(R11), Z1; VADDPS 1856(R11), Z1, Z1; VMOVUPS Z1, 1856(R11)
+	VCVTPH2PS 64(R11), Z2; VADDPS 1920(R11), Z2, Z2; VMOVUPS Z2, 1920(R11)
+	VCVTPH2PS 96(R11), Z3; VADDPS 1984(R11), Z3, Z3; VMOVUPS Z3, 1984(R11)
+	VCVTPH2PS 128(R11), Z4; VADDPS 2048(R11), Z4, Z4; VMOVUPS Z4, 2048(R11)
+	VCVTPH2PS 160(R11), Z5; VADDPS 2112(R11), Z5, Z5; VMOVUPS Z5, 2112(R11)
+	VCVTPH2PS 192(R11), Z6; VADDPS 2176(R11), Z6, Z6; VMOVUPS Z6, 2176(R11)
+	VCVTPH2PS 224(R11), Z7; VADDPS 2240(R11), Z7, Z7; VMOVUPS Z7, 2240(R11)
+	VCVTPH2PS 256(R11), Z8; VADDPS 2304(R11), Z8, Z8; VMOVUPS Z8, 2304(R11)
+	VCVTPH2PS 288(R11), Z9; VADDPS 2368(R11), Z9, Z9; VMOVUPS Z9, 2368(R11)
+	VCVTPH2PS 320(R11), Z10; VADDPS 2432(R11), Z10, Z10; VMOVUPS Z10, 2432(R11)
+	VCVTPH2PS 352(R11), Z11; VADDPS 2496(R11), Z11, Z11; VMOVUPS Z11, 2496(R11)
+	VCVTPH2PS 384(R11), Z12; VADDPS 2560(R11), Z12, Z12; VMOVUPS Z12, 2560(R11)
+	VCVTPH2PS 416(R11), Z13; VADDPS 2624(R11), Z13, Z13; VMOVUPS Z13, 2624(R11)
+	VCVTPH2PS 448(R11), Z14; VADDPS 2688(R11), Z14, Z14; VMOVUPS Z14, 2688(R11)
+	VCVTPH2PS 480(R11), Z15; VADDPS 2752(R11), Z15, Z15; VMOVUPS Z15, 2752(R11)
+	VCVTPH2PS 512(R11), Z16; VADDPS 2816(R11), Z16, Z16; VMOVUPS Z16, 2816(R11)
+	VCVTPH2PS 544(R11), Z17; VADDPS 2880(R11), Z17, Z17; VMOVUPS Z17, 2880(R11)
+	VCVTPH2PS 576(R11), Z18; VADDPS 2944(R11), Z18, Z18; VMOVUPS Z18, 2944(R11)
+	VCVTPH2PS 608(R11), Z19; VADDPS 3008(R11), Z19, Z19; VMOVUPS Z19, 3008(R11)
+	TESTQ CX, CX; JNZ chunk
+	MOVQ 40(SP), R10; VMOVUPS 0(R10), Z28; VMOVUPS 64(R10), Z29; MOVQ tile_scaleA(DI), AX; MOVQ tile_scratch(DI), R11
+	VBROADCASTSS 0(AX), Z30
+	VMULPS Z28, Z30, Z0; VMULPS 1792(R11), Z0, Z0
+	VMULPS Z29, Z30, Z1; VMULPS 1856(R11), Z1, Z1
+	VBROADCASTSS 4(AX), Z30
+	VMULPS Z28, Z30, Z2; VMULPS 2048(R11), Z2, Z2
+	VMULPS Z29, Z30, Z3; VMULPS 2112(R11), Z3, Z3
+	VBROADCASTSS 8(AX), Z30
+	VMULPS Z28, Z30, Z4; VMULPS 2304(R11), Z4, Z4
+	VMULPS Z29, Z30, Z5; VMULPS 2368(R11), Z5, Z5
+	VBROADCASTSS 12(AX), Z30
+	VMULPS Z28, Z30, Z6; VMULPS 2560(R11), Z6, Z6
+	VMULPS Z29, Z30, Z7; VMULPS 2624(R11), Z7, Z7
+	VBROADCASTSS 16(AX), Z30
+	VMULPS Z28, Z30, Z8; VMULPS 2816(R11), Z8, Z8
+	VMULPS Z29, Z30, Z9; VMULPS 2880(R11), Z9, Z9
+	MOVQ tile_flags(DI), CX
+	TESTQ $const_scale, CX; JZ scaled0
+	VBROADCASTSS tile_alpha(DI), Z31
+	VMULPS Z31, Z0, Z0
+	VMULPS Z31, Z1, Z1
+	VMULPS Z31, Z2, Z2
+	VMULPS Z31, Z3, Z3
+	VMULPS Z31, Z4, Z4
+	VMULPS Z31, Z5, Z5
+	VMULPS Z31, Z6, Z6
+	VMULPS Z31, Z7, Z7
+	VMULPS Z31, Z8, Z8
+	VMULPS Z31, Z9, Z9
+scaled0:
+	TESTQ $const_addC, CX; JZ addedC0
+	VBROADCASTSS tile_beta(DI), Z31
+	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
+	VFMADD231PS 0(AX), Z31, K1, Z0
+	VFMADD231PS 64(AX), Z31, K2, Z1
+	ADDQ R10, AX
+	VFMADD231PS 0(AX), Z31, K1, Z2
+	VFMADD231PS 64(AX), Z31, K2, Z3
+	ADDQ R10, AX
+	VFMADD231PS 0(AX), Z31, K1, Z4
+	VFMADD231PS 64(AX), Z31, K2, Z5
+	ADDQ R10, AX
+	VFMADD231PS 0(AX), Z31, K1, Z6
+	VFMADD231PS 64(AX), Z31, K2, Z7
+	ADDQ R10, AX
+	VFMADD231PS 0(AX), Z31, K1, Z8
+	VFMADD231PS 64(AX), Z31, K2, Z9
+addedC0:
+	TESTQ $const_addD, CX; JZ addedD0
+	VBROADCASTSS tile_betaD(DI), Z31
+	MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
+	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z0
+	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z1
+	ADDQ R10, AX
+	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z2
+	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z3
+	ADDQ R10, AX
+	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z4
+	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z5
+	ADDQ R10, AX
+	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z6
+	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z7
+	ADDQ R10, AX
+	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z8
+	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z9
+addedD0:
+	TESTQ $const_addBias, CX; JZ addedBias0
+	MOVQ 8(SP), AX
+	VMOVUPS.Z 0(AX), K1, Z28
+	VMOVUPS.Z 64(AX), K2, Z29
+	VADDPS Z28, Z0, Z0
+	VADDPS Z29, Z1, Z1
+	VADDPS Z28, Z2, Z2
+	VADDPS Z29, Z3, Z3
+	VADDPS Z28, Z4, Z4
+	VADDPS Z29, Z5, Z5
+	VADDPS Z28, Z6, Z6
+	VADDPS Z29, Z7, Z7
+	VADDPS Z28, Z8, Z8
+	VADDPS Z29, Z9, Z9
+addedBias0:
+	TESTQ $const_toD, CX; JNZ toD0
+	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
+	VMOVUPS Z0, K1, 0(AX)
+	VMOVUPS Z1, K2, 64(AX)
+	ADDQ R10, AX
+	VMOVUPS Z2, K1, 0(AX)
+	VMOVUPS Z3, K2, 64(AX)
+	ADDQ R10, AX
+	VMOVUPS Z4, K1, 0(AX)
+	VMOVUPS Z5, K2, 64(AX)
+	ADDQ R10, AX
+	VMOVUPS Z6, K1, 0(AX)
+	VMOVUPS Z7, K2, 64(AX)
+	ADDQ R10, AX
+	VMOVUPS Z8, K1, 0(AX)
+	VMOVUPS Z9, K2, 64(AX)
+	JMP stored0
+toD0:
+	MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
+	LONG $0x487e6262; WORD $0xe072 // VCVTNEPS2BF16 Z0, Y28
+	VMOVDQU16 Y28, K1, 0(AX)
+	LONG $0x487e6262; WORD $0xe972 // VCVTNEPS2BF16 Z1, Y29
+	VMOVDQU16 Y29, K2, 32(AX)
+	ADDQ R10, AX
+	LONG $0x487e6262; WORD $0xe272 // VCVTNEPS2BF16 Z2, Y28
+	VMOVDQU16 Y28, K1, 0(AX)
+	LONG $0x487e6262; WORD $0xeb72 // VCVTNEPS2BF16 Z3, Y29
+	VMOVDQU16 Y29, K2, 32(AX)
+	ADDQ R10, AX
+	LONG $0x487e6262; WORD $0xe472 // VCVTNEPS2BF16 Z4, Y28
+	VMOVDQU16 Y28, K1, 0(AX)
+	LONG $0x487e6262; WORD $0xed72 // VCVTNEPS2BF16 Z5, Y29
+	VMOVDQU16 Y29, K2, 32(AX)
+	ADDQ R10, AX
+	LONG $0x487e6262; WORD $0xe672 // VCVTNEPS2BF16 Z6, Y28
+	VMOVDQU16 Y28, K1, 0(AX)
+	LONG $0x487e6262; WORD $0xef72 // VCVTNEPS2BF16 Z7, Y29
+	VMOVDQU16 Y29, K2, 32(AX)
+	ADDQ R10, AX
+	LONG $0x487e4262; WORD $0xe072 // VCVTNEPS2BF16 Z8, Y28
+	VMOVDQU16 Y28, K1, 0(AX)
+	LONG $0x487e4262; WORD $0xe972 // VCVTNEPS2BF16 Z9, Y29
+	VMOVDQU16 Y29, K2, 32(AX)
+stored0:
+	MOVQ 40(SP), R10; VMOVUPS 128(R10), Z28; VMOVUPS 192(R10), Z29; MOVQ tile_scaleA(DI), AX; MOVQ tile_scratch(DI), R11
+	VBROADCASTSS 0(AX), Z30
+	VMULPS Z28, Z30, Z0; VMULPS 1920(R11), Z0, Z0
+	VMULPS Z29, Z30, Z1; VMULPS 1984(R11), Z1, Z1
+	VBROADCASTSS 4(AX), Z30
+	VMULPS Z28, Z30, Z2; VMULPS 2176(R11), Z2, Z2
+	VMULPS Z29, Z30, Z3; VMULPS 2240(R11), Z3, Z3
+	VBROADCASTSS 8(AX), Z30
+	VMULPS Z28, Z30, Z4; VMULPS 2432(R11), Z4, Z4
+	VMULPS Z29, Z30, Z5; VMULPS 2496(R11), Z5, Z5
+	VBROADCASTSS 12(AX), Z30
+	VMULPS Z28, Z30, Z6; VMULPS 2688(R11), Z6, Z6
+	VMULPS Z29, Z30, Z7; VMULPS 2752(R11), Z7, Z7
+	VBROADCASTSS 16(AX), Z30
+	VMULPS Z28, Z30, Z8; VMULPS 2944(R11), Z8, Z8
+	VMULPS Z29, Z30, Z9; VMULPS 3008(R11), Z9, Z9
+	MOVQ tile_flags(DI), CX
+	TESTQ $const_scale, CX; JZ scaled2
+	VBROADCASTSS tile_alpha(DI), Z31
+	VMULPS Z31, Z0, Z0
+	VMULPS Z31, Z1, Z1
+	VMULPS Z31, Z2, Z2
+	VMULPS Z31, Z3, Z3
+	VMULPS Z31, Z4, Z4
+	VMULPS Z31, Z5, Z5
+	VMULPS Z31, Z6, Z6
+	VMULPS Z31, Z7, Z7
+	VMULPS Z31, Z8, Z8
+	VMULPS Z31, Z9, Z9
+scaled2:
+	TESTQ $const_addC, CX; JZ addedC2
+	VBROADCASTSS tile_beta(DI), Z31
+	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
+	VFMADD231PS 128(AX), Z31, K1, Z0
+	VFMADD231PS 192(AX), Z31, K2, Z1
+	ADDQ R10, AX
+	VFMADD231PS 128(AX), Z31, K1, Z2
+	VFMADD231PS 192(AX), Z31, K2, Z3
+	ADDQ R10, AX
+	VFMADD231PS 128(AX), Z31, K1, Z4
+	VFMADD231PS 192(AX), Z31, K2, Z5
+	ADDQ R10, AX
+	VFMADD231PS 128(AX), Z31, K1, Z6
+	VFMADD231PS 192(AX), Z31, K2, Z7
+	ADDQ R10, AX
+	VFMADD231PS 128(AX), Z31, K1, Z8
+	VFMADD231PS 192(AX), Z31, K2, Z9
+addedC2:
+	TESTQ $const_addD, CX; JZ addedD2
+	VBROADCASTSS tile_betaD(DI), Z31
+	MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
+	VPMOVZXWD.Z 64(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z0
+	VPMOVZXWD.Z 96(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z1
+	ADDQ R10, AX
+	VPMOVZXWD.Z 64(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z2
+	VPMOVZXWD.Z 96(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z3
+	ADDQ R10, AX
+	VPMOVZXWD.Z 64(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z4
+	VPMOVZXWD.Z 96(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z5
+	ADDQ R10, AX
+	VPMOVZXWD.Z 64(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z6
+	VPMOVZXWD.Z 96(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z7
+	ADDQ R10, AX
+	VPMOVZXWD.Z 64(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z8
+	VPMOVZXWD.Z 96(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z9
+addedD2:
+	TESTQ $const_addBias, CX; JZ addedBias2
+	MOVQ 8(SP), AX
+	VMOVUPS.Z 128(AX), K1, Z28
+	VMOVUPS.Z 192(AX), K2, Z29
+	VADDPS Z28, Z0, Z0
+	VADDPS Z29, Z1, Z1
+	VADDPS Z28, Z2, Z2
+	VADDPS Z29, Z3, Z3
+	VADDPS Z28, Z4, Z4
+	VADDPS Z29, Z5, Z5
+	VADDPS Z28, Z6, Z6
+	VADDPS Z29, Z7, Z7
+	VADDPS Z28, Z8, Z8
+	VADDPS Z29, Z9, Z9
+addedBias2:
+	TESTQ $const_toD, CX; JNZ toD2
+	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
+	VMOVUPS Z0, K1, 128(AX)
+	VMOVUPS Z1, K2, 192(AX)
+	ADDQ R10, AX
+	VMOVUPS Z2, K1, 128(AX)
+	VMOVUPS Z3, K2, 192(AX)
+	ADDQ R10, AX
+	VMOVUPS Z4, K1, 128(AX)
+	VMOVUPS Z5, K2, 192(AX)
+	ADDQ R10, AX
+	VMOVUPS Z6, K1, 128(AX)
+	VMOVUPS Z7, K2, 192(AX)
+	ADDQ R10, AX
+	VMOVUPS Z8, K1, 128(AX)
+	VMOVUPS Z9, K2, 192(AX)
+	JMP stored2
+toD2:
+	MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
+	LONG $0x487e6262; WORD $0xe072 // VCVTNEPS2BF16 Z0, Y28
+	VMOVDQU16 Y28, K1, 64(AX)
+	LONG $0x487e6262; WORD $0xe972 // VCVTNEPS2BF16 Z1, Y29
+	VMOVDQU16 Y29, K2, 96(AX)
+	ADDQ R10, AX
+	LONG $0x487e6262; WORD $0xe272 // VCVTNEPS2BF16 Z2, Y28
+	VMOVDQU16 Y28, K1, 64(AX)
+	LONG $0x487e6262; WORD $0xeb72 // VCVTNEPS2BF16 Z3, Y29
+	VMOVDQU16 Y29, K2, 96(AX)
+	ADDQ R10, AX
+	LONG $0x487e6262; WORD $0xe472 // VCVTNEPS2BF16 Z4, Y28
+	VMOVDQU16 Y28, K1, 64(AX)
+	LONG $0x487e6262; WORD $0xed72 // VCVTNEPS2BF16 Z5, Y29
+	VMOVDQU16 Y29, K2, 96(AX)
+	ADDQ R10, AX
+	LONG $0x487e6262; WORD $0xe672 // VCVTNEPS2BF16 Z6, Y28
+	VMOVDQU16 Y28, K1, 64(AX)
+	LONG $0x487e6262; WORD $0xef72 // VCVTNEPS2BF16 Z7, Y29
+	VMOVDQU16 Y29, K2, 96(AX)
+	ADDQ R10, AX
+	LONG $0x487e4262; WORD $0xe072 // VCVTNEPS2BF16 Z8, Y28
+	VMOVDQU16 Y28, K1, 64(AX)
+	LONG $0x487e4262; WORD $0xe972 // VCVTNEPS2BF16 Z9, Y29
+	VMOVDQU16 Y29, K2, 96(AX)
+stored2:
+	ADDQ tile_nextA(DI), R13; ADDQ tile_nextB(DI), R14; ADDQ tile_nextC(DI), DX; ADDQ $256, 40(SP)
+	MOVQ tile_nextD(DI), AX; ADDQ AX, 0(SP); MOVQ tile_nextBias(DI), AX; ADDQ AX, 8(SP)
+	DECQ 16(SP); JNZ tile
+	VZEROUPPER
+	RET
+
+TEXT ·tileHalfx6x64(SB), NOSPLIT, $48-8
+	MOVQ t+0(FP), DI
+	MOVQ tile_a(DI), R13; MOVQ tile_b(DI), R14; MOVQ tile_c(DI), DX
+	MOVQ tile_d(DI), AX; MOVQ AX, 0(SP); MOVQ tile_bias(DI), AX; MOVQ AX, 8(SP); MOVQ tile_n(DI), AX; MOVQ AX, 16(SP)
+	MOVQ tile_mask(DI), AX; KMOVW AX, K1; SHRQ $16, AX; KMOVW AX, K2
+	MOVQ tile_scaleB(DI), AX; MOVQ AX, 40(SP)
+	MOVQ tile_stepA(DI), R8; MOVQ tile_k(DI), R9; SHLQ $6, R9
+tile:
+	MOVQ tile_k(DI), CX; MOVQ R13, SI; MOVQ R14, BX; MOVQ tile_scratch(DI), R11
+	VPXORD Z0, Z0, Z0
+	VMOVUPS Z0, 1792(R11)
+	VMOVUPS Z0, 1856(R11)
+	VMOVUPS Z0, 1920(R11)
+	VMOVUPS Z0, 1984(R11)
+	VMOVUPS Z0, 2048(R11)
+	VMOVUPS Z0, 2112(R11)
+	VMOVUPS Z0, 2176(R11)
+	VMOVUPS Z0, 2240(R11)
+	VMOVUPS Z0, 2304(R11)
+	VMOVUPS Z0, 2368(R11)
+	VMOVUPS Z0, 2432(R11)
+	VMOVUPS Z0, 2496(R11)
+	VMOVUPS Z0, 2560(R11)
+	VMOVUPS Z0, 2624(R11)
+	VMOVUPS Z0, 2688(R11)
+	VMOVUPS Z0, 2752(R11)
+	VMOVUPS Z0, 2816(R11)
+	VMOVUPS Z0, 2880(R11)
+	VMOVUPS Z0, 2944(R11)
+	VMOVUPS Z0, 3008(R11)
+	VMOVUPS Z0, 3072(R11)
+	VMOVUPS Z0, 3136(R11)
+	VMOVUPS Z0, 3200(R11)
+	VMOVUPS Z0, 3264(R11)
+	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
+	TESTQ $const_toD, tile_flags(DI); JZ fetch; MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
+fetch:
+	MOVQ R10, 32(SP)
+chunk:
+	MOVQ $const_halfChunk, R10; CMPQ CX, R10; CMOVQLT CX, R10
+	MOVQ R8, R11; SHLQ $4, R11; ADDQ SI, R11
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	PCALIGN $64
+step:
+	PREFETCHT0 (R11); PREFETCHT0 1024(BX)
+	PREFETCHT0 1024(BX)(R9*1)
+	TESTQ CX, tile_every(DI); JNZ compute
+	PREFETCHT0 0(AX)
+	PREFETCHT0 64(AX)
+	PREFETCHT0 128(AX)
+	PREFETCHT0 192(AX)
+	ADDQ 32(SP), AX
+compute:
+	VMOVDQU32 (BX), Z28
+	VMOVDQU32 (BX)(R9*1), Z29
+	VBROADCASTSS 0(SI), Z30
+	LONG $0x400d9662; WORD $0xc4b8 // VFMADD231PH Z28, Z30, Z0
+	LONG $0x400d9662; WORD $0xcdb8 // VFMADD231PH Z29, Z30, Z1
+	VBROADCASTSS 4(SI), Z31
+	LONG $0x40059662; WORD $0xd4b8 // VFMADD231PH Z28, Z31, Z2
+	LONG $0x40059662; WORD $0xddb8 // VFMADD231PH Z29, Z31, Z3
+	VBROADCASTSS 8(SI), Z30
+	LONG $0x400d9662; WORD $0xe4b8 // VFMADD231PH Z28, Z30, Z4
+	LONG $0x400d9662; WORD $0xedb8 // VFMADD231PH Z29, Z30, Z5
+	VBROADCASTSS 12(SI), Z31
+	LONG $0x40059662; WORD $0xf4b8 // VFMADD231PH Z28, Z31, Z6
+	LONG $0x40059662; WORD $0xfdb8 // VFMADD231PH Z29, Z31, Z7
+	VBROADCASTSS 16(SI), Z30
+	LONG $0x400d1662; WORD $0xc4b8 // VFMADD231PH Z28, Z30, Z8
+	LONG $0x400d1662; WORD $0xcdb8 // VFMADD231PH Z29, Z30, Z9
+	VBROADCASTSS 20(SI), Z31
+	LONG $0x40051662; WORD $0xd4b8 // VFMADD231PH Z28, Z31, Z10
+	LONG $0x40051662; WORD $0xddb8 // VFMADD231PH Z29, Z31, Z11
+	ADDQ R8, SI; ADDQ R8, R11; ADDQ $64, BX; DECQ CX; DECQ R10; JNZ step
+	MOVQ tile_scratch(DI), R11
+	VMOVDQU32 Z0, 0(R11)
+	VMOVDQU32 Z1, 64(R11)
+	VMOVDQU32 Z2, 128(R11)
+	VMOVDQU32 Z3, 192(R11)
+	VMOVDQU32 Z4, 256(R11)
+	VMOVDQU32 Z5, 320(R11)
+	VMOVDQU32 Z6, 384(R11)
+	VMOVDQU32 Z7, 448(R11)
+	VMOVDQU32 Z8, 512(R11)
+	VMOVDQU32 Z9, 576(R11)
+	VMOVDQU32 Z10, 640(R11)
+	VMOVDQU32 Z11, 704(R11)
+	VCVTPH2PS 0(R11), Z0; VADDPS 1792(R11), Z0, Z0; VMOVUPS Z0, 1792(R11)
+	VCVTPH2PS 32(R11), Z1; VADDPS 1856(R11), Z1, Z1; VMOVUPS Z1, 1856(R11)
+	VCVTPH2PS 64(R11), Z2; VADDPS 1920(R11), Z2, Z2; VMOVUPS Z2, 1920(R11)
+	VCVTPH2PS 96(R11), Z3; VADDPS 1984(R11), Z3, Z3; VMOVUPS Z3, 1984(R11)
+	VCVTPH2PS 128(R11), Z4; VADDPS 2048(R11), Z4, Z4; VMOVUPS Z4, 2048(R11)
+	VCVTPH2PS 160(R11), Z5; VADDPS 2112(R11), Z5, Z5; VMOVUPS Z5, 2112(R11)
+	VCVTPH2PS 192(R11), Z6; VADDPS 2176(R11), Z6, Z6; VMOVUPS Z6, 2176(R11)
+	VCVTPH2PS 224(R11), Z7; VADDPS 2240(R11), Z7, Z7; VMOVUPS Z7, 2240(R11)
+	VCVTPH2PS 256(R11), Z8; VADDPS 2304(R11), Z8, Z8; VMOVUPS Z8, 2304(R11)
+	VCVTPH2PS 288(R11), Z9; VADDPS 2368(R11), Z9, Z9; VMOVUPS Z9, 2368(R11)
+	VCVTPH2PS 320(R11), Z10; VADDPS 2432(R11), Z10, Z10; VMOVUPS Z10, 2432(R11)
+	VCVTPH2PS 352(R11), Z11; VADDPS 2496(R11), Z11, Z11; VMOVUPS Z11, 2496(R11)
+	VCVTPH2PS 384(R11), Z12; VADDPS 2560(R11), Z12, Z12; VMOVUPS Z12, 2560(R11)
+	VCVTPH2PS 416(R11), Z13; VADDPS 2624(R11), Z13, Z13; VMOVUPS Z13, 2624(R11)
+	VCVTPH2PS 448(R11), Z14; VADDPS 2688(R11), Z14, Z14; VMOVUPS Z14, 2688(R11)
+	VCVTPH2PS 480(R11), Z15; VADDPS 2752(R11), Z15, Z15; VMOVUPS Z15, 2752(R11)
+	VCVTPH2PS 512(R11), Z16; VADDPS 2816(R11), Z16, Z16; VMOVUPS Z16, 2816(R11)
+	VCVTPH2PS 544(R11), Z17; VADDPS 2880(R11), Z17, Z17; VMOVUPS Z17, 2880(R11)
+	VCVTPH2PS 576(R11), Z18; VADDPS 2944(R11), Z18, Z18; VMOVUPS Z18, 2944(R11)
+	VCVTPH2PS 608(R11), Z19; VADDPS 3008(R11), Z19, Z19; VMOVUPS Z19, 3008(R11)
+	VCVTPH2PS 640(R11), Z20; VADDPS 3072(R11), Z20, Z20; VMOVUPS Z20, 3072(R11)
+	VCVTPH2PS 672(R11), Z21; VADDPS 3136(R11), Z21, Z21; VMOVUPS Z21, 3136(R11)
+	VCVTPH2PS 704(R11), Z22; VADDPS 3200(R11), Z22, Z22; VMOVUPS Z22, 3200(R11)
+	VCVTPH2PS 736(R11), Z23; VADDPS 3264(R11), Z23, Z23; VMOVUPS Z23, 3264(R11)
+	TESTQ CX, CX; JNZ chunk
+	MOVQ 40(SP), R10; VMOVUPS 0(R10), Z28; VMOVUPS 64(R10), Z29; MOVQ tile_scaleA(DI), AX; MOVQ tile_scratch(DI), R11
+	VBROADCASTSS 0(AX), Z30
+	VMULPS Z28, Z30, Z0; VMULPS 1792(R11), Z0, Z0
+	VMULPS Z29, Z30, Z1; VMULPS 1856(R11), Z1, Z1
+	VBROADCASTSS 4(AX), Z30
+	VMULPS Z28, Z30, Z2; VMULPS 2048(R11), Z2, Z2
+	VMULPS Z29, Z30, Z3; VMULPS 2112(R11), Z3, Z3
+	VBROADCASTSS 8(AX), Z30
+	VMULPS Z28, Z30, Z4; VMULPS 2304(R11), Z4, Z4
+	VMULPS Z29, Z30, Z5; VMULPS 2368(R11), Z5, Z5
+	VBROADCASTSS 12(AX), Z30
+	VMULPS Z28, Z30, Z6; VMULPS 2560(R11), Z6, Z6
+	VMULPS Z29, Z30, Z7; VMULPS 2624(R11), Z7, Z7
+	VBROADCASTSS 16(AX), Z30
+	VMULPS Z28, Z30, Z8; VMULPS 2816(R11), Z8, Z8
+	VMULPS Z29, Z30, Z9; VMULPS 2880(R11), Z9, Z9
+	VBROADCASTSS 20(AX), Z30
+	VMULPS Z28, Z30, Z10; VMULPS 3072(R11), Z10, Z10
+	VMULPS Z29, Z30, Z11; VMULPS 3136(R11), Z11, Z11
+	MOVQ tile_flags(DI), CX
+	TESTQ $const_scale, CX; JZ scaled0
+	VBROADCASTSS tile_alpha(DI), Z31
+	VMULPS Z31, Z0, Z0
+	VMULPS Z31, Z1, Z1
+	VMULPS Z31, Z2, Z2
+	VMULPS Z31, Z3, Z3
+	VMULPS Z31, Z4, Z4
+	VMULPS Z31, Z5, Z5
+	VMULPS Z31, Z6, Z6
+	VMULPS Z31, Z7, Z7
+	VMULPS Z31, Z8, Z8
+	VMULPS Z31, Z9, Z9
+	VMULPS Z31, Z10, Z10
+	VMULPS Z31, Z11, Z11
+scaled0:
+	TESTQ $const_addC, CX; JZ addedC0
+	VBROADCASTSS tile_beta(DI), Z31
+	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
+	VFMADD231PS 0(AX), Z31, K1, Z0
+	VFMADD231PS 64(AX), Z31, K2, Z1
+	ADDQ R10, AX
+	VFMADD231PS 0(AX), Z31, K1, Z2
+	VFMADD231PS 64(AX), Z31, K2, Z3
+	ADDQ R10, AX
+	VFMADD231PS 0(AX), Z31, K1, Z4
+	VFMADD231PS 64(AX), Z31, K2, Z5
+	ADDQ R10, AX
+	VFMADD231PS 0(AX), Z31, K1, Z6
+	VFMADD231PS 64(AX), Z31, K2, Z7
+	ADDQ R10, AX
+	VFMADD231PS 0(AX), Z31, K1, Z8
+	VFMADD231PS 64(AX), Z31, K2, Z9
+	ADDQ R10, AX
+	VFMADD231PS 0(AX), Z31, K1, Z10
+	VFMADD231PS 64(AX), Z31, K2, Z11
+addedC0:
+	TESTQ $const_addD, CX; JZ addedD0
+	VBROADCASTSS tile_betaD(DI), Z31
+	MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
+	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z0
+	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z1
+	ADDQ R10, AX
+	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z2
+	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z3
+	ADDQ R10, AX
+	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z4
+	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z5
+	ADDQ R10, AX
+	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z6
+	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z7
+	ADDQ R10, AX
+	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z8
+	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z9
+	ADDQ R10, AX
+	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z10
+	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z11
+addedD0:
+	TESTQ $const_addBias, CX; JZ addedBias0
+	MOVQ 8(SP), AX
+	VMOVUPS.Z 0(AX), K1, Z28
+	VMOVUPS.Z 64(AX), K2, Z29
+	VADDPS Z28, Z0, Z0
+	VADDPS Z29, Z1, Z1
+	VADDPS Z28, Z2, Z2
+	VADDPS Z29, Z3, Z3
+	VADDPS Z28, Z4, Z4
+	VADDPS Z29, Z5, Z5
+	VADDPS Z28, Z6, Z6
+	VADDPS Z29, Z7, Z7
+	VADDPS Z28, Z8, Z8
+	VADDPS Z29, Z9, Z9
+	VADDPS Z28, Z10, Z10
+	VADDPS Z29, Z11, Z11
+addedBias0:
+	TESTQ $const_toD, CX; JNZ toD0
+	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
+	VMOVUPS Z0, K1, 0(AX)
+	VMOVUPS Z1, K2, 64(AX)
+	ADDQ R10, AX
+	VMOVUPS Z2, K1, 0(AX)
+	VMOVUPS Z3, K2, 64(AX)
+	ADDQ R10, AX
+	VMOVUPS Z4, K1, 0(AX)
+	VMOVUPS Z5, K2, 64(AX)
+	ADDQ R10, AX
+	VMOVUPS Z6, K1, 0(AX)
+	VMOVUPS Z7, K2, 64(AX)
+	ADDQ R10, AX
+	VMOVUPS Z8, K1, 0(AX)
+	VMOVUPS Z9, K2, 64(AX)
+	ADDQ R10, AX
+	VMOVUPS Z10, K1, 0(AX)
+	VMOVUPS Z11, K2, 64(AX)
+	JMP stored0
+toD0:
+	MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
+	LONG $0x487e6262; WORD $0xe072 // VCVTNEPS2BF16 Z0, Y28
+	VMOVDQU16 Y28, K1, 0(AX)
+	LONG $0x487e6262; WORD $0xe972 // VCVTNEPS2BF16 Z1, Y29
+	VMOVDQU16 Y29, K2, 32(AX)
+	ADDQ R10, AX
+	LONG $0x487e6262; WORD $0xe272 // VCVTNEPS2BF16 Z2, Y28
+	VMOVDQU16 Y28, K1, 0(AX)
+	LONG $0x487e6262; WORD $0xeb72 // VCVTNEPS2BF16 Z3, Y29
+	VMOVDQU16 Y29, K2, 32(AX)
+	ADDQ R10, AX
+	LONG $0x487e6262; WORD $0xe472 // VCVTNEPS2BF16 Z4, Y28
+	VMOVDQU16 Y28, K1, 0(AX)
+	LONG $0x487e6262; WORD $0xed72 // VCVTNEPS2BF16 Z5, Y29
+	VMOVDQU16 Y29, K2, 32(AX)
+	ADDQ R10, AX
+	LONG $0x487e6262; WORD $0xe672 // VCVTNEPS2BF16 Z6, Y28
+	VMOVDQU16 Y28, K1, 0(AX)
+	LONG $0x487e6262; WORD $0xef72 // VCVTNEPS2BF16 Z7, Y29
+	VMOVDQU16 Y29, K2, 32(AX)
+	ADDQ R10, AX
+	LONG $0x487e4262; WORD $0xe072 // VCVTNEPS2BF16 Z8, Y28
+	VMOVDQU16 Y28, K1, 0(AX)
+	LONG $0x487e4262; WORD $0xe972 // VCVTNEPS2BF16 Z9, Y29
+	VMOVDQU16 Y29, K2, 32(AX)
+	ADDQ R10, AX
+	LONG $0x487e4262; WORD $0xe272 // VCVTNEPS2BF16 Z10, Y28
+	VMOVDQU16 Y28, K1, 0(AX)
+	LONG $0x487e4262; WORD $0xeb72 // VCVTNEPS2BF16 Z11, Y29
+	VMOVDQU16 Y29, K2, 32(AX)
+stored0:
+	MOVQ 40(SP), R10; VMOVUPS 128(R10), Z28; VMOVUPS 192(R10), Z29; MOVQ tile_scaleA(DI), AX; MOVQ tile_scratch(DI), R11
+	VBROADCASTSS 0(AX), Z30
+	VMULPS Z28, Z30, Z0; VMULPS 1920(R11), Z0, Z0
+	VMULPS Z29, Z30, Z1; VMULPS 1984(R11), Z1, Z1
+	VBROADCASTSS 4(AX), Z30
+	VMULPS Z28, Z30, Z2; VMULPS 2176(R11), Z2, Z2
+	VMULPS Z29, Z30, Z3; VMULPS 2240(R11), Z3, Z3
+	VBROADCASTSS 8(AX), Z30
+	VMULPS Z28, Z30, Z4; VMULPS 2432(R11), Z4, Z4
+	VMULPS Z29, Z30, Z5; VMULPS 2496(R11), Z5, Z5
+	VBROADCASTSS 12(AX), Z30
+	VMULPS Z28, Z30, Z6; VMULPS 2688(R11), Z6, Z6
+	VMULPS Z29, Z30, Z7; VMULPS 2752(R11), Z7, Z7
+	VBROADCASTSS 16(AX), Z30
+	VMULPS Z28, Z30, Z8; VMULPS 2944(R11), Z8, Z8
+	VMULPS Z29, Z30, Z9; VMULPS 3008(R11), Z9, Z9
+	VBROADCASTSS 20(AX), Z30
+	VMULPS Z28, Z30, Z10; VMULPS 3200(R11), Z10, Z10
+	VMULPS Z29, Z30, Z11; VMULPS 3264(R11), Z11, Z11
+	MOVQ tile_flags(DI), CX
+	TESTQ $const_scale, CX; JZ scaled2
+	VBROADCASTSS tile_alpha(DI), Z31
+	VMULPS Z31, Z0, Z0
+	VMULPS Z31, Z1, Z1
+	VMULPS Z31, Z2, Z2
+	VMULPS Z31, Z3, Z3
+	VMULPS Z31, Z4, Z4
+	VMULPS Z31, Z5, Z5
+	VMULPS Z31, Z6, Z6
+	VMULPS Z31, Z7, Z7
+	VMULPS Z31, Z8, Z8
+	VMULPS Z31, Z9, Z9
+	VMULPS Z31, Z10, Z10
+	VMULPS Z31, Z11, Z11
+scaled2:
+	TESTQ $const_addC, CX; JZ addedC2
+	VBROADCASTSS tile_beta(DI), Z31
+	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
+	VFMADD231PS 128(AX), Z31, K1, Z0
+	VFMADD231PS 192(AX), Z31, K2, Z1
+	ADDQ R10, AX
+	VFMADD231PS 128(AX), Z31, K1, Z2
+	VFMADD231PS 192(AX), Z31, K2, Z3
+	ADDQ R10, AX
+	VFMADD231PS 128(AX), Z31, K1, Z4
+	VFMADD231PS 192(AX), Z31, K2, Z5
+	ADDQ R10, AX
+	VFMADD231PS 128(AX), Z31, K1, Z6
+	VFMADD231PS 192(AX), Z31, K2, Z7
+	ADDQ R10, AX
+	VFMADD231PS 128(AX), Z31, K1, Z8
+	VFMADD231PS 192(AX), Z31, K2, Z9
+	ADDQ R10, AX
+	VFMADD231PS 128(AX), Z31, K1, Z10
+	VFMADD231PS 192(AX), Z31, K2, Z11
+addedC2:
+	TESTQ $const_addD, CX; JZ addedD2
+	VBROADCASTSS tile_betaD(DI), Z31
+	MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
+	VPMOVZXWD.Z 64(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z0
+	VPMOVZXWD.Z 96(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z1
+	ADDQ R10, AX
+	VPMOVZXWD.Z 64(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z2
+	VPMOVZXWD.Z 96(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z3
+	ADDQ R10, AX
+	VPMOVZXWD.Z 64(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z4
+	VPMOVZXWD.Z 96(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z5
+	ADDQ R10, AX
+	VPMOVZXWD.Z 64(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z6
+	VPMOVZXWD.Z 96(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z7
+	ADDQ R10, AX
+	VPMOVZXWD.Z 64(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z8
+	VPMOVZXWD.Z 96(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z9
+	ADDQ R10, AX
+	VPMOVZXWD.Z 64(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z10
+	VPMOVZXWD.Z 96(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z11
+addedD2:
+	TESTQ $const_addBias, CX; JZ addedBias2
+	MOVQ 8(SP), AX
+	VMOVUPS.Z 128(AX), K1, Z28
+	VMOVUPS.Z 192(AX), K2, Z29
+	VADDPS Z28, Z0, Z0
+	VADDPS Z29, Z1, Z1
+	VADDPS Z28, Z2, Z2
+	VADDPS Z29, Z3, Z3
+	VADDPS Z28, Z4, Z4
+	VADDPS Z29, Z5, Z5
+	VADDPS Z28, Z6, Z6
+	VADDPS Z29, Z7, Z7
+	VADDPS Z28, Z8, Z8
+	VADDPS Z29, Z9, Z9
+	VADDPS Z28, Z10, Z10
+	VADDPS Z29, Z11, Z11
+addedBias2:
+	TESTQ $const_toD, CX; JNZ toD2
+	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
+	VMOVUPS Z0, K1, 128(AX)
+	VMOVUPS Z1, K2, 192(AX)
+	ADDQ R10, AX
+	VMOVUPS Z2, K1, 128(AX)
+	VMOVUPS Z3, K2, 192(AX)
+	ADDQ R10, AX
+	VMOVUPS Z4, K1, 128(AX)
+	VMOVUPS Z5, K2, 192(AX)
+	ADDQ R10, AX
+	VMOVUPS Z6, K1, 128(AX)
+	VMOVUPS Z7, K2, 192(AX)
+	ADDQ R10, AX
+	VMOVUPS Z8, K1, 128(AX)
+	VMOVUPS Z9, K2, 192(AX)
+	ADDQ R10, AX
+	VMOVUPS Z10, K1, 128(AX)
+	VMOVUPS Z11, K2, 192(AX)
+	JMP stored2
+toD2:
+	MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
+	LONG $0x487e6262; WORD $0xe072 // VCVTNEPS2BF16 Z0, Y28
+	VMOVDQU16 Y28, K1, 64(AX)
+	LONG $0x487e6262; WORD $0xe972 // VCVTNEPS2BF16 Z1, Y29
+	VMOVDQU16 Y29, K2, 96(AX)
+	ADDQ R10, AX
+	LONG $0x487e6262; WORD $0xe272 // VCVTNEPS2BF16 Z2, Y28
+	VMOVDQU16 Y28, K1, 64(AX)
+	LONG $0x487e6262; WORD $0xeb72 // VCVTNEPS2BF16 Z3, Y29
+	VMOVDQU16 Y29, K2, 96(AX)
+	ADDQ R10, AX
+	LONG $0x487e6262; WORD $0xe472 // VCVTNEPS2BF16 Z4, Y28
+	VMOVDQU16 Y28, K1, 64(AX)
+	LONG $0x487e6262; WORD $0xed72 // VCVTNEPS2BF16 Z5, Y29
+	VMOVDQU16 Y29, K2, 96(AX)
+	ADDQ R10, AX
+	LONG $0x487e6262; WORD $0xe672 // VCVTNEPS2BF16 Z6, Y28
+	VMOVDQU16 Y28, K1, 64(AX)
+	LONG $0x487e6262; WORD $0xef72 // VCVTNEPS2BF16 Z7, Y29
+	VMOVDQU16 Y29, K2, 96(AX)
+	ADDQ R10, AX
+	LONG $0x487e4262; WORD $0xe072 // VCVTNEPS2BF16 Z8, Y28
+	VMOVDQU16 Y28, K1, 64(AX)
+	LONG $0x487e4262; WORD $0xe972 // VCVTNEPS2BF16 Z9, Y29
+	VMOVDQU16 Y29, K2, 96(AX)
+	ADDQ R10, AX
+	LONG $0x487e4262; WORD $0xe272 // VCVTNEPS2BF16 Z10, Y28
+	VMOVDQU16 Y28, K1, 64(AX)
+	LONG $0x487e4262; WORD $0xeb72 // VCVTNEPS2BF16 Z11, Y29
+	VMOVDQU16 Y29, K2, 96(AX)
+stored2:
+	ADDQ tile_nextA(DI), R13; ADDQ tile_nextB(DI), R14; ADDQ tile_nextC(DI), DX; ADDQ $256, 40(SP)
+	MOVQ tile_nextD(DI), AX; ADDQ AX, 0(SP); MOVQ tile_nextBias(DI), AX; ADDQ AX, 8(SP)
+	DECQ 16(SP); JNZ tile
+	VZEROUPPER
+	RET
+
+TEXT ·tileHalfx7x64(SB), NOSPLIT, $48-8
+	MOVQ t+0(FP), DI
+	MOVQ tile_a(DI), R13; MOVQ tile_b(DI), R14; MOVQ tile_c(DI), DX
+	MOVQ tile_d(DI), AX; MOVQ AX, 0(SP); MOVQ tile_bias(DI), AX; MOVQ AX, 8(SP); MOVQ tile_n(DI), AX; MOVQ AX, 16(SP)
+	MOVQ tile_mask(DI), AX; KMOVW AX, K1; SHRQ $16, AX; KMOVW AX, K2
+	MOVQ tile_scaleB(DI), AX; MOVQ AX, 40(SP)
+	MOVQ tile_stepA(DI), R8; MOVQ tile_k(DI), R9; SHLQ $6, R9
+tile:
+	MOVQ tile_k(DI), CX; MOVQ R13, SI; MOVQ R14, BX; MOVQ tile_scratch(DI), R11
+	VPXORD Z0, Z0, Z0
+	VMOVUPS Z0, 1792(R11)
+	VMOVUPS Z0, 1856(R11)
+	VMOVUPS Z0, 1920(R11)
+	VMOVUPS Z0, 1984(R11)
+	VMOVUPS Z0, 2048(R11)
+	VMOVUPS Z0, 2112(R11)
+	VMOVUPS Z0, 2176(R11)
+	VMOVUPS Z0, 2240(R11)
+	VMOVUPS Z0, 2304(R11)
+	VMOVUPS Z0, 2368(R11)
+	VMOVUPS Z0, 2432(R11)
+	VMOVUPS Z0, 2496(R11)
+	VMOVUPS Z0, 2560(R11)
+	VMOVUPS Z0, 2624(R11)
+	VMOVUPS Z0, 2688(R11)
+	VMOVUPS Z0, 2752(R11)
+	VMOVUPS Z0, 2816(R11)
+	VMOVUPS Z0, 2880(R11)
+	VMOVUPS Z0, 2944(R11)
+	VMOVUPS Z0, 3008(R11)
+	VMOVUPS Z0, 3072(R11)
+	VMOVUPS Z0, 3136(R11)
+	VMOVUPS Z0, 3200(R11)
+	VMOVUPS Z0, 3264(R11)
+	VMOVUPS Z0, 3328(R11)
+	VMOVUPS Z0, 3392(R11)
+	VMOVUPS Z0, 3456(R11)
+	VMOVUPS Z0, 3520(R11)
+	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
+	TESTQ $const_toD, tile_flags(DI); JZ fetch; MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
+fetch:
+	MOVQ R10, 32(SP)
+chunk:
+	MOVQ $const_halfChunk, R10; CMPQ CX, R10; CMOVQLT CX, R10
+	MOVQ R8, R11; SHLQ $4, R11; ADDQ SI, R11
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	VPXORD Z12, Z12, Z12
+	VPXORD Z13, Z13, Z13
+	PCALIGN $64
+step:
+	PREFETCHT0 (R11); PREFETCHT0 1024(BX)
+	PREFETCHT0 1024(BX)(R9*1)
+	TESTQ CX, tile_every(DI); JNZ compute
+	PREFETCHT0 0(AX)
+	PREFETCHT0 64(AX)
+	PREFETCHT0 128(AX)
+	PREFETCHT0 192(AX)
+	ADDQ 32(SP), AX
+compute:
+	VMOVDQU32 (BX), Z28
+	VMOVDQU32 (BX)(R9*1), Z29
+	VBROADCASTSS 0(SI), Z30
+	LONG $0x400d9662; WORD $0xc4b8 // VFMADD231PH Z28, Z30, Z0
+	LONG $0x400d9662; WORD $0xcdb8 // VFMADD231PH Z29, Z30, Z1
+	VBROADCASTSS 4(SI), Z31
+	LONG $0x40059662; WORD $0xd4b8 // VFMADD231PH Z28, Z31, Z2
+	LONG $0x40059662; WORD $0xddb8 // VFMADD231PH Z29, Z31, Z3
+	VBROADCASTSS 8(SI), Z30
+	LONG $0x400d9662; WORD $0xe4b8 // VFMADD231PH Z28, Z30, Z4
+	LONG $0x400d9662; WORD $0xedb8 // VFMADD231PH Z29, Z30, Z5
+	VBROADCASTSS 12(SI), Z31
+	LONG $0x40059662; WORD $0xf4b8 // VFMADD231PH Z28, Z31, Z6
+	LONG $0x40059662; WORD $0xfdb8 // VFMADD231PH Z29, Z31, Z7
+	VBROADCASTSS 16(SI), Z30
+	LONG $0x400d1662; WORD $0xc4b8 // VFMADD231PH Z28, Z30, Z8
+	LONG $0x400d1662; WORD $0xcdb8 // VFMADD231PH Z29, Z30, Z9
+	VBROADCASTSS 20(SI), Z31
+	LONG $0x40051662; WORD $0xd4b8 // VFMADD231PH Z28, Z31, Z10
+	LONG $0x40051662; WORD $0xddb8 // VFMADD231PH Z29, Z31, Z11
+	VBROADCASTSS 24(SI), Z30
+	LONG $0x400d1662; WORD $0xe4b8 // VFMADD231PH Z28, Z30, Z12
+	LONG $0x400d1662; WORD $0xedb8 // VFMADD231PH Z29, Z30, Z13
+	ADDQ R8, SI; ADDQ R8, R11; ADDQ $64, BX; DECQ CX; DECQ R10; JNZ step
+	MOVQ tile_scratch(DI), R11
+	VMOVDQU32 Z0, 0(R11)
+	VMOVDQU32 Z1, 64(R11)
+	VMOVDQU32 Z2, 128(R11)
+	VMOVDQU32 Z3, 192(R11)
+	VMOVDQU32 Z4, 256(R11)
+	VMOVDQU32 Z5, 320(R11)
+	VMOVDQU32 Z6, 384(R11)
+	VMOVDQU32 Z7, 448(R11)
+	VMOVDQU32 Z8, 512(R11)
+	VMOVDQU32 Z9, 576(R11)
+	VMOVDQU32 Z10, 640(R11)
+	VMOVDQU32 Z11, 704(R11)
+	VMOVDQU32 Z12, 768(R11)
+	VMOVDQU32 Z13, 832(R11)
+	VCVTPH2PS 0(R11), Z0; VADDPS 1792(R11), Z0, Z0; VMOVUPS Z0, 1792(R11)
+	VCVTPH2PS 32(R11), Z1; VADDPS 1856(R11), Z1, Z1; VMOVUPS Z1, 1856(R11)
+	VCVTPH2PS 64(R11), Z2; VADDPS 1920(R11), Z2, Z2; VMOVUPS Z2, 1920(R11)
+	VCVTPH2PS 96(R11), Z3; VADDPS 1984(R11), Z3, Z3; VMOVUPS Z3, 1984(R11)
+	VCVTPH2PS 128(R11), Z4; VADDPS 2048(R11), Z4, Z4; VMOVUPS Z4, 2048(R11)
+	VCVTPH2PS 160(R11), Z5; VADDPS 2112(R11), Z5, Z5; VMOVUPS Z5, 2112(R11)
+	VCVTPH2PS 192(R11), Z6; VADDPS 2176(R11), Z6, Z6; VMOVUPS Z6, 2176(R11)
+	VCVTPH2PS 224(R11), Z7; VADDPS 2240(R11), Z7, Z7; VMOVUPS Z7, 2240(R11)
+	VCVTPH2PS 256(R11), Z8; VADDPS 2304(R11), Z8, Z8; VMOVUPS Z8, 2304(R11)
+	VCVTPH2PS 288(R11), Z9; VADDPS 2368(R11), Z9, Z9; VMOVUPS Z9, 2368(R11)
+	VCVTPH2PS 320(R11), Z10; VADDPS 2432(R11), Z10, Z10; VMOVUPS Z10, 2432(R11)
+	VCVTPH2PS 352(R11), Z11; VADDPS 2496(R11), Z11, Z11; VMOVUPS Z11, 2496(R11)
+	VCVTPH2PS 384(R11), Z12; VADDPS 2560(R11), Z12, Z12; VMOVUPS Z12, 2560(R11)
+	VCVTPH2PS 416(R11), Z13; VADDPS 2624(R11), Z13, Z13; VMOVUPS Z13, 2624(R11)
+	VCVTPH2PS 448(R11), Z14; VADDPS 2688(R11), Z14, Z14; VMOVUPS Z14, 2688(R11)
+	VCVTPH2PS 480(R11), Z15; VADDPS 2752(R11), Z15, Z15; VMOVUPS Z15, 2752(R11)
+	VCVTPH2PS 512(R11), Z16; VADDPS 2816(R11), Z16, Z16; VMOVUPS Z16, 2816(R11)
+	VCVTPH2PS 544(R11), Z17; VADDPS 2880(R11), Z17, Z17; VMOVUPS Z17, 2880(R11)
+	VCVTPH2PS 576(R11), Z18; VADDPS 2944(R11), Z18, Z18; VMOVUPS Z18, 2944(R11)
+	VCVTPH2PS 608(R11), Z19; VADDPS 3008(R11), Z19, Z19; VMOVUPS Z19, 3008(R11)
+	VCVTPH2PS 640(R11), Z20; VADDPS 3072(R11), Z20, Z20; VMOVUPS Z20, 3072(R11)
+	VCVTPH2PS 672(R11), Z21; VADDPS 3136(R11), Z21, Z21; VMOVUPS Z21, 3136(R11)
+	VCVTPH2PS 704(R11), Z22; VADDPS 3200(R11), Z22, Z22; VMOVUPS Z22, 3200(R11)
+	VCVTPH2PS 736(R11), Z23; VADDPS 3264(R11), Z23, Z23; VMOVUPS Z23, 3264(R11)
+	VCVTPH2PS 768(R11), Z24; VADDPS 3328(R11), Z24, Z24; VMOVUPS Z24, 3328(R11)
+	VCVTPH2PS 800(R11), Z25; VADDPS 3392(R11), Z25, Z25; VMOVUPS Z25, 3392(R11)
+	VCVTPH2PS 832(R11), Z26; VADDPS 3456(R11), Z26, Z26; VMOVUPS Z26, 3456(R11)
+	VCVTPH2PS 864(R11), Z27; VADDPS 3520(R11), Z27, Z27; VMOVUPS Z27, 3520(R11)
+	TESTQ CX, CX; JNZ chunk
+	MOVQ 40(SP), R10; VMOVUPS 0(R10), Z28; VMOVUPS 64(R10), Z29; MOVQ tile_scaleA(DI), AX; MOVQ tile_scratch(DI), R11
+	VBROADCASTSS 0(AX), Z30
+	VMULPS Z28, Z30, Z0; VMULPS 1792(R11), Z0, Z0
+	VMULPS Z29, Z30, Z1; VMULPS 1856(R11), Z1, Z1
+	VBROADCASTSS 4(AX), Z30
+	VMULPS Z28, Z30, Z2; VMULPS 2048(R11), Z2, Z2
+	VMULPS Z29, Z30, Z3; VMULPS 2112(R11), Z3, Z3
+	VBROADCASTSS 8(AX), Z30
+	VMULPS Z28, Z30, Z4; VMULPS 2304(R11), Z4, Z4
+	VMULPS Z29, Z30, Z5; VMULPS 2368(R11), Z5, Z5
+	VBROADCASTSS 12(AX), Z30
+	VMULPS Z28, Z30, Z6; VMULPS 2560(R11), Z6, Z6
+	VMULPS Z29, Z30, Z7; VMULPS 2624(R11), Z7, Z7
+	VBROADCASTSS 16(AX), Z30
+	VMULPS Z28, Z30, Z8; VMULPS 2816(R11), Z8, Z8
+	VMULPS Z29, Z30, Z9; VMULPS 2880(R11), Z9, Z9
+	VBROADCASTSS 20(AX), Z30
+	VMULPS Z28, Z30, Z10; VMULPS 3072(R11), Z10, Z10
+	VMULPS Z29, Z30, Z11; VMULPS 3136(R11), Z11, Z11
+	VBROADCASTSS 24(AX), Z30
+	VMULPS Z28, Z30, Z12; VMULPS 3328(R11), Z12, Z12
+	VMULPS Z29, Z30, Z13; VMULPS 3392(R11), Z13, Z13
+	MOVQ tile_flags(DI), CX
+	TESTQ $const_scale, CX; JZ scaled0
+	VBROADCASTSS tile_alpha(DI), Z31
+	VMULPS Z31, Z0, Z0
+	VMULPS Z31, Z1, Z1
+	VMULPS Z31, Z2, Z2
+	VMULPS Z31, Z3, Z3
+	VMULPS Z31, Z4, Z4
+	VMULPS Z31, Z5, Z5
+	VMULPS Z31, Z6, Z6
+	VMULPS Z31, Z7, Z7
+	VMULPS Z31, Z8, Z8
+	VMULPS Z31, Z9, Z9
+	VMULPS Z31, Z10, Z10
+	VMULPS Z31, Z11, Z11
+	VMULPS Z31, Z12, Z12
+	VMULPS Z31, Z13, Z13
+scaled0:
+	TESTQ $const_addC, CX; JZ addedC0
+	VBROADCASTSS tile_beta(DI), Z31
+	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
+	VFMADD231PS 0(AX), Z31, K1, Z0
+	VFMADD231PS 64(AX), Z31, K2, Z1
+	ADDQ R10, AX
+	VFMADD231PS 0(AX), Z31, K1, Z2
+	VFMADD231PS 64(AX), Z31, K2, Z3
+	ADDQ R10, AX
+	VFMADD231PS 0(AX), Z31, K1, Z4
+	VFMADD231PS 64(AX), Z31, K2, Z5
+	ADDQ R10, AX
+	VFMADD231PS 0(AX), Z31, K1, Z6
+	VFMADD231PS 64(AX), Z31, K2, Z7
+	ADDQ R10, AX
+	VFMADD231PS 0(AX), Z31, K1, Z8
+	VFMADD231PS 64(AX), Z31, K2, Z9
+	ADDQ R10, AX
+	VFMADD231PS 0(AX), Z31, K1, Z10
+	VFMADD231PS 64(AX), Z31, K2, Z11
+	ADDQ R10, AX
+	VFMADD231PS 0(AX), Z31, K1, Z12
+	VFMADD231PS 64(AX), Z31, K2, Z13
+addedC0:
+	TESTQ $const_addD, CX; JZ addedD0
+	VBROADCASTSS tile_betaD(DI), Z31
+	MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
+	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z0
+	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z1
+	ADDQ R10, AX
+	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z2
+	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z3
+	ADDQ R10, AX
+	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z4
+	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z5
+	ADDQ R10, AX
+	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z6
+	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z7
+	ADDQ R10, AX
+	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z8
+	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z9
+	ADDQ R10, AX
+	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z10
+	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z11
+	ADDQ R10, AX
+	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z12
+	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z13
+addedD0:
+	TESTQ $const_addBias, CX; JZ addedBias0
+	MOVQ 8(SP), AX
+	VMOVUPS.Z 0(AX), K1, Z28
+	VMOVUPS.Z 64(AX), K2, Z29
+	VADDPS Z28, Z0, Z0
+	VADDPS Z29, Z1, Z1
+	VADDPS Z28, Z2, Z2
+	VADDPS Z29, Z3, Z3
+	VADDPS Z28, Z4, Z4
+	VADDPS Z29, Z5, Z5
+	VADDPS Z28, Z6, Z6
+	VADDPS Z29, Z7, Z7
+	VADDPS Z28, Z8, Z8
+	VADDPS Z29, Z9, Z9
+	VADDPS Z28, Z10, Z10
+	VADDPS Z29, Z11, Z11
+	VADDPS Z28, Z12, Z12
+	VADDPS Z29, Z13, Z13
+addedBias0:
+	TESTQ $const_toD, CX; JNZ toD0
+	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
+	VMOVUPS Z0, K1, 0(AX)
+	VMOVUPS Z1, K2, 64(AX)
+	ADDQ R10, AX
+	VMOVUPS Z2, K1, 0(AX)
+	VMOVUPS Z3, K2, 64(AX)
+	ADDQ R10, AX
+	VMOVUPS Z4, K1, 0(AX)
+	VMOVUPS Z5, K2, 64(AX)
+	ADDQ R10, AX
+	VMOVUPS Z6, K1, 0(AX)
+	VMOVUPS Z7, K2, 64(AX)
+	ADDQ R10, AX
+	VMOVUPS Z8, K1, 0(AX)
+	VMOVUPS Z9, K2, 64(AX)
+	ADDQ R10, AX
+	VMOVUPS Z10, K1, 0(AX)
+	VMOVUPS Z11, K2, 64(AX)
+	ADDQ R10, AX
+	VMOVUPS Z12, K1, 0(AX)
+	VMOVUPS Z13, K2, 64(AX)
+	JMP stored0
+toD0:
+	MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
+	LONG $0x487e6262; WORD $0xe072 // VCVTNEPS2BF16 Z0, Y28
+	VMOVDQU16 Y28, K1, 0(AX)
+	LONG $0x487e6262; WORD $0xe972 // VCVTNEPS2BF16 Z1, Y29
+	VMOVDQU16 Y29, K2, 32(AX)
+	ADDQ R10, AX
+	LONG $0x487e6262; WORD $0xe272 // VCVTNEPS2BF16 Z2, Y28
+	VMOVDQU16 Y28, K1, 0(AX)
+	LONG $0x487e6262; WORD $0xeb72 // VCVTNEPS2BF16 Z3, Y29
+	VMOVDQU16 Y29, K2, 32(AX)
+	ADDQ R10, AX
+	LONG $0x487e6262; WORD $0xe472 // VCVTNEPS2BF16 Z4, Y28
+	VMOVDQU16 Y28, K1, 0(AX)
+	LONG $0x487e6262; WORD $0xed72 // VCVTNEPS2BF16 Z5, Y29
+	VMOVDQU16 Y29, K2, 32(AX)
+	ADDQ R10, AX
+	LONG $0x487e6262; WORD $0xe672 // VCVTNEPS2BF16 Z6, Y28
+	VMOVDQU16 Y28, K1, 0(AX)
+	LONG $0x487e6262; WORD $0xef72 // VCVTNEPS2BF16 Z7, Y29
+	VMOVDQU16 Y29, K2, 32(AX)
+	ADDQ R10, AX
+	LONG $0x487e4262; WORD $0xe072 // VCVTNEPS2BF16 Z8, Y28
+	VMOVDQU16 Y28, K1, 0(AX)
+	LONG $0x487e4262; WORD $0xe972 // VCVTNEPS2BF16 Z9, Y29
+	VMOVDQU16 Y29, K2, 32(AX)
+	ADDQ R10, AX
+	LONG $0x487e4262; WORD $0xe272 // VCVTNEPS2BF16 Z10, Y28
+	VMOVDQU16 Y28, K1, 0(AX)
+	LONG $0x487e4262; WORD $0xeb72 // VCVTNEPS2BF16 Z11, Y29
+	VMOVDQU16 Y29, K2, 32(AX)
+	ADDQ R10, AX
+	LONG $0x487e4262; WORD $0xe472 // VCVTNEPS2BF16 Z12, Y28
+	VMOVDQU16 Y28, K1, 0(AX)
+	LONG $0x487e4262; WORD $0xed72 // VCVTNEPS2BF16 Z13, Y29
+	VMOVDQU16 Y29, K2, 32(AX)
+stored0:
+	MOVQ 40(SP), R10; VMOVUPS 128(R10), Z28; VMOVUPS 192(R10), Z29; MOVQ tile_scaleA(DI), AX; MOVQ tile_scratch(DI), R11
+	VBROADCASTSS 0(AX), Z30
+	VMULPS Z28, Z30, Z0; VMULPS 1920(R11), Z0, Z0
+	VMULPS Z29, Z30, Z1; VMULPS 1984(R11), Z1, Z1
+	VBROADCASTSS 4(AX), Z30
+	VMULPS Z28, Z30, Z2; VMULPS 2176(R11), Z2, Z2
+	VMULPS Z29, Z30, Z3; VMULPS 2240(R11), Z3, Z3
+	VBROADCASTSS 8(AX), Z30
+	VMULPS Z28, Z30, Z4; VMULPS 2432(R11), Z4, Z4
+	VMULPS Z29, Z30, Z5; VMULPS 2496(R11), Z5, Z5
+	VBROADCASTSS 12(AX), Z30
+	VMULPS Z28, Z30, Z6; VMULPS 2688(R11), Z6, Z6
+	VMULPS Z29, Z30, Z7; VMULPS 2752(R11), Z7, Z7
+	VBROADCASTSS 16(AX), Z30
+	VMULPS Z28, Z30, Z8; VMULPS 2944(R11), Z8, Z8
+	VMULPS Z29, Z30, Z9; VMULPS 3008(R11), Z9, Z9
+	VBROADCASTSS 20(AX), Z30
+	VMULPS Z28, Z30, Z10; VMULPS 3200(R11), Z10, Z10
+	VMULPS Z29, Z30, Z11; VMULPS 3264(R11), Z11, Z11
+	VBROADCASTSS 24(AX), Z30
+	VMULPS Z28, Z30, Z12; VMULPS 3456(R11), Z12, Z12
+	VMULPS Z29, Z30, Z13; VMULPS 3520(R11), Z13, Z13
+	MOVQ tile_flags(DI), CX
+	TESTQ $const_scale, CX; JZ scaled2
+	VBROADCASTSS tile_alpha(DI), Z31
+	VMULPS Z31, Z0, Z0
+	VMULPS Z31, Z1, Z1
+	VMULPS Z31, Z2, Z2
+	VMULPS Z31, Z3, Z3
+	VMULPS Z31, Z4, Z4
+	VMULPS Z31, Z5, Z5
+	VMULPS Z31, Z6, Z6
+	VMULPS Z31, Z7, Z7
+	VMULPS Z31, Z8, Z8
+	VMULPS Z31, Z9, Z9
+	VMULPS Z31, Z10, Z10
+	VMULPS Z31, Z11, Z11
+	VMULPS Z31, Z12, Z12
+	VMULPS Z31, Z13, Z13
+scaled2:
+	TESTQ $const_addC, CX; JZ addedC2
+	VBROADCASTSS tile_beta(DI), Z31
+	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
+	VFMADD231PS 128(AX), Z31, K1, Z0
+	VFMADD231PS 192(AX), Z31, K2, Z1
+	ADDQ R10, AX
+	VFMADD231PS 128(AX), Z31, K1, Z2
+	VFMADD231PS 192(AX), Z31, K2, Z3
+	ADDQ R10, AX
+	VFMADD231PS 128(AX), Z31, K1, Z4
+	VFMADD231PS 192(AX), Z31, K2, Z5
+	ADDQ R10, AX
+	VFMADD231PS 128(AX), Z31, K1, Z6
+	VFMADD231PS 192(AX), Z31, K2, Z7
+	ADDQ R10, AX
+	VFMADD231PS 128(AX), Z31, K1, Z8
+	VFMADD231PS 192(AX), Z31, K2, Z9
+	ADDQ R10, AX
+	VFMADD231PS 128(AX), Z31, K1, Z10
+	VFMADD231PS 192(AX), Z31, K2, Z11
+	ADDQ R10, AX
+	VFMADD231PS 128(AX), Z31, K1, Z12
+	VFMADD231PS 192(AX), Z31, K2, Z13
+addedC2:
+	TESTQ $const_addD, CX; JZ addedD2
+	VBROADCASTSS tile_betaD(DI), Z31
+	MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
+	VPMOVZXWD.Z 64(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z0
+	VPMOVZXWD.Z 96(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z1
+	ADDQ R10, AX
+	VPMOVZXWD.Z 64(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z2
+	VPMOVZXWD.Z 96(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z3
+	ADDQ R10, AX
+	VPMOVZXWD.Z 64(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z4
+	VPMOVZXWD.Z 96(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z5
+	ADDQ R10, AX
+	VPMOVZXWD.Z 64(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z6
+	VPMOVZXWD.Z 96(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z7
+	ADDQ R10, AX
+	VPMOVZXWD.Z 64(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z8
+	VPMOVZXWD.Z 96(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z9
+	ADDQ R10, AX
+	VPMOVZXWD.Z 64(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z10
+	VPMOVZXWD.Z 96(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z11
+	ADDQ R10, AX
+	VPMOVZXWD.Z 64(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z12
+	VPMOVZXWD.Z 96(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z13
+addedD2:
+	TESTQ $const_addBias, CX; JZ addedBias2
+	MOVQ 8(SP), AX
+	VMOVUPS.Z 128(AX), K1, Z28
+	VMOVUPS.Z 192(AX), K2, Z29
+	VADDPS Z28, Z0, Z0
+	VADDPS Z29, Z1, Z1
+	VADDPS Z28, Z2, Z2
+	VADDPS Z29, Z3, Z3
+	VADDPS Z28, Z4, Z4
+	VADDPS Z29, Z5, Z5
+	VADDPS Z28, Z6, Z6
+	VADDPS Z29, Z7, Z7
+	VADDPS Z28, Z8, Z8
+	VADDPS Z29, Z9, Z9
+	VADDPS Z28, Z10, Z10
+	VADDPS Z29, Z11, Z11
+	VADDPS Z28, Z12, Z12
+	VADDPS Z29, Z13, Z13
+addedBias2:
+	TESTQ $const_toD, CX; JNZ toD2
+	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
+	VMOVUPS Z0, K1, 128(AX)
+	VMOVUPS Z1, K2, 192(AX)
+	ADDQ R10, AX
+	VMOVUPS Z2, K1, 128(AX)
+	VMOVUPS Z3, K2, 192(AX)
+	ADDQ R10, AX
+	VMOVUPS Z4, K1, 128(AX)
+	VMOVUPS Z5, K2, 192(AX)
+	ADDQ R10, AX
+	VMOVUPS Z6, K1, 128(AX)
+	VMOVUPS Z7, K2, 192(AX)
+	ADDQ R10, AX
+	VMOVUPS Z8, K1, 128(AX)
+	VMOVUPS Z9, K2, 192(AX)
+	ADDQ R10, AX
+	VMOVUPS Z10, K1, 128(AX)
+	VMOVUPS Z11, K2, 192(AX)
+	ADDQ R10, AX
+	VMOVUPS Z12, K1, 128(AX)
+	VMOVUPS Z13, K2, 192(AX)
+	JMP stored2
+toD2:
+	MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
+	LONG $0x487e6262; WORD $0xe072 // VCVTNEPS2BF16 Z0, Y28
+	VMOVDQU16 Y28, K1, 64(AX)
+	LONG $0x487e6262; WORD $0xe972 // VCVTNEPS2BF16 Z1, Y29
+	VMOVDQU16 Y29, K2, 96(AX)
+	ADDQ R10, AX
+	LONG $0x487e6262; WORD $0xe272 // VCVTNEPS2BF16 Z2, Y28
+	VMOVDQU16 Y28, K1, 64(AX)
+	LONG $0x487e6262; WORD $0xeb72 // VCVTNEPS2BF16 Z3, Y29
+	VMOVDQU16 Y29, K2, 96(AX)
+	ADDQ R10, AX
+	LONG $0x487e6262; WORD $0xe472 // VCVTNEPS2BF16 Z4, Y28
+	VMOVDQU16 Y28, K1, 64(AX)
+	LONG $0x487e6262; WORD $0xed72 // VCVTNEPS2BF16 Z5, Y29
+	VMOVDQU16 Y29, K2, 96(AX)
+	ADDQ R10, AX
+	LONG $0x487e6262; WORD $0xe672 // VCVTNEPS2BF16 Z6, Y28
+	VMOVDQU16 Y28, K1, 64(AX)
+	LONG $0x487e6262; WORD $0xef72 // VCVTNEPS2BF16 Z7, Y29
+	VMOVDQU16 Y29, K2, 96(AX)
+	ADDQ R10, AX
+	LONG $0x487e4262; WORD $0xe072 // VCVTNEPS2BF16 Z8, Y28
+	VMOVDQU16 Y28, K1, 64(AX)
+	LONG $0x487e4262; WORD $0xe972 // VCVTNEPS2BF16 Z9, Y29
+	VMOVDQU16 Y29, K2, 96(AX)
+	ADDQ R10, AX
+	LONG $0x487e4262; WORD $0xe272 // VCVTNEPS2BF16 Z10, Y28
+	VMOVDQU16 Y28, K1, 64(AX)
+	LONG $0x487e4262; WORD $0xeb72 // VCVTNEPS2BF16 Z11, Y29
+	VMOVDQU16 Y29, K2, 96(AX)
+	ADDQ R10, AX
+	LONG $0x487e4262; WORD $0xe472 // VCVTNEPS2BF16 Z12, Y28
+	VMOVDQU16 Y28, K1, 64(AX)
+	LONG $0x487e4262; WORD $0xed72 // VCVTNEPS2BF16 Z13, Y29
+	VMOVDQU16 Y29, K2, 96(AX)
+stored2:
+	ADDQ tile_nextA(DI), R13; ADDQ tile_nextB(DI), R14; ADDQ tile_nextC(DI), DX; ADDQ $256, 40(SP)
+	MOVQ tile_nextD(DI), AX; ADDQ AX, 0(SP); MOVQ tile_nextBias(DI), AX; ADDQ AX, 8(SP)
+	DECQ 16(SP); JNZ tile
+	VZEROUPPER
+	RET
+
+TEXT ·tileHalfx8x64(SB), NOSPLIT, $48-8
+	MOVQ t+0(FP), DI
+	MOVQ tile_a(DI), R13; MOVQ tile_b(DI), R14; MOVQ tile_c(DI), DX
+	MOVQ tile_d(DI), AX; MOVQ AX, 0(SP); MOVQ tile_bias(DI), AX; MOVQ AX, 8(SP); MOVQ tile_n(DI), AX; MOVQ AX, 16(SP)
+	MOVQ tile_mask(DI), AX; KMOVW AX, K1; SHRQ $16, AX; KMOVW AX, K2
+	MOVQ tile_scaleB(DI), AX; MOVQ AX, 40(SP)
+	MOVQ tile_stepA(DI), R8; MOVQ tile_k(DI), R9; SHLQ $6, R9
+	MOVQ tile_fetch(DI), R12; TESTQ R12, R12; CMOVQEQ R13, R12; MOVQ R12, 24(SP); MOVQ tile_fetchLD(DI), R15
+tile:
+	MOVQ tile_k(DI), CX; MOVQ R13, SI; MOVQ R14, BX; MOVQ tile_scratch(DI), R11
+	VPXORD Z0, Z0, Z0
+	VMOVUPS Z0, 1792(R11)
+	VMOVUPS Z0, 1856(R11)
+	VMOVUPS Z0, 1920(R11)
+	VMOVUPS Z0, 1984(R11)
+	VMOVUPS Z0, 2048(R11)
+	VMOVUPS Z0, 2112(R11)
+	VMOVUPS Z0, 2176(R11)
+	VMOVUPS Z0, 2240(R11)
+	VMOVUPS Z0, 2304(R11)
+	VMOVUPS Z0, 2368(R11)
+	VMOVUPS Z0, 2432(R11)
+	VMOVUPS Z0, 2496(R11)
+	VMOVUPS Z0, 2560(R11)
+	VMOVUPS Z0, 2624(R11)
+	VMOVUPS Z0, 2688(R11)
+	VMOVUPS Z0, 2752(R11)
+	VMOVUPS Z0, 2816(R11)
+	VMOVUPS Z0, 2880(R11)
+	VMOVUPS Z0, 2944(R11)
+	VMOVUPS Z0, 3008(R11)
+	VMOVUPS Z0, 3072(R11)
+	VMOVUPS Z0, 3136(R11)
+	VMOVUPS Z0, 3200(R11)
+	VMOVUPS Z0, 3264(R11)
+	VMOVUPS Z0, 3328(R11)
+	VMOVUPS Z0, 3392(R11)
+	VMOVUPS Z0, 3456(R11)
+	VMOVUPS Z0, 3520(R11)
+	VMOVUPS Z0, 3584(R11)
+	VMOVUPS Z0, 3648(R11)
+	VMOVUPS Z0, 3712(R11)
+	VMOVUPS Z0, 3776(R11)
+	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
+	TESTQ $const_toD, tile_flags(DI); JZ fetch; MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
+fetch:
+	MOVQ R10, 32(SP)
+chunk:
+	MOVQ $const_halfChunk, R10; CMPQ CX, R10; CMOVQLT CX, R10
+	MOVQ R8, R11; SHLQ $4, R11; ADDQ SI, R11
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	VPXORD Z12, Z12, Z12
+	VPXORD Z13, Z13, Z13
+	VPXORD Z14, Z14, Z14
+	VPXORD Z15, Z15, Z15
+	PCALIGN $64
+step:
+	PREFETCHT0 (R11); PREFETCHT0 1024(BX)
+	PREFETCHT0 1024(BX)(R9*1)
+	TESTQ CX, tile_every(DI); JNZ compute
+	PREFETCHT0 0(AX)
+	PREFETCHT0 64(AX)
+	PREFETCHT0 128(AX)
+	PREFETCHT0 192(AX)
+	ADDQ 32(SP), AX
+compute:
+	PREFETCHT1 (R12); PREFETCHT1 (R12)(R15*1); ADDQ tile_fetchStep(DI), R12
+	VMOVDQU32 (BX), Z28
+	VMOVDQU32 (BX)(R9*1), Z29
+	VBROADCASTSS 0(SI), Z30
+	LONG $0x400d9662; WORD $0xc4b8 // VFMADD231PH Z28, Z30, Z0
+	LONG $0x400d9662; WORD $0xcdb8 // VFMADD231PH Z29, Z30, Z1
+	VBROADCASTSS 4(SI), Z31
+	LONG $0x40059662; WORD $0xd4b8 // VFMADD231PH Z28, Z31, Z2
+	LONG $0x40059662; WORD $0xddb8 // VFMADD231PH Z29, Z31, Z3
+	VBROADCASTSS 8(SI), Z30
+	LONG $0x400d9662; WORD $0xe4b8 // VFMADD231PH Z28, Z30, Z4
+	LONG $0x400d9662; WORD $0xedb8 // VFMADD231PH Z29, Z30, Z5
+	VBROADCASTSS 12(SI), Z31
+	LONG $0x40059662; WORD $0xf4b8 // VFMADD231PH Z28, Z31, Z6
+	LONG $0x40059662; WORD $0xfdb8 // VFMADD231PH Z29, Z31, Z7
+	VBROADCASTSS 16(SI), Z30
+	LONG $0x400d1662; WORD $0xc4b8 // VFMADD231PH Z28, Z30, Z8
+	LONG $0x400d1662; WORD $0xcdb8 // VFMADD231PH Z29, Z30, Z9
+	VBROADCASTSS 20(SI), Z31
+	LONG $0x40051662; WORD $0xd4b8 // VFMADD231PH Z28, Z31, Z10
+	LONG $0x40051662; WORD $0xddb8 // VFMADD231PH Z29, Z31, Z11
+	VBROADCASTSS 24(SI), Z30
+	LONG $0x400d1662; WORD $0xe4b8 // VFMADD231PH Z28, Z30, Z12
+	LONG $0x400d1662; WORD $0xedb8 // VFMADD231PH Z29, Z30, Z13
+	VBROADCASTSS 28(SI), Z31
+	LONG $0x40051662; WORD $0xf4b8 // VFMADD231PH Z28, Z31, Z14
+	LONG $0x40051662; WORD $0xfdb8 // VFMADD231PH Z29, Z31, Z15
+	ADDQ R8, SI; ADDQ R8, R11; ADDQ $64, BX; DECQ CX; DECQ R10; JNZ step
+	MOVQ tile_scratch(DI), R11
+	VMOVDQU32 Z0, 0(R11)
+	VMOVDQU32 Z1, 64(R11)
+	VMOVDQU32 Z2, 128(R11)
+	VMOVDQU32 Z3, 192(R11)
+	VMOVDQU32 Z4, 256(R11)
+	VMOVDQU32 Z5, 320(R11)
+	VMOVDQU32 Z6, 384(R11)
+	VMOVDQU32 Z7, 448(R11)
+	VMOVDQU32 Z8, 512(R11)
+	VMOVDQU32 Z9, 576(R11)
+	VMOVDQU32 Z10, 640(R11)
+	VMOVDQU32 Z11, 704(R11)
+	VMOVDQU32 Z12, 768(R11)
+	VMOVDQU32 Z13, 832(R11)
+	VMOVDQU32 Z14, 896(R11)
+	VMOVDQU32 Z15, 960(R11)
+	VCVTPH2PS 0(R11), Z0; VADDPS 1792(R11), Z0, Z0; VMOVUPS Z0, 1792(R11)
+	VCVTPH2PS 32(R11), Z1; VADDPS 1856(R11), Z1, Z1; VMOVUPS Z1, 1856(R11)
+	VCVTPH2PS 64(R11), Z2; VADDPS 1920(R11), Z2, Z2; VMOVUPS Z2, 1920(R11)
+	VCVTPH2PS 96(R11), Z3; VADDPS 1984(R11), Z3, Z3; VMOVUPS Z3, 1984(R11)
+	VCVTPH2PS 128(R11), Z4; VADDPS 2048(R11), Z4, Z4; VMOVUPS Z4, 2048(R11)
+	VCVTPH2PS 160(R11), Z5; VADDPS 2112(R11), Z5, Z5; VMOVUPS Z5, 2112(R11)
+	VCVTPH2PS 192(R11), Z6; VADDPS 2176(R11), Z6, Z6; VMOVUPS Z6, 2176(R11)
+	VCVTPH2PS 224(R11), Z7; VADDPS 2240(R11), Z7, Z7; VMOVUPS Z7, 2240(R11)
+	VCVTPH2PS 256(R11), Z8; VADDPS 2304(R11), Z8, Z8; VMOVUPS Z8, 2304(R11)
+	VCVTPH2PS 288(R11), Z9; VADDPS 2368(R11), Z9, Z9; VMOVUPS Z9, 2368(R11)
+	VCVTPH2PS 320(R11), Z10; VADDPS 2432(R11), Z10, Z10; VMOVUPS Z10, 2432(R11)
+	VCVTPH2PS 352(R11), Z11; VADDPS 2496(R11), Z11, Z11; VMOVUPS Z11, 2496(R11)
+	VCVTPH2PS 384(R11), Z12; VADDPS 2560(R11), Z12, Z12; VMOVUPS Z12, 2560(R11)
+	VCVTPH2PS 416(R11), Z13; VADDPS 2624(R11), Z13, Z13; VMOVUPS Z13, 2624(R11)
+	VCVTPH2PS 448(R11), Z14; VADDPS 2688(R11), Z14, Z14; VMOVUPS Z14, 2688(R11)
+	VCVTPH2PS 480(R11), Z15; VADDPS 2752(R11), Z15, Z15; VMOVUPS Z15, 2752(R11)
+	VCVTPH2PS 512(R11), Z16; VADDPS 2816(R11), Z16, Z16; VMOVUPS Z16, 2816(R11)
+	VCVTPH2PS 544(R11), Z17; VADDPS 2880(R11), Z17, Z17; VMOVUPS Z17, 2880(R11)
+	VCVTPH2PS 576(R11), Z18; VADDPS 2944(R11), Z18, Z18; VMOVUPS Z18, 2944(R11)
+	VCVTPH2PS 608(R11), Z19; VADDPS 3008(R11), Z19, Z19; VMOVUPS Z19, 3008(R11)
+	VCVTPH2PS 640(R11), Z20; VADDPS 3072(R11), Z20, Z20; VMOVUPS Z20, 3072(R11)
+	VCVTPH2PS 672(R11), Z21; VADDPS 3136(R11), Z21, Z21; VMOVUPS Z21, 3136(R11)
+	VCVTPH2PS 704(R11), Z22; VADDPS 3200(R11), Z22, Z22; VMOVUPS Z22, 3200(R11)
+	VCVTPH2PS 736(R11), Z23; VADDPS 3264(R11), Z23, Z23; VMOVUPS Z23, 3264(R11)
+	VCVTPH2PS 768(R11), Z24; VADDPS 3328(R11), Z24, Z24; VMOVUPS Z24, 3328(R11)
+	VCVTPH2PS 800(R11), Z25; VADDPS 3392(R11), Z25, Z25; VMOVUPS Z25, 3392(R11)
+	VCVTPH2PS 832(R11), Z26; VADDPS 3456(R11), Z26, Z26; VMOVUPS Z26, 3456(R11)
+	VCVTPH2PS 864(R11), Z27; VADDPS 3520(R11), Z27, Z27; VMOVUPS Z27, 3520(R11)
+	VCVTPH2PS 896(R11), Z0; VADDPS 3584(R11), Z0, Z0; VMOVUPS Z0, 3584(R11)
+	VCVTPH2PS 928(R11), Z1; VADDPS 3648(R11), Z1, Z1; VMOVUPS Z1, 3648(R11)
+	VCVTPH2PS 960(R11), Z2; VADDPS 3712(R11), Z2, Z2; VMOVUPS Z2, 3712(R11)
+	VCVTPH2PS 992(R11), Z3; VADDPS 3776(R11), Z3, Z3; VMOVUPS Z3, 3776(R11)
+	TESTQ CX, CX; JNZ chunk
+	MOVQ 40(SP), R10; VMOVUPS 0(R10), Z28; VMOVUPS 64(R10), Z29; MOVQ tile_scaleA(DI), AX; MOVQ tile_scratch(DI), R11
+	VBROADCASTSS 0(AX), Z30
+	VMULPS Z28, Z30, Z0; VMULPS 1792(R11), Z0, Z0
+	VMULPS Z29, Z30, Z1; VMULPS 1856(R11), Z1, Z1
+	VBROADCASTSS 4(AX), Z30
+	VMULPS Z28, Z30, Z2; VMULPS 2048(R11), Z2, Z2
+	VMULPS Z29, Z30, Z3; VMULPS 2112(R11), Z3, Z3
+	VBROADCASTSS 8(AX), Z30
+	VMULPS Z28, Z30, Z4; VMULPS 2304(R11), Z4, Z4
+	VMULPS Z29, Z30, Z5; VMULPS 2368(R11), Z5, Z5
+	VBROADCASTSS 12(AX), Z30
+	VMULPS Z28, Z30, Z6; VMULPS 2560(R11), Z6, Z6
+	VMULPS Z29, Z30, Z7; VMULPS 2624(R11), Z7, Z7
+	VBROADCASTSS 16(AX), Z30
+	VMULPS Z28, Z30, Z8; VMULPS 2816(R11), Z8, Z8
+	VMULPS Z29, Z30, Z9; VMULPS 2880(R11), Z9, Z9
+	VBROADCASTSS 20(AX), Z30
+	VMULPS Z28, Z30, Z10; VMULPS 3072(R11), Z10, Z10
+	VMULPS Z29, Z30, Z11; VMULPS 3136(R11), Z11, Z11
+	VBROADCASTSS 24(AX), Z30
+	VMULPS Z28, Z30, Z12; VMULPS 3328(R11), Z12, Z12
+	VMULPS Z29, Z30, Z13; VMULPS 3392(R11), Z13, Z13
+	VBROADCASTSS 28(AX), Z30
+	VMULPS Z28, Z30, Z14; VMULPS 3584(R11), Z14, Z14
+	VMULPS Z29, Z30, Z15; VMULPS 3648(R11), Z15, Z15
+	MOVQ tile_flags(DI), CX
+	TESTQ $const_scale, CX; JZ scaled0
+	VBROADCASTSS tile_alpha(DI), Z31
+	VMULPS Z31, Z0, Z0
+	VMULPS Z31, Z1, Z1
+	VMULPS Z31, Z2, Z2
+	VMULPS Z31, Z3, Z3
+	VMULPS Z31, Z4, Z4
+	VMULPS Z31, Z5, Z5
+	VMULPS Z31, Z6, Z6
+	VMULPS Z31, Z7, Z7
+	VMULPS Z31, Z8, Z8
+	VMULPS Z31, Z9, Z9
+	VMULPS Z31, Z10, Z10
+	VMULPS Z31, Z11, Z11
+	VMULPS Z31, Z12, Z12
+	VMULPS Z31, Z13, Z13
+	VMULPS Z31, Z14, Z14
+	VMULPS Z31, Z15, Z15
+scaled0:
+	TESTQ $const_addC, CX; JZ addedC0
+	VBROADCASTSS tile_beta(DI), Z31
+	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
+	VFMADD231PS 0(AX), Z31, K1, Z0
+	VFMADD231PS 64(AX), Z31, K2, Z1
+	ADDQ R10, AX
+	VFMADD231PS 0(AX), Z31, K1, Z2
+	VFMADD231PS 64(AX), Z31, K2, Z3
+	ADDQ R10, AX
+	VFMADD231PS 0(AX), Z31, K1, Z4
+	VFMADD231PS 64(AX), Z31, K2, Z5
+	ADDQ R10, AX
+	VFMADD231PS 0(AX), Z31, K1, Z6
+	VFMADD231PS 64(AX), Z31, K2, Z7
+	ADDQ R10, AX
+	VFMADD231PS 0(AX), Z31, K1, Z8
+	VFMADD231PS 64(AX), Z31, K2, Z9
+	ADDQ R10, AX
+	VFMADD231PS 0(AX), Z31, K1, Z10
+	VFMADD231PS 64(AX), Z31, K2, Z11
+	ADDQ R10, AX
+	VFMADD231PS 0(AX), Z31, K1, Z12
+	VFMADD231PS 64(AX), Z31, K2, Z13
+	ADDQ R10, AX
+	VFMADD231PS 0(AX), Z31, K1, Z14
+	VFMADD231PS 64(AX), Z31, K2, Z15
+addedC0:
+	TESTQ $const_addD, CX; JZ addedD0
+	VBROADCASTSS tile_betaD(DI), Z31
+	MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
+	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z0
+	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z1
+	ADDQ R10, AX
+	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z2
+	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z3
+	ADDQ R10, AX
+	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z4
+	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z5
+	ADDQ R10, AX
+	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z6
+	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z7
+	ADDQ R10, AX
+	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z8
+	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z9
+	ADDQ R10, AX
+	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z10
+	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z11
+	ADDQ R10, AX
+	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z12
+	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z13
+	ADDQ R10, AX
+	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z14
+	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z15
+addedD0:
+	TESTQ $const_addBias, CX; JZ addedBias0
+	MOVQ 8(SP), AX
+	VMOVUPS.Z 0(AX), K1, Z28
+	VMOVUPS.Z 64(AX), K2, Z29
+	VADDPS Z28, Z0, Z0
+	VADDPS Z29, Z1, Z1
+	VADDPS Z28, Z2, Z2
+	VADDPS Z29, Z3, Z3
+	VADDPS Z28, Z4, Z4
+	VADDPS Z29, Z5, Z5
+	VADDPS Z28, Z6, Z6
+	VADDPS Z29, Z7, Z7
+	VADDPS Z28, Z8, Z8
+	VADDPS Z29, Z9, Z9
+	VADDPS Z28, Z10, Z10
+	VADDPS Z29, Z11, Z11
+	VADDPS Z28, Z12, Z12
+	VADDPS Z29, Z13, Z13
+	VADDPS Z28, Z14, Z14
+	VADDPS Z29, Z15, Z15
+addedBias0:
+	TESTQ $const_toD, CX; JNZ toD0
+	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
+	VMOVUPS Z0, K1, 0(AX)
+	VMOVUPS Z1, K2, 64(AX)
+	ADDQ R10, AX
+	VMOVUPS Z2, K1, 0(AX)
+	VMOVUPS Z3, K2, 64(AX)
+	ADDQ R10, AX
+	VMOVUPS Z4, K1, 0(AX)
+	VMOVUPS Z5, K2, 64(AX)
+	ADDQ R10, AX
+	VMOVUPS Z6, K1, 0(AX)
+	VMOVUPS Z7, K2, 64(AX)
+	ADDQ R10, AX
+	VMOVUPS Z8, K1, 0(AX)
+	VMOVUPS Z9, K2, 64(AX)
+	ADDQ R10, AX
+	VMOVUPS Z10, K1, 0(AX)
+	VMOVUPS Z11, K2, 64(AX)
+	ADDQ R10, AX
+	VMOVUPS Z12, K1, 0(AX)
+	VMOVUPS Z13, K2, 64(AX)
+	ADDQ R10, AX
+	VMOVUPS Z14, K1, 0(AX)
+	VMOVUPS Z15, K2, 64(AX)
+	JMP stored0
+toD0:
+	MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
+	LONG $0x487e6262; WORD $0xe072 // VCVTNEPS2BF16 Z0, Y28
+	VMOVDQU16 Y28, K1, 0(AX)
+	LONG $0x487e6262; WORD $0xe972 // VCVTNEPS2BF16 Z1, Y29
+	VMOVDQU16 Y29, K2, 32(AX)
+	ADDQ R10, AX
+	LONG $0x487e6262; WORD $0xe272 // VCVTNEPS2BF16 Z2, Y28
+	VMOVDQU16 Y28, K1, 0(AX)
+	LONG $0x487e6262; WORD $0xeb72 // VCVTNEPS2BF16 Z3, Y29
+	VMOVDQU16 Y29, K2, 32(AX)
+	ADDQ R10, AX
+	LONG $0x487e6262; WORD $0xe472 // VCVTNEPS2BF16 Z4, Y28
+	VMOVDQU16 Y28, K1, 0(AX)
+	LONG $0x487e6262; WORD $0xed72 // VCVTNEPS2BF16 Z5, Y29
+	VMOVDQU16 Y29, K2, 32(AX)
+	ADDQ R10, AX
+	LONG $0x487e6262; WORD $0xe672 // VCVTNEPS2BF16 Z6, Y28
+	VMOVDQU16 Y28, K1, 0(AX)
+	LONG $0x487e6262; WORD $0xef72 // VCVTNEPS2BF16 Z7, Y29
+	VMOVDQU16 Y29, K2, 32(AX)
+	ADDQ R10, AX
+	LONG $0x487e4262; WORD $0xe072 // VCVTNEPS2BF16 Z8, Y28
+	VMOVDQU16 Y28, K1, 0(AX)
+	LONG $0x487e4262; WORD $0xe972 // VCVTNEPS2BF16 Z9, Y29
+	VMOVDQU16 Y29, K2, 32(AX)
+	ADDQ R10, AX
+	LONG $0x487e4262; WORD $0xe272 // VCVTNEPS2BF16 Z10, Y28
+	VMOVDQU16 Y28, K1, 0(AX)
+	LONG $0x487e4262; WORD $0xeb72 // VCVTNEPS2BF16 Z11, Y29
+	VMOVDQU16 Y29, K2, 32(AX)
+	ADDQ R10, AX
+	LONG $0x487e4262; WORD $0xe472 // VCVTNEPS2BF16 Z12, Y28
+	VMOVDQU16 Y28, K1, 0(AX)
+	LONG $0x487e4262; WORD $0xed72 // VCVTNEPS2BF16 Z13, Y29
+	VMOVDQU16 Y29, K2, 32(AX)
+	ADDQ R10, AX
+	LONG $0x487e4262; WORD $0xe672 // VCVTNEPS2BF16 Z14, Y28
+	VMOVDQU16 Y28, K1, 0(AX)
+	LONG $0x487e4262; WORD $0xef72 // VCVTNEPS2BF16 Z15, Y29
+	VMOVDQU16 Y29, K2, 32(AX)
+stored0:
+	MOVQ 40(SP), R10; VMOVUPS 128(R10), Z28; VMOVUPS 192(R10), Z29; MOVQ tile_scaleA(DI), AX; MOVQ tile_scratch(DI), R11
+	VBROADCASTSS 0(AX), Z30
+	VMULPS Z28, Z30, Z0; VMULPS 1920(R11), Z0, Z0
+	VMULPS Z29, Z30, Z1; VMULPS 1984(R11), Z1, Z1
+	VBROADCASTSS 4(AX), Z30
+	VMULPS Z28, Z30, Z2; VMULPS 2176(R11), Z2, Z2
+	VMULPS Z29, Z30, Z3; VMULPS 2240(R11), Z3, Z3
+	VBROADCASTSS 8(AX), Z30
+	VMULPS Z28, Z30, Z4; VMULPS 2432(R11), Z4, Z4
+	VMULPS Z29, Z30, Z5; VMULPS 2496(R11), Z5, Z5
+	VBROADCASTSS 12(AX), Z30
+	VMULPS Z28, Z30, Z6; VMULPS 2688(R11), Z6, Z6
+	VMULPS Z29, Z30, Z7; VMULPS 2752(R11), Z7, Z7
+	VBROADCASTSS 16(AX), Z30
+	VMULPS Z28, Z30, Z8; VMULPS 2944(R11), Z8, Z8
+	VMULPS Z29, Z30, Z9; VMULPS 3008(R11), Z9, Z9
+	VBROADCASTSS 20(AX), Z30
+	VMULPS Z28, Z30, Z10; VMULPS 3200(R11), Z10, Z10
+	VMULPS Z29, Z30, Z11; VMULPS 3264(R11), Z11, Z11
+	VBROADCASTSS 24(AX), Z30
+	VMULPS Z28, Z30, Z12; VMULPS 3456(R11), Z12, Z12
+	VMULPS Z29, Z30, Z13; VMULPS 3520(R11), Z13, Z13
+	VBROADCASTSS 28(AX), Z30
+	VMULPS Z28, Z30, Z14; VMULPS 3712(R11), Z14, Z14
+	VMULPS Z29, Z30, Z15; VMULPS 3776(R11), Z15, Z15
+	MOVQ tile_flags(DI), CX
+	TESTQ $const_scale, CX; JZ scaled2
+	VBROADCASTSS tile_alpha(DI), Z31
+	VMULPS Z31, Z0, Z0
+	VMULPS Z31, Z1, Z1
+	VMULPS Z31, Z2, Z2
+	VMULPS Z31, Z3, Z3
+	VMULPS Z31, Z4, Z4
+	VMULPS Z31, Z5, Z5
+	VMULPS Z31, Z6, Z6
+	VMULPS Z31, Z7, Z7
+	VMULPS Z31, Z8, Z8
+	VMULPS Z31, Z9, Z9
+	VMULPS Z31, Z10, Z10
+	VMULPS Z31, Z11, Z11
+	VMULPS Z31, Z12, Z12
+	VMULPS Z31, Z13, Z13
+	VMULPS Z31, Z14, Z14
+	VMULPS Z31, Z15, Z15
+scaled2:
+	TESTQ $const_addC, CX; JZ addedC2
+	VBROADCASTSS tile_beta(DI), Z31
+	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
+	VFMADD231PS 128(AX), Z31, K1, Z0
+	VFMADD231PS 192(AX), Z31, K2, Z1
+	ADDQ R10, AX
+	VFMADD231PS 128(AX), Z31, K1, Z2
+	VFMADD231PS 192(AX), Z31, K2, Z3
+	ADDQ R10, AX
+	VFMADD231PS 128(AX), Z31, K1, Z4
+	VFMADD231PS 192(AX), Z31, K2, Z5
+	ADDQ R10, AX
+	VFMADD231PS 128(AX), Z31, K1, Z6
+	VFMADD231PS 192(AX), Z31, K2, Z7
+	ADDQ R10, AX
+	VFMADD231PS 128(AX), Z31, K1, Z8
+	VFMADD231PS 192(AX), Z31, K2, Z9
+	ADDQ R10, AX
+	VFMADD231PS 128(AX), Z31, K1, Z10
+	VFMADD231PS 192(AX), Z31, K2, Z11
+	ADDQ R10, AX
+	VFMADD231PS 128(AX), Z31, K1, Z12
+	VFMADD231PS 192(AX), Z31, K2, Z13
+	ADDQ R10, AX
+	VFMADD231PS 128(AX), Z31, K1, Z14
+	VFMADD231PS 192(AX), Z31, K2, Z15
+addedC2:
+	TESTQ $const_addD, CX; JZ addedD2
+	VBROADCASTSS tile_betaD(DI), Z31
+	MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
+	VPMOVZXWD.Z 64(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z0
+	VPMOVZXWD.Z 96(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z1
+	ADDQ R10, AX
+	VPMOVZXWD.Z 64(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z2
+	VPMOVZXWD.Z 96(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z3
+	ADDQ R10, AX
+	VPMOVZXWD.Z 64(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z4
+	VPMOVZXWD.Z 96(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z5
+	ADDQ R10, AX
+	VPMOVZXWD.Z 64(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z6
+	VPMOVZXWD.Z 96(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z7
+	ADDQ R10, AX
+	VPMOVZXWD.Z 64(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z8
+	VPMOVZXWD.Z 96(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z9
+	ADDQ R10, AX
+	VPMOVZXWD.Z 64(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z10
+	VPMOVZXWD.Z 96(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z11
+	ADDQ R10, AX
+	VPMOVZXWD.Z 64(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z12
+	VPMOVZXWD.Z 96(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z13
+	ADDQ R10, AX
+	VPMOVZXWD.Z 64(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z14
+	VPMOVZXWD.Z 96(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z15
+addedD2:
+	TESTQ $const_addBias, CX; JZ addedBias2
+	MOVQ 8(SP), AX
+	VMOVUPS.Z 128(AX), K1, Z28
+	VMOVUPS.Z 192(AX), K2, Z29
+	VADDPS Z28, Z0, Z0
+	VADDPS Z29, Z1, Z1
+	VADDPS Z28, Z2, Z2
+	VADDPS Z29, Z3, Z3
+	VADDPS Z28, Z4, Z4
+	VADDPS Z29, Z5, Z5
+	VADDPS Z28, Z6, Z6
+	VADDPS Z29, Z7, Z7
+	VADDPS Z28, Z8, Z8
+	VADDPS Z29, Z9, Z9
+	VADDPS Z28, Z10, Z10
+	VADDPS Z29, Z11, Z11
+	VADDPS Z28, Z12, Z12
+	VADDPS Z29, Z13, Z13
+	VADDPS Z28, Z14, Z14
+	VADDPS Z29, Z15, Z15
+addedBias2:
+	TESTQ $const_toD, CX; JNZ toD2
+	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
+	VMOVUPS Z0, K1, 128(AX)
+	VMOVUPS Z1, K2, 192(AX)
+	ADDQ R10, AX
+	VMOVUPS Z2, K1, 128(AX)
+	VMOVUPS Z3, K2, 192(AX)
+	ADDQ R10, AX
+	VMOVUPS Z4, K1, 128(AX)
+	VMOVUPS Z5, K2, 192(AX)
+	ADDQ R10, AX
+	VMOVUPS Z6, K1, 128(AX)
+	VMOVUPS Z7, K2, 192(AX)
+	ADDQ R10, AX
+	VMOVUPS Z8, K1, 128(AX)
+	VMOVUPS Z9, K2, 192(AX)
+	ADDQ R10, AX
+	VMOVUPS Z10, K1, 128(AX)
+	VMOVUPS Z11, K2, 192(AX)
+	ADDQ R10, AX
+	VMOVUPS Z12, K1, 128(AX)
+	VMOVUPS Z13, K2, 192(AX)
+	ADDQ R10, AX
+	VMOVUPS Z14, K1, 128(AX)
+	VMOVUPS Z15, K2, 192(AX)
+	JMP stored2
+toD2:
+	MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
+	LONG $0x487e6262; WORD $0xe072 // VCVTNEPS2BF16 Z0, Y28
+	VMOVDQU16 Y28, K1, 64(AX)
+	LONG $0x487e6262; WORD $0xe972 // VCVTNEPS2BF16 Z1, Y29
+	VMOVDQU16 Y29, K2, 96(AX)
+	ADDQ R10, AX
+	LONG $0x487e6262; WORD $0xe272 // VCVTNEPS2BF16 Z2, Y28
+	VMOVDQU16 Y28, K1, 64(AX)
+	LONG $0x487e6262; WORD $0xeb72 // VCVTNEPS2BF16 Z3, Y29
+	VMOVDQU16 Y29, K2, 96(AX)
+	ADDQ R10, AX
+	LONG $0x487e6262; WORD $0xe472 // VCVTNEPS2BF16 Z4, Y28
+	VMOVDQU16 Y28, K1, 64(AX)
+	LONG $0x487e6262; WORD $0xed72 // VCVTNEPS2BF16 Z5, Y29
+	VMOVDQU16 Y29, K2, 96(AX)
+	ADDQ R10, AX
+	LONG $0x487e6262; WORD $0xe672 // VCVTNEPS2BF16 Z6, Y28
+	VMOVDQU16 Y28, K1, 64(AX)
+	LONG $0x487e6262; WORD $0xef72 // VCVTNEPS2BF16 Z7, Y29
+	VMOVDQU16 Y29, K2, 96(AX)
+	ADDQ R10, AX
+	LONG $0x487e4262; WORD $0xe072 // VCVTNEPS2BF16 Z8, Y28
+	VMOVDQU16 Y28, K1, 64(AX)
+	LONG $0x487e4262; WORD $0xe972 // VCVTNEPS2BF16 Z9, Y29
+	VMOVDQU16 Y29, K2, 96(AX)
+	ADDQ R10, AX
+	LONG $0x487e4262; WORD $0xe272 // VCVTNEPS2BF16 Z10, Y28
+	VMOVDQU16 Y28, K1, 64(AX)
+	LONG $0x487e4262; WORD $0xeb72 // VCVTNEPS2BF16 Z11, Y29
+	VMOVDQU16 Y29, K2, 96(AX)
+	ADDQ R10, AX
+	LONG $0x487e4262; WORD $0xe472 // VCVTNEPS2BF16 Z12, Y28
+	VMOVDQU16 Y28, K1, 64(AX)
+	LONG $0x487e4262; WORD $0xed72 // VCVTNEPS2BF16 Z13, Y29
+	VMOVDQU16 Y29, K2, 96(AX)
+	ADDQ R10, AX
+	LONG $0x487e4262; WORD $0xe672 // VCVTNEPS2BF16 Z14, Y28
+	VMOVDQU16 Y28, K1, 64(AX)
+	LONG $0x487e4262; WORD $0xef72 // VCVTNEPS2BF16 Z15, Y29
+	VMOVDQU16 Y29, K2, 96(AX)
+stored2:
+	ADDQ tile_nextA(DI), R13; ADDQ tile_nextB(DI), R14; ADDQ tile_nextC(DI), DX; ADDQ $256, 40(SP)
+	MOVQ tile_nextD(DI), AX; ADDQ AX, 0(SP); MOVQ tile_nextBias(DI), AX; ADDQ AX, 8(SP)
+	MOVQ 24(SP), R12; ADDQ tile_nextFetch(DI), R12; MOVQ R12, 24(SP)
+	DECQ 16(SP); JNZ tile
+	VZEROUPPER
+	RET
+
+TEXT ·tileHalfx9x64(SB), NOSPLIT, $48-8
+	MOVQ t+0(FP), DI
+	MOVQ tile_a(DI), R13; MOVQ tile_b(DI), R14; MOVQ tile_c(DI), DX
+	MOVQ tile_d(DI), AX; MOVQ AX, 0(SP); MOVQ tile_bias(DI), AX; MOVQ AX, 8(SP); MOVQ tile_n(DI), AX; MOVQ AX, 16(SP)
+	MOVQ tile_mask(DI), AX; KMOVW AX, K1; SHRQ $16, AX; KMOVW AX, K2
+	MOVQ tile_scaleB(DI), AX; MOVQ AX, 40(SP)
+	MOVQ tile_stepA(DI), R8; MOVQ tile_k(DI), R9; SHLQ $6, R9
+	MOVQ tile_fetch(DI), R12; TESTQ R12, R12; CMOVQEQ R13, R12; MOVQ R12, 24(SP); MOVQ tile_fetchLD(DI), R15
+tile:
+	MOVQ tile_k(DI), CX; MOVQ R13, SI; MOVQ R14, BX; MOVQ tile_scratch(DI), R11
+	VPXORD Z0, Z0, Z0
+	VMOVUPS Z0, 1792(R11)
+	VMOVUPS Z0, 1856(R11)
+	VMOVUPS Z0, 1920(R11)
+	VMOVUPS Z0, 1984(R11)
+	VMOVUPS Z0, 2048(R11)
+	VMOVUPS Z0, 2112(R11)
+	VMOVUPS Z0, 2176(R11)
+	VMOVUPS Z0, 2240(R11)
+	VMOVUPS Z0, 2304(R11)
+	VMOVUPS Z0, 2368(R11)
+	VMOVUPS Z0, 2432(R11)
+	VMOVUPS Z0, 2496(R11)
+	VMOVUPS Z0, 2560(R11)
+	VMOVUPS Z0, 2624(R11)
+	VMOVUPS Z0, 2688(R11)
+	VMOVUPS Z0, 2752(R11)
+	VMOVUPS Z0, 2816(R11)
+	VMOVUPS Z0, 2880(R11)
+	VMOVUPS Z0, 2944(R11)
+	VMOVUPS Z0, 3008(R11)
+	VMOVUPS Z0, 3072(R11)
+	VMOVUPS Z0, 3136(R11)
+	VMOVUPS Z0, 3200(R11)
+	VMOVUPS Z0, 3264(R11)
+	VMOVUPS Z0, 3328(R11)
+	VMOVUPS Z0, 3392(R11)
+	VMOVUPS Z0, 3456(R11)
+	VMOVUPS Z0, 3520(R11)
+	VMOVUPS Z0, 3584(R11)
+	VMOVUPS Z0, 3648(R11)
+	VMOVUPS Z0, 3712(R11)
+	VMOVUPS Z0, 3776(R11)
+	VMOVUPS Z0, 3840(R11)
+	VMOVUPS Z0, 3904(R11)
+	VMOVUPS Z0, 3968(R11)
+	VMOVUPS Z0, 4032(R11)
+	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
+	TESTQ $const_toD, tile_flags(DI); JZ fetch; MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
+fetch:
+	MOVQ R10, 32(SP)
+chunk:
+	MOVQ $const_halfChunk, R10; CMPQ CX, R10; CMOVQLT CX, R10
+	MOVQ R8, R11; SHLQ $4, R11; ADDQ SI, R11
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	VPXORD Z12, Z12, Z12
+	VPXORD Z13, Z13, Z13
+	VPXORD Z14, Z14, Z14
+	VPXORD Z15, Z15, Z15
+	VPXORD Z16, Z16, Z16
+	VPXORD Z17, Z17, Z17
+	PCALIGN $64
+step:
+	PREFETCHT0 (R11); PREFETCHT0 1024(BX)
+	PREFETCHT0 1024(BX)(R9*1)
+	TESTQ CX, tile_every(DI); JNZ compute
+	PREFETCHT0 0(AX)
+	PREFETCHT0 64(AX)
+	PREFETCHT0 128(AX)
+	PREFETCHT0 192(AX)
+	ADDQ 32(SP), AX
+compute:
+	PREFETCHT1 (R12); PREFETCHT1 (R12)(R15*1); ADDQ tile_fetchStep(DI), R12
+	VMOVDQU32 (BX), Z28
+	VMOVDQU32 (BX)(R9*1), Z29
+	VBROADCASTSS 0(SI), Z30
+	LONG $0x400d9662; WORD $0xc4b8 // VFMADD231PH Z28, Z30, Z0
+	LONG $0x400d9662; WORD $0xcdb8 // VFMADD231PH Z29, Z30, Z1
+	VBROADCASTSS 4(SI), Z31
+	LONG $0x40059662; WORD $0xd4b8 // VFMADD231PH Z28, Z31, Z2
+	LONG $0x40059662; WORD $0xddb8 // VFMADD231PH Z29, Z31, Z3
+	VBROADCASTSS 8(SI), Z30
+	LONG $0x400d9662; WORD $0xe4b8 // VFMADD231PH Z28, Z30, Z4
+	LONG $0x400d9662; WORD $0xedb8 // VFMADD231PH Z29, Z30, Z5
+	VBROADCASTSS 12(SI), Z31
+	LONG $0x40059662; WORD $0xf4b8 // VFMADD231PH Z28, Z31, Z6
+	LONG $0x40059662; WORD $0xfdb8 // VFMADD231PH Z29, Z31, Z7
+	VBROADCASTSS 16(SI), Z30
+	LONG $0x400d1662; WORD $0xc4b8 // VFMADD231PH Z28, Z30, Z8
+	LONG $0x400d1662; WORD $0xcdb8 // VFMADD231PH Z29, Z30, Z9
+	VBROADCASTSS 20(SI), Z31
+	LONG $0x40051662; WORD $0xd4b8 // VFMADD231PH Z28, Z31, Z10
+	LONG $0x40051662; WORD $0xddb8 // VFMADD231PH Z29, Z31, Z11
+	VBROADCASTSS 24(SI), Z30
+	LONG $0x400d1662; WORD $0xe4b8 // VFMADD231PH Z28, Z30, Z12
+	LONG $0x400d1662; WORD $0xedb8 // VFMADD231PH Z29, Z30, Z13
+	VBROADCASTSS 28(SI), Z31
+	LONG $0x40051662; WORD $0xf4b8 // VFMADD231PH Z28, Z31, Z14
+	LONG $0x40051662; WORD $0xfdb8 // VFMADD231PH Z29, Z31, Z15
+	VBROADCASTSS 32(SI), Z30
+	LONG $0x400d8662; WORD $0xc4b8 // VFMADD231PH Z28, Z30, Z16
+	LONG $0x400d8662; WORD $0xcdb8 // VFMADD231PH Z29, Z30, Z17
+	ADDQ R8, SI; ADDQ R8, R11; ADDQ $64, BX; DECQ CX; DECQ R10; JNZ step
+	MOVQ tile_scratch(DI), R11
+	VMOVDQU32 Z0, 0(R11)
+	VMOVDQU32 Z1, 64(R11)
+	VMOVDQU32 Z2, 128(R11)
+	VMOVDQU32 Z3, 192(R11)
+	VMOVDQU32 Z4, 256(R11)
+	VMOVDQU32 Z5, 320(R11)
+	VMOVDQU32 Z6, 384(R11)
+	VMOVDQU32 Z7, 448(R11)
+	VMOVDQU32 Z8, 512(R11)
+	VMOVDQU32 Z9, 576(R11)
+	VMOVDQU32 Z10, 640(R11)
+	VMOVDQU32 Z11, 704(R11)
+	VMOVDQU32 Z12, 768(R11)
+	VMOVDQU32 Z13, 832(R11)
+	VMOVDQU32 Z14, 896(R11)
+	VMOVDQU32 Z15, 960(R11)
+	VMOVDQU32 Z16, 1024(R11)
+	VMOVDQU32 Z17, 1088(R11)
+	VCVTPH2PS 0(R11), Z0; VADDPS 1792(R11), Z0, Z0; VMOVUPS Z0, 1792(R11)
+	VCVTPH2PS 32(R11), Z1; VADDPS 1856(R11), Z1, Z1; VMOVUPS Z1, 1856(R11)
+	VCVTPH2PS 64(R11), Z2; VADDPS 1920(R11), Z2, Z2; VMOVUPS Z2, 1920(R11)
+	VCVTPH2PS 96(R11), Z3; VADDPS 1984(R11), Z3, Z3; VMOVUPS Z3, 1984(R11)
+	VCVTPH2PS 128(R11), Z4; VADDPS 2048(R11), Z4, Z4; VMOVUPS Z4, 2048(R11)
+	VCVTPH2PS 160(R11), Z5; VADDPS 2112(R11), Z5, Z5; VMOVUPS Z5, 2112(R11)
+	VCVTPH2PS 192(R11), Z6; VADDPS 2176(R11), Z6, Z6; VMOVUPS Z6, 2176(R11)
+	VCVTPH2PS 224(R11), Z7; VADDPS 2240(R11), Z7, Z7; VMOVUPS Z7, 2240(R11)
+	VCVTPH2PS 256(R11), Z8; VADDPS 2304(R11), Z8, Z8; VMOVUPS Z8, 2304(R11)
+	VCVTPH2PS 288(R11), Z9; VADDPS 2368(R11), Z9, Z9; VMOVUPS Z9, 2368(R11)
+	VCVTPH2PS 320(R11), Z10; VADDPS 2432(R11), Z10, Z10; VMOVUPS Z10, 2432(R11)
+	VCVTPH2PS 352(R11), Z11; VADDPS 2496(R11), Z11, Z11; VMOVUPS Z11, 2496(R11)
+	VCVTPH2PS 384(R11), Z12; VADDPS 2560(R11), Z12, Z12; VMOVUPS Z12, 2560(R11)
+	VCVTPH2PS 416(R11), Z13; VADDPS 2624(R11), Z13, Z13; VMOVUPS Z13, 2624(R11)
+	VCVTPH2PS 448(R11), Z14; VADDPS 2688(R11), Z14, Z14; VMOVUPS Z14, 2688(R11)
+	VCVTPH2PS 480(R11), Z15; VADDPS 2752(R11), Z15, Z15; VMOVUPS Z15, 2752(R11)
+	VCVTPH2PS 512(R11), Z16; VADDPS 2816(R11), Z16, Z16; VMOVUPS Z16, 2816(R11)
+	VCVTPH2PS 544(R11), Z17; VADDPS 2880(R11), Z17, Z17; VMOVUPS Z17, 2880(R11)
+	VCVTPH2PS 576(R11), Z18; VADDPS 2944(R11), Z18, Z18; VMOVUPS Z18, 2944(R11)
+	VCVTPH2PS 608(R11), Z19; VADDPS 3008(R11), Z19, Z19; VMOVUPS Z19, 3008(R11)
+	VCVTPH2PS 640(R11), Z20; VADDPS 3072(R11), Z20, Z20; VMOVUPS Z20, 3072(R11)
+	VCVTPH2PS 672(R11), Z21; VADDPS 3136(R11), Z21, Z21; VMOVUPS Z21, 3136(R11)
+	VCVTPH2PS 704(R11), Z22; VADDPS 3200(R11), Z22, Z22; VMOVUPS Z22, 3200(R11)
+	VCVTPH2PS 736(R11), Z23; VADDPS 3264(R11), Z23, Z23; VMOVUPS Z23, 3264(R11)
+	VCVTPH2PS 768(R11), Z24; VADDPS 3328(R11), Z24, Z24; VMOVUPS Z24, 3328(R11)
+	VCVTPH2PS 800(R11), Z25; VADDPS 3392(R11), Z25, Z25; VMOVUPS Z25, 3392(R11)
+	VCVTPH2PS 832(R11), Z26; VADDPS 3456(R11), Z26, Z26; VMOVUPS Z26, 3456(R11)
+	VCVTPH2PS 864(R11), Z27; VADDPS 3520(R11), Z27, Z27; VMOVUPS Z27, 3520(R11)
+	VCVTPH2PS 896(R11), Z0; VADDPS 3584(R11), Z0, Z0; VMOVUPS Z0, 3584(R11)
+	VCVTPH2PS 928(R11), Z1; VADDPS 3648(R11), Z1, Z1; VMOVUPS Z1, 3648(R11)
+	VCVTPH2PS 960(R11), Z2; VADDPS 3712(R11), Z2, Z2; VMOVUPS Z2, 3712(R11)
+	VCVTPH2PS 992(R11), Z3; VADDPS 3776(R11), Z3, Z3; VMOVUPS Z3, 3776(R11)
+	VCVTPH2PS 1024(R11), Z4; VADDPS 3840(R11), Z4, Z4; VMOVUPS Z4, 3840(R11)
+	VCVTPH2PS 1056(R11), Z5; VADDPS 3904(R11), Z5, Z5; VMOVUPS Z5, 3904(R11)
+	VCVTPH2PS 1088(R11), Z6; VADDPS 3968(R11), Z6, Z6; VMOVUPS Z6, 3968(R11)
+	VCVTPH2PS 1120(R11), Z7; VADDPS 4032(R11), Z7, Z7; VMOVUPS Z7, 4032(R11)
+	TESTQ CX, CX; JNZ chunk
+	MOVQ 40(SP), R10; VMOVUPS 0(R10), Z28; VMOVUPS 64(R10), Z29; MOVQ tile_scaleA(DI), AX; MOVQ tile_scratch(DI), R11
+	VBROADCASTSS 0(AX), Z30
+	VMULPS Z28, Z30, Z0; VMULPS 1792(R11), Z0, Z0
+	VMULPS Z29, Z30, Z1; VMULPS 1856(R11), Z1, Z1
+	VBROADCASTSS 4(AX), Z30
+	VMULPS Z28, Z30, Z2; VMULPS 2048(R11), Z2, Z2
+	VMULPS Z29, Z30, Z3; VMULPS 2112(R11), Z3, Z3
+	VBROADCASTSS 8(AX), Z30
+	VMULPS Z28, Z30, Z4; VMULPS 2304(R11), Z4, Z4
+	VMULPS Z29, Z30, Z5; VMULPS 2368(R11), Z5, Z5
+	VBROADCASTSS 12(AX), Z30
+	VMULPS Z28, Z30, Z6; VMULPS 2560(R11), Z6, Z6
+	VMULPS Z29, Z30, Z7; VMULPS 2624(R11), Z7, Z7
+	VBROADCASTSS 16(AX), Z30
+	VMULPS Z28, Z30, Z8; VMULPS 2816(R11), Z8, Z8
+	VMULPS Z29, Z30, Z9; VMULPS 2880(R11), Z9, Z9
+	VBROADCASTSS 20(AX), Z30
+	VMULPS Z28, Z30, Z10; VMULPS 3072(R11), Z10, Z10
+	VMULPS Z29, Z30, Z11; VMULPS 3136(R11), Z11, Z11
+	VBROADCASTSS 24(AX), Z30
+	VMULPS Z28, Z30, Z12; VMULPS 3328(R11), Z12, Z12
+	VMULPS Z29, Z30, Z13; VMULPS 3392(R11), Z13, Z13
+	VBROADCASTSS 28(AX), Z30
+	VMULPS Z28, Z30, Z14; VMULPS 3584(R11), Z14, Z14
+	VMULPS Z29, Z30, Z15; VMULPS 3648(R11), Z15, Z15
+	VBROADCASTSS 32(AX), Z30
+	VMULPS Z28, Z30, Z16; VMULPS 3840(R11), Z16, Z16
+	VMULPS Z29, Z30, Z17; VMULPS 3904(R11), Z17, Z17
+	MOVQ tile_flags(DI), CX
+	TESTQ $const_scale, CX; JZ scaled0
+	VBROADCASTSS tile_alpha(DI), Z31
+	VMULPS Z31, Z0, Z0
+	VMULPS Z31, Z1, Z1
+	VMULPS Z31, Z2, Z2
+	VMULPS Z31, Z3, Z3
+	VMULPS Z31, Z4, Z4
+	VMULPS Z31, Z5, Z5
+	VMULPS Z31, Z6, Z6
+	VMULPS Z31, Z7, Z7
+	VMULPS Z31, Z8, Z8
+	VMULPS Z31, Z9, Z9
+	VMULPS Z31, Z10, Z10
+	VMULPS Z31, Z11, Z11
+	VMULPS Z31, Z12, Z12
+	VMULPS Z31, Z13, Z13
+	VMULPS Z31, Z14, Z14
+	VMULPS Z31, Z15, Z15
+	VMULPS Z31, Z16, Z16
+	VMULPS Z31, Z17, Z17
+scaled0:
+	TESTQ $const_addC, CX; JZ addedC0
+	VBROADCASTSS tile_beta(DI), Z31
+	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
+	VFMADD231PS 0(AX), Z31, K1, Z0
+	VFMADD231PS 64(AX), Z31, K2, Z1
+	ADDQ R10, AX
+	VFMADD231PS 0(AX), Z31, K1, Z2
+	VFMADD231PS 64(AX), Z31, K2, Z3
+	ADDQ R10, AX
+	VFMADD231PS 0(AX), Z31, K1, Z4
+	VFMADD231PS 64(AX), Z31, K2, Z5
+	ADDQ R10, AX
+	VFMADD231PS 0(AX), Z31, K1, Z6
+	VFMADD231PS 64(AX), Z31, K2, Z7
+	ADDQ R10, AX
+	VFMADD231PS 0(AX), Z31, K1, Z8
+	VFMADD231PS 64(AX), Z31, K2, Z9
+	ADDQ R10, AX
+	VFMADD231PS 0(AX), Z31, K1, Z10
+	VFMADD231PS 64(AX), Z31, K2, Z11
+	ADDQ R10, AX
+	VFMADD231PS 0(AX), Z31, K1, Z12
+	VFMADD231PS 64(AX), Z31, K2, Z13
+	ADDQ R10, AX
+	VFMADD231PS 0(AX), Z31, K1, Z14
+	VFMADD231PS 64(AX), Z31, K2, Z15
+	ADDQ R10, AX
+	VFMADD231PS 0(AX), Z31, K1, Z16
+	VFMADD231PS 64(AX), Z31, K2, Z17
+addedC0:
+	TESTQ $const_addD, CX; JZ addedD0
+	VBROADCASTSS tile_betaD(DI), Z31
+	MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
+	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z0
+	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z1
+	ADDQ R10, AX
+	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z2
+	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z3
+	ADDQ R10, AX
+	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z4
+	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z5
+	ADDQ R10, AX
+	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z6
+	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z7
+	ADDQ R10, AX
+	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z8
+	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z9
+	ADDQ R10, AX
+	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z10
+	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z11
+	ADDQ R10, AX
+	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z12
+	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z13
+	ADDQ R10, AX
+	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z14
+	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z15
+	ADDQ R10, AX
+	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z16
+	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z17
+addedD0:
+	TESTQ $const_addBias, CX; JZ addedBias0
+	MOVQ 8(SP), AX
+	VMOVUPS.Z 0(AX), K1, Z28
+	VMOVUPS.Z 64(AX), K2, Z29
+	VADDPS Z28, Z0, Z0
+	VADDPS Z29, Z1, Z1
+	VADDPS Z28, Z2, Z2
+	VADDPS Z29, Z3, Z3
+	VADDPS Z28, Z4, Z4
+	VADDPS Z29, Z5, Z5
+	VADDPS Z28, Z6, Z6
+	VADDPS Z29, Z7, Z7
+	VADDPS Z28, Z8, Z8
+	VADDPS Z29, Z9, Z9
+	VADDPS Z28, Z10, Z10
+	VADDPS Z29, Z11, Z11
+	VADDPS Z28, Z12, Z12
+	VADDPS Z29, Z13, Z13
+	VADDPS Z28, Z14, Z14
+	VADDPS Z29, Z15, Z15
+	VADDPS Z28, Z16, Z16
+	VADDPS Z29, Z17, Z17
+addedBias0:
+	TESTQ $const_toD, CX; JNZ toD0
+	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
+	VMOVUPS Z0, K1, 0(AX)
+	VMOVUPS Z1, K2, 64(AX)
+	ADDQ R10, AX
+	VMOVUPS Z2, K1, 0(AX)
+	VMOVUPS Z3, K2, 64(AX)
+	ADDQ R10, AX
+	VMOVUPS Z4, K1, 0(AX)
+	VMOVUPS Z5, K2, 64(AX)
+	ADDQ R10, AX
+	VMOVUPS Z6, K1, 0(AX)
+	VMOVUPS Z7, K2, 64(AX)
+	ADDQ R10, AX
+	VMOVUPS Z8, K1, 0(AX)
+	VMOVUPS Z9, K2, 64(AX)
+	ADDQ R10, AX
+	VMOVUPS Z10, K1, 0(AX)
+	VMOVUPS Z11, K2, 64(AX)
+	ADDQ R10, AX
+	VMOVUPS Z12, K1, 0(AX)
+	VMOVUPS Z13, K2, 64(AX)
+	ADDQ R10, AX
+	VMOVUPS Z14, K1, 0(AX)
+	VMOVUPS Z15, K2, 64(AX)
+	ADDQ R10, AX
+	VMOVUPS Z16, K1, 0(AX)
+	VMOVUPS Z17, K2, 64(AX)
+	JMP stored0
+toD0:
+	MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
+	LONG $0x487e6262; WORD $0xe072 // VCVTNEPS2BF16 Z0, Y28
+	VMOVDQU16 Y28, K1, 0(AX)
+	LONG $0x487e6262; WORD $0xe972 // VCVTNEPS2BF16 Z1, Y29
+	VMOVDQU16 Y29, K2, 32(AX)
+	ADDQ R10, AX
+	LONG $0x487e6262; WORD $0xe272 // VCVTNEPS2BF16 Z2, Y28
+	VMOVDQU16 Y28, K1, 0(AX)
+	LONG $0x487e6262; WORD $0xeb72 // VCVTNEPS2BF16 Z3, Y29
+	VMOVDQU16 Y29, K2, 32(AX)
+	ADDQ R10, AX
+	LONG $0x487e6262; WORD $0xe472 // VCVTNEPS2BF16 Z4, Y28
+	VMOVDQU16 Y28, K1, 0(AX)
+	LONG $0x487e6262; WORD $0xed72 // VCVTNEPS2BF16 Z5, Y29
+	VMOVDQU16 Y29, K2, 32(AX)
+	ADDQ R10, AX
+	LONG $0x487e6262; WORD $0xe672 // VCVTNEPS2BF16 Z6, Y28
+	VMOVDQU16 Y28, K1, 0(AX)
+	LONG $0x487e6262; WORD $0xef72 // VCVTNEPS2BF16 Z7, Y29
+	VMOVDQU16 Y29, K2, 32(AX)
+	ADDQ R10, AX
+	LONG $0x487e4262; WORD $0xe072 // VCVTNEPS2BF16 Z8, Y28
+	VMOVDQU16 Y28, K1, 0(AX)
+	LONG $0x487e4262; WORD $0xe972 // VCVTNEPS2BF16 Z9, Y29
+	VMOVDQU16 Y29, K2, 32(AX)
+	ADDQ R10, AX
+	LONG $0x487e4262; WORD $0xe272 // VCVTNEPS2BF16 Z10, Y28
+	VMOVDQU16 Y28, K1, 0(AX)
+	LONG $0x487e4262; WORD $0xeb72 // VCVTNEPS2BF16 Z11, Y29
+	VMOVDQU16 Y29, K2, 32(AX)
+	ADDQ R10, AX
+	LONG $0x487e4262; WORD $0xe472 // VCVTNEPS2BF16 Z12, Y28
+	VMOVDQU16 Y28, K1, 0(AX)
+	LONG $0x487e4262; WORD $0xed72 // VCVTNEPS2BF16 Z13, Y29
+	VMOVDQU16 Y29, K2, 32(AX)
+	ADDQ R10, AX
+	LONG $0x487e4262; WORD $0xe672 // VCVTNEPS2BF16 Z14, Y28
+	VMOVDQU16 Y28, K1, 0(AX)
+	LONG $0x487e4262; WORD $0xef72 // VCVTNEPS2BF16 Z15, Y29
+	VMOVDQU16 Y29, K2, 32(AX)
+	ADDQ R10, AX
+	LONG $0x487e2262; WORD $0xe072 // VCVTNEPS2BF16 Z16, Y28
+	VMOVDQU16 Y28, K1, 0(AX)
+	LONG $0x487e2262; WORD $0xe972 // VCVTNEPS2BF16 Z17, Y29
+	VMOVDQU16 Y29, K2, 32(AX)
+stored0:
+	MOVQ 40(SP), R10; VMOVUPS 128(R10), Z28; VMOVUPS 192(R10), Z29; MOVQ tile_scaleA(DI), AX; MOVQ tile_scratch(DI), R11
+	VBROADCASTSS 0(AX), Z30
+	VMULPS Z28, Z30, Z0; VMULPS 1920(R11), Z0, Z0
+	VMULPS Z29, Z30, Z1; VMULPS 1984(R11), Z1, Z1
+	VBROADCASTSS 4(AX), Z30
+	VMULPS Z28, Z30, Z2; VMULPS 2176(R11), Z2, Z2
+	VMULPS Z29, Z30, Z3; VMULPS 2240(R11), Z3, Z3
+	VBROADCASTSS 8(AX), Z30
+	VMULPS Z28, Z30, Z4; VMULPS 2432(R11), Z4, Z4
+	VMULPS Z29, Z30, Z5; VMULPS 2496(R11), Z5, Z5
+	VBROADCASTSS 12(AX), Z30
+	VMULPS Z28, Z30, Z6; VMULPS 2688(R11), Z6, Z6
+	VMULPS Z29, Z30, Z7; VMULPS 2752(R11), Z7, Z7
+	VBROADCASTSS 16(AX), Z30
+	VMULPS Z28, Z30, Z8; VMULPS 2944(R11), Z8, Z8
+	VMULPS Z29, Z30, Z9; VMULPS 3008(R11), Z9, Z9
+	VBROADCASTSS 20(AX), Z30
+	VMULPS Z28, Z30, Z10; VMULPS 3200(R11), Z10, Z10
+	VMULPS Z29, Z30, Z11; VMULPS 3264(R11), Z11, Z11
+	VBROADCASTSS 24(AX), Z30
+	VMULPS Z28, Z30, Z12; VMULPS 3456(R11), Z12, Z12
+	VMULPS Z29, Z30, Z13; VMULPS 3520(R11), Z13, Z13
+	VBROADCASTSS 28(AX), Z30
+	VMULPS Z28, Z30, Z14; VMULPS 3712(R11), Z14, Z14
+	VMULPS Z29, Z30, Z15; VMULPS 3776(R11), Z15, Z15
+	VBROADCASTSS 32(AX), Z30
+	VMULPS Z28, Z30, Z16; VMULPS 3968(R11), Z16, Z16
+	VMULPS Z29, Z30, Z17; VMULPS 4032(R11), Z17, Z17
+	MOVQ tile_flags(DI), CX
+	TESTQ $const_scale, CX; JZ scaled2
+	VBROADCASTSS tile_alpha(DI), Z31
+	VMULPS Z31, Z0, Z0
+	VMULPS Z31, Z1, Z1
+	VMULPS Z31, Z2, Z2
+	VMULPS Z31, Z3, Z3
+	VMULPS Z31, Z4, Z4
+	VMULPS Z31, Z5, Z5
+	VMULPS Z31, Z6, Z6
+	VMULPS Z31, Z7, Z7
+	VMULPS Z31, Z8, Z8
+	VMULPS Z31, Z9, Z9
+	VMULPS Z31, Z10, Z10
+	VMULPS Z31, Z11, Z11
+	VMULPS Z31, Z12, Z12
+	VMULPS Z31, Z13, Z13
+	VMULPS Z31, Z14, Z14
+	VMULPS Z31, Z15, Z15
+	VMULPS Z31, Z16, Z16
+	VMULPS Z31, Z17, Z17
+scaled2:
+	TESTQ $const_addC, CX; JZ addedC2
+	VBROADCASTSS tile_beta(DI), Z31
+	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
+	VFMADD231PS 128(AX), Z31, K1, Z0
+	VFMADD231PS 192(AX), Z31, K2, Z1
+	ADDQ R10, AX
+	VFMADD231PS 128(AX), Z31, K1, Z2
+	VFMADD231PS 192(AX), Z31, K2, Z3
+	ADDQ R10, AX
+	VFMADD231PS 128(AX), Z31, K1, Z4
+	VFMADD231PS 192(AX), Z31, K2, Z5
+	ADDQ R10, AX
+	VFMADD231PS 128(AX), Z31, K1, Z6
+	VFMADD231PS 192(AX), Z31, K2, Z7
+	ADDQ R10, AX
+	VFMADD231PS 128(AX), Z31, K1, Z8
+	VFMADD231PS 192(AX), Z31, K2, Z9
+	ADDQ R10, AX
+	VFMADD231PS 128(AX), Z31, K1, Z10
+	VFMADD231PS 192(AX), Z31, K2, Z11
+	ADDQ R10, AX
+	VFMADD231PS 128(AX), Z31, K1, Z12
+	VFMADD231PS 192(AX), Z31, K2, Z13
+	ADDQ R10, AX
+	VFMADD231PS 128(AX), Z31, K1, Z14
+	VFMADD231PS 192(AX), Z31, K2, Z15
+	ADDQ R10, AX
+	VFMADD231PS 128(AX), Z31, K1, Z16
+	VFMADD231PS 192(AX), Z31, K2, Z17
+addedC2:
+	TESTQ $const_addD, CX; JZ addedD2
+	VBROADCASTSS tile_betaD(DI), Z31
+	MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
+	VPMOVZXWD.Z 64(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z0
+	VPMOVZXWD.Z 96(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z1
+	ADDQ R10, AX
+	VPMOVZXWD.Z 64(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z2
+	VPMOVZXWD.Z 96(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z3
+	ADDQ R10, AX
+	VPMOVZXWD.Z 64(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z4
+	VPMOVZXWD.Z 96(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z5
+	ADDQ R10, AX
+	VPMOVZXWD.Z 64(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z6
+	VPMOVZXWD.Z 96(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z7
+	ADDQ R10, AX
+	VPMOVZXWD.Z 64(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z8
+	VPMOVZXWD.Z 96(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z9
+	ADDQ R10, AX
+	VPMOVZXWD.Z 64(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z10
+	VPMOVZXWD.Z 96(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z11
+	ADDQ R10, AX
+	VPMOVZXWD.Z 64(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z12
+	VPMOVZXWD.Z 96(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z13
+	ADDQ R10, AX
+	VPMOVZXWD.Z 64(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z14
+	VPMOVZXWD.Z 96(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z15
+	ADDQ R10, AX
+	VPMOVZXWD.Z 64(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z16
+	VPMOVZXWD.Z 96(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z17
+addedD2:
+	TESTQ $const_addBias, CX; JZ addedBias2
+	MOVQ 8(SP), AX
+	VMOVUPS.Z 128(AX), K1, Z28
+	VMOVUPS.Z 192(AX), K2, Z29
+	VADDPS Z28, Z0, Z0
+	VADDPS Z29, Z1, Z1
+	VADDPS Z28, Z2, Z2
+	VADDPS Z29, Z3, Z3
+	VADDPS Z28, Z4, Z4
+	VADDPS Z29, Z5, Z5
+	VADDPS Z28, Z6, Z6
+	VADDPS Z29, Z7, Z7
+	VADDPS Z28, Z8, Z8
+	VADDPS Z29, Z9, Z9
+	VADDPS Z28, Z10, Z10
+	VADDPS Z29, Z11, Z11
+	VADDPS Z28, Z12, Z12
+	VADDPS Z29, Z13, Z13
+	VADDPS Z28, Z14, Z14
+	VADDPS Z29, Z15, Z15
+	VADDPS Z28, Z16, Z16
+	VADDPS Z29, Z17, Z17
+addedBias2:
+	TESTQ $const_toD, CX; JNZ toD2
+	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
+	VMOVUPS Z0, K1, 128(AX)
+	VMOVUPS Z1, K2, 192(AX)
+	ADDQ R10, AX
+	VMOVUPS Z2, K1, 128(AX)
+	VMOVUPS Z3, K2, 192(AX)
+	ADDQ R10, AX
+	VMOVUPS Z4, K1, 128(AX)
+	VMOVUPS Z5, K2, 192(AX)
+	ADDQ R10, AX
+	VMOVUPS Z6, K1, 128(AX)
+	VMOVUPS Z7, K2, 192(AX)
+	ADDQ R10, AX
+	VMOVUPS Z8, K1, 128(AX)
+	VMOVUPS Z9, K2, 192(AX)
+	ADDQ R10, AX
+	VMOVUPS Z10, K1, 128(AX)
+	VMOVUPS Z11, K2, 192(AX)
+	ADDQ R10, AX
+	VMOVUPS Z12, K1, 128(AX)
+	VMOVUPS Z13, K2, 192(AX)
+	ADDQ R10, AX
+	VMOVUPS Z14, K1, 128(AX)
+	VMOVUPS Z15, K2, 192(AX)
+	ADDQ R10, AX
+	VMOVUPS Z16, K1, 128(AX)
+	VMOVUPS Z17, K2, 192(AX)
+	JMP stored2
+toD2:
+	MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
+	LONG $0x487e6262; WORD $0xe072 // VCVTNEPS2BF16 Z0, Y28
+	VMOVDQU16 Y28, K1, 64(AX)
+	LONG $0x487e6262; WORD $0xe972 // VCVTNEPS2BF16 Z1, Y29
+	VMOVDQU16 Y29, K2, 96(AX)
+	ADDQ R10, AX
+	LONG $0x487e6262; WORD $0xe272 // VCVTNEPS2BF16 Z2, Y28
+	VMOVDQU16 Y28, K1, 64(AX)
+	LONG $0x487e6262; WORD $0xeb72 // VCVTNEPS2BF16 Z3, Y29
+	VMOVDQU16 Y29, K2, 96(AX)
+	ADDQ R10, AX
+	LONG $0x487e6262; WORD $0xe472 // VCVTNEPS2BF16 Z4, Y28
+	VMOVDQU16 Y28, K1, 64(AX)
+	LONG $0x487e6262; WORD $0xed72 // VCVTNEPS2BF16 Z5, Y29
+	VMOVDQU16 Y29, K2, 96(AX)
+	ADDQ R10, AX
+	LONG $0x487e6262; WORD $0xe672 // VCVTNEPS2BF16 Z6, Y28
+	VMOVDQU16 Y28, K1, 64(AX)
+	LONG $0x487e6262; WORD $0xef72 // VCVTNEPS2BF16 Z7, Y29
+	VMOVDQU16 Y29, K2, 96(AX)
+	ADDQ R10, AX
+	LONG $0x487e4262; WORD $0xe072 // VCVTNEPS2BF16 Z8, Y28
+	VMOVDQU16 Y28, K1, 64(AX)
+	LONG $0x487e4262; WORD $0xe972 // VCVTNEPS2BF16 Z9, Y29
+	VMOVDQU16 Y29, K2, 96(AX)
+	ADDQ R10, AX
+	LONG $0x487e4262; WORD $0xe272 // VCVTNEPS2BF16 Z10, Y28
+	VMOVDQU16 Y28, K1, 64(AX)
+	LONG $0x487e4262; WORD $0xeb72 // VCVTNEPS2BF16 Z11, Y29
+	VMOVDQU16 Y29, K2, 96(AX)
+	ADDQ R10, AX
+	LONG $0x487e4262; WORD $0xe472 // VCVTNEPS2BF16 Z12, Y28
+	VMOVDQU16 Y28, K1, 64(AX)
+	LONG $0x487e4262; WORD $0xed72 // VCVTNEPS2BF16 Z13, Y29
+	VMOVDQU16 Y29, K2, 96(AX)
+	ADDQ R10, AX
+	LONG $0x487e4262; WORD $0xe672 // VCVTNEPS2BF16 Z14, Y28
+	VMOVDQU16 Y28, K1, 64(AX)
+	LONG $0x487e4262; WORD $0xef72 // VCVTNEPS2BF16 Z15, Y29
+	VMOVDQU16 Y29, K2, 96(AX)
+	ADDQ R10, AX
+	LONG $0x487e2262; WORD $0xe072 // VCVTNEPS2BF16 Z16, Y28
+	VMOVDQU16 Y28, K1, 64(AX)
+	LONG $0x487e2262; WORD $0xe972 // VCVTNEPS2BF16 Z17, Y29
+	VMOVDQU16 Y29, K2, 96(AX)
+stored2:
+	ADDQ tile_nextA(DI), R13; ADDQ tile_nextB(DI), R14; ADDQ tile_nextC(DI), DX; ADDQ $256, 40(SP)
+	MOVQ tile_nextD(DI), AX; ADDQ AX, 0(SP); MOVQ tile_nextBias(DI), AX; ADDQ AX, 8(SP)
+	MOVQ 24(SP), R12; ADDQ tile_nextFetch(DI), R12; MOVQ R12, 24(SP)
+	DECQ 16(SP); JNZ tile
+	VZEROUPPER
+	RET
+
+TEXT ·tileHalfx10x64(SB), NOSPLIT, $48-8
+	MOVQ t+0(FP), DI
+	MOVQ tile_a(DI), R13; MOVQ tile_b(DI), R14; MOVQ tile_c(DI), DX
+	MOVQ tile_d(DI), AX; MOVQ AX, 0(SP); MOVQ tile_bias(DI), AX; MOVQ AX, 8(SP); MOVQ tile_n(DI), AX; MOVQ AX, 16(SP)
+	MOVQ tile_mask(DI), AX; KMOVW AX, K1; SHRQ $16, AX; KMOVW AX, K2
+	MOVQ tile_scaleB(DI), AX; MOVQ AX, 40(SP)
+	MOVQ tile_stepA(DI), R8; MOVQ tile_k(DI), R9; SHLQ $6, R9
+	MOVQ tile_fetch(DI), R12; TESTQ R12, R12; CMOVQEQ R13, R12; MOVQ R12, 24(SP); MOVQ tile_fetchLD(DI), R15
+tile:
+	MOVQ tile_k(DI), CX; MOVQ R13, SI; MOVQ R14, BX; MOVQ tile_scratch(DI), R11
+	VPXORD Z0, Z0, Z0
+	VMOVUPS Z0, 1792(R11)
+	VMOVUPS Z0, 1856(R11)
+	VMOVUPS Z0, 1920(R11)
+	VMOVUPS Z0, 1984(R11)
+	VMOVUPS Z0, 2048(R11)
+	VMOVUPS Z0, 2112(R11)
+	VMOVUPS Z0, 2176(R11)
+	VMOVUPS Z0, 2240(R11)
+	VMOVUPS Z0, 2304(R11)
+	VMOVUPS Z0, 2368(R11)
+	VMOVUPS Z0, 2432(R11)
+	VMOVUPS Z0, 2496(R11)
+	VMOVUPS Z0, 2560(R11)
+	VMOVUPS Z0, 2624(R11)
+	VMOVUPS Z0, 2688(R11)
+	VMOVUPS Z0, 2752(R11)
+	VMOVUPS Z0, 2816(R11)
+	VMOVUPS Z0, 2880(R11)
+	VMOVUPS Z0, 2944(R11)
+	VMOVUPS Z0, 3008(R11)
+	VMOVUPS Z0, 3072(R11)
+	VMOVUPS Z0, 3136(R11)
+	VMOVUPS Z0, 3200(R11)
+	VMOVUPS Z0, 3264(R11)
+	VMOVUPS Z0, 3328(R11)
+	VMOVUPS Z0, 3392(R11)
+	VMOVUPS Z0, 3456(R11)
+	VMOVUPS Z0, 3520(R11)
+	VMOVUPS Z0, 3584(R11)
+	VMOVUPS Z0, 3648(R11)
+	VMOVUPS Z0, 3712(R11)
+	VMOVUPS Z0, 3776(R11)
+	VMOVUPS Z0, 3840(R11)
+	VMOVUPS Z0, 3904(R11)
+	VMOVUPS Z0, 3968(R11)
+	VMOVUPS Z0, 4032(R11)
+	VMOVUPS Z0, 4096(R11)
+	VMOVUPS Z0, 4160(R11)
+	VMOVUPS Z0, 4224(R11)
+	VMOVUPS Z0, 4288(R11)
+	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
+	TESTQ $const_toD, tile_flags(DI); JZ fetch; MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
+fetch:
+	MOVQ R10, 32(SP)
+chunk:
+	MOVQ $const_halfChunk, R10; CMPQ CX, R10; CMOVQLT CX, R10
+	MOVQ R8, R11; SHLQ $4, R11; ADDQ SI, R11
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	VPXORD Z12, Z12, Z12
+	VPXORD Z13, Z13, Z13
+	VPXORD Z14, Z14, Z14
+	VPXORD Z15, Z15, Z15
+	VPXORD Z16, Z16, Z16
+	VPXORD Z17, Z17, Z17
+	VPXORD Z18, Z18, Z18
+	VPXORD Z19, Z19, Z19
+	PCALIGN $64
+step:
+	PREFETCHT0 (R11); PREFETCHT0 1024(BX)
+	PREFETCHT0 1024(BX)(R9*1)
+	TESTQ CX, tile_every(DI); JNZ compute
+	PREFETCHT0 0(AX)
+	PREFETCHT0 64(AX)
+	PREFETCHT0 128(AX)
+	PREFETCHT0 192(AX)
+	ADDQ 32(SP), AX
+compute:
+	PREFETCHT1 (R12); PREFETCHT1 (R12)(R15*1); ADDQ tile_fetchStep(DI), R12
+	VMOVDQU32 (BX), Z28
+	VMOVDQU32 (BX)(R9*1), Z29
+	VBROADCASTSS 0(SI), Z30
+	LONG $0x400d9662; WORD $0xc4b8 // VFMADD231PH Z28, Z30, Z0
+	LONG $0x400d9662; WORD $0xcdb8 // VFMADD231PH Z29, Z30, Z1
+	VBROADCASTSS 4(SI), Z31
+	LONG $0x40059662; WORD $0xd4b8 // VFMADD231PH Z28, Z31, Z2
+	LONG $0x40059662; WORD $0xddb8 // VFMADD231PH Z29, Z31, Z3
+	VBROADCASTSS 8(SI), Z30
+	LONG $0x400d9662; WORD $0xe4b8 // VFMADD231PH Z28, Z30, Z4
+	LONG $0x400d9662; WORD $0xedb8 // VFMADD231PH Z29, Z30, Z5
+	VBROADCASTSS 12(SI), Z31
+	LONG $0x40059662; WORD $0xf4b8 // VFMADD231PH Z28, Z31, Z6
+	LONG $0x40059662; WORD $0xfdb8 // VFMADD231PH Z29, Z31, Z7
+	VBROADCASTSS 16(SI), Z30
+	LONG $0x400d1662; WORD $0xc4b8 // VFMADD231PH Z28, Z30, Z8
+	LONG $0x400d1662; WORD $0xcdb8 // VFMADD231PH Z29, Z30, Z9
+	VBROADCASTSS 20(SI), Z31
+	LONG $0x40051662; WORD $0xd4b8 // VFMADD231PH Z28, Z31, Z10
+	LONG $0x40051662; WORD $0xddb8 // VFMADD231PH Z29, Z31, Z11
+	VBROADCASTSS 24(SI), Z30
+	LONG $0x400d1662; WORD $0xe4b8 // VFMADD231PH Z28, Z30, Z12
+	LONG $0x400d1662; WORD $0xedb8 // VFMADD231PH Z29, Z30, Z13
+	VBROADCASTSS 28(SI), Z31
+	LONG $0x40051662; WORD $0xf4b8 // VFMADD231PH Z28, Z31, Z14
+	LONG $0x40051662; WORD $0xfdb8 // VFMADD231PH Z29, Z31, Z15
+	VBROADCASTSS 32(SI), Z30
+	LONG $0x400d8662; WORD $0xc4b8 // VFMADD231PH Z28, Z30, Z16
+	LONG $0x400d8662; WORD $0xcdb8 // VFMADD231PH Z29, Z30, Z17
+	VBROADCASTSS 36(SI), Z31
+	LONG $0x40058662; WORD $0xd4b8 // VFMADD231PH Z28, Z31, Z18
+	LONG $0x40058662; WORD $0xddb8 // VFMADD231PH Z29, Z31, Z19
+	ADDQ R8, SI; ADDQ R8, R11; ADDQ $64, BX; DECQ CX; DECQ R10; JNZ step
+	MOVQ tile_scratch(DI), R11
+	VMOVDQU32 Z0, 0(R11)
+	VMOVDQU32 Z1, 64(R11)
+	VMOVDQU32 Z2, 128(R11)
+	VMOVDQU32 Z3, 192(R11)
+	VMOVDQU32 Z4, 256(R11)
+	VMOVDQU32 Z5, 320(R11)
+	VMOVDQU32 Z6, 384(R11)
+	VMOVDQU32 Z7, 448(R11)
+	VMOVDQU32 Z8, 512(R11)
+	VMOVDQU32 Z9, 576(R11)
+	VMOVDQU32 Z10, 640(R11)
+	VMOVDQU32 Z11, 704(R11)
+	VMOVDQU32 Z12, 768(R11)
+	VMOVDQU32 Z13, 832(R11)
+	VMOVDQU32 Z14, 896(R11)
+	VMOVDQU32 Z15, 960(R11)
+	VMOVDQU32 Z16, 1024(R11)
+	VMOVDQU32 Z17, 1088(R11)
+	VMOVDQU32 Z18, 1152(R11)
+	VMOVDQU32 Z19, 1216(R11)
+	VCVTPH2PS 0(R11), Z0; VADDPS 1792(R11), Z0, Z0; VMOVUPS Z0, 1792(R11)
+	VCVTPH2PS 32(R11), Z1; VADDPS 1856(R11), Z1, Z1; VMOVUPS Z1, 1856(R11)
+	VCVTPH2PS 64(R11), Z2; VADDPS 1920(R11), Z2, Z2; VMOVUPS Z2, 1920(R11)
+	VCVTPH2PS 96(R11), Z3; VADDPS 1984(R11), Z3, Z3; VMOVUPS Z3, 1984(R11)
+	VCVTPH2PS 128(R11), Z4; VADDPS 2048(R11), Z4, Z4; VMOVUPS Z4, 2048(R11)
+	VCVTPH2PS 160(R11), Z5; VADDPS 2112(R11), Z5, Z5; VMOVUPS Z5, 2112(R11)
+	VCVTPH2PS 192(R11), Z6; VADDPS 2176(R11), Z6, Z6; VMOVUPS Z6, 2176(R11)
+	VCVTPH2PS 224(R11), Z7; VADDPS 2240(R11), Z7, Z7; VMOVUPS Z7, 2240(R11)
+	VCVTPH2PS 256(R11), Z8; VADDPS 2304(R11), Z8, Z8; VMOVUPS Z8, 2304(R11)
+	VCVTPH2PS 288(R11), Z9; VADDPS 2368(R11), Z9, Z9; VMOVUPS Z9, 2368(R11)
+	VCVTPH2PS 320(R11), Z10; VADDPS 2432(R11), Z10, Z10; VMOVUPS Z10, 2432(R11)
+	VCVTPH2PS 352(R11), Z11; VADDPS 2496(R11), Z11, Z11; VMOVUPS Z11, 2496(R11)
+	VCVTPH2PS 384(R11), Z12; VADDPS 2560(R11), Z12, Z12; VMOVUPS Z12, 2560(R11)
+	VCVTPH2PS 416(R11), Z13; VADDPS 2624(R11), Z13, Z13; VMOVUPS Z13, 2624(R11)
+	VCVTPH2PS 448(R11), Z14; VADDPS 2688(R11), Z14, Z14; VMOVUPS Z14, 2688(R11)
+	VCVTPH2PS 480(R11), Z15; VADDPS 2752(R11), Z15, Z15; VMOVUPS Z15, 2752(R11)
+	VCVTPH2PS 512(R11), Z16; VADDPS 2816(R11), Z16, Z16; VMOVUPS Z16, 2816(R11)
+	VCVTPH2PS 544(R11), Z17; VADDPS 2880(R11), Z17, Z17; VMOVUPS Z17, 2880(R11)
+	VCVTPH2PS 576(R11), Z18; VADDPS 2944(R11), Z18, Z18; VMOVUPS Z18, 2944(R11)
+	VCVTPH2PS 608(R11), Z19; VADDPS 3008(R11), Z19, Z19; VMOVUPS Z19, 3008(R11)
+	VCVTPH2PS 640(R11), Z20; VADDPS 3072(R11), Z20, Z20; VMOVUPS Z20, 3072(R11)
+	VCVTPH2PS 672(R11), Z21; VADDPS 3136(R11), Z21, Z21; VMOVUPS Z21, 3136(R11)
+	VCVTPH2PS 704(R11), Z22; VADDPS 3200(R11), Z22, Z22; VMOVUPS Z22, 3200(R11)
+	VCVTPH2PS 736(R11), Z23; VADDPS 3264(R11), Z23, Z23; VMOVUPS Z23, 3264(R11)
+	VCVTPH2PS 768(R11), Z24; VADDPS 3328(R11), Z24, Z24; VMOVUPS Z24, 3328(R11)
+	VCVTPH2PS 800(R11), Z25; VADDPS 3392(R11), Z25, Z25; VMOVUPS Z25, 3392(R11)
+	VCVTPH2PS 832(R11), Z26; VADDPS 3456(R11), Z26, Z26; VMOVUPS Z26, 3456(R11)
+	VCVTPH2PS 864(R11), Z27; VADDPS 3520(R11), Z27, Z27; VMOVUPS Z27, 3520(R11)
+	VCVTPH2PS 896(R11), Z0; VADDPS 3584(R11), Z0, Z0; VMOVUPS Z0, 3584(R11)
+	VCVTPH2PS 928(R11), Z1; VADDPS 3648(R11), Z1, Z1; VMOVUPS Z1, 3648(R11)
+	VCVTPH2PS 960(R11), Z2; VADDPS 3712(R11), Z2, Z2; VMOVUPS Z2, 3712(R11)
+	VCVTPH2PS 992(R11), Z3; VADDPS 3776(R11), Z3, Z3; VMOVUPS Z3, 3776(R11)
+	VCVTPH2PS 1024(R11), Z4; VADDPS 3840(R11), Z4, Z4; VMOVUPS Z4, 3840(R11)
+	VCVTPH2PS 1056(R11), Z5; VADDPS 3904(R11), Z5, Z5; VMOVUPS Z5, 3904(R11)
+	VCVTPH2PS 1088(R11), Z6; VADDPS 3968(R11), Z6, Z6; VMOVUPS Z6, 3968(R11)
+	VCVTPH2PS 1120(R11), Z7; VADDPS 4032(R11), Z7, Z7; VMOVUPS Z7, 4032(R11)
+	VCVTPH2PS 1152(R11), Z8; VADDPS 4096(R11), Z8, Z8; VMOVUPS Z8, 4096(R11)
+	VCVTPH2PS 1184(R11), Z9; VADDPS 4160(R11), Z9, Z9; VMOVUPS Z9, 4160(R11)
+	VCVTPH2PS 1216(R11), Z10; VADDPS 4224(R11), Z10, Z10; VMOVUPS Z10, 4224(R11)
+	VCVTPH2PS 1248(R11), Z11; VADDPS 4288(R11), Z11, Z11; VMOVUPS Z11, 4288(R11)
+	TESTQ CX, CX; JNZ chunk
+	MOVQ 40(SP), R10; VMOVUPS 0(R10), Z28; VMOVUPS 64(R10), Z29; MOVQ tile_scaleA(DI), AX; MOVQ tile_scratch(DI), R11
+	VBROADCASTSS 0(AX), Z30
+	VMULPS Z28, Z30, Z0; VMULPS 1792(R11), Z0, Z0
+	VMULPS Z29, Z30, Z1; VMULPS 1856(R11), Z1, Z1
+	VBROADCASTSS 4(AX), Z30
+	VMULPS Z28, Z30, Z2; VMULPS 2048(R11), Z2, Z2
+	VMULPS Z29, Z30, Z3; VMULPS 2112(R11), Z3, Z3
+	VBROADCASTSS 8(AX), Z30
+	VMULPS Z28, Z30, Z4; VMULPS 2304(R11), Z4, Z4
+	VMULPS Z29, Z30, Z5; VMULPS 2368(R11), Z5, Z5
+	VBROADCASTSS 12(AX), Z30
+	VMULPS Z28, Z30, Z6; VMULPS 2560(R11), Z6, Z6
+	VMULPS Z29, Z30, Z7; VMULPS 2624(R11), Z7, Z7
+	VBROADCASTSS 16(AX), Z30
+	VMULPS Z28, Z30, Z8; VMULPS 2816(R11), Z8, Z8
+	VMULPS Z29, Z30, Z9; VMULPS 2880(R11), Z9, Z9
+	VBROADCASTSS 20(AX), Z30
+	VMULPS Z28, Z30, Z10; VMULPS 3072(R11), Z10, Z10
+	VMULPS Z29, Z30, Z11; VMULPS 3136(R11), Z11, Z11
+	VBROADCASTSS 24(AX), Z30
+	VMULPS Z28, Z30, Z12; VMULPS 3328(R11), Z12, Z12
+	VMULPS Z29, Z30, Z13; VMULPS 3392(R11), Z13, Z13
+	VBROADCASTSS 28(AX), Z30
+	VMULPS Z28, Z30, Z14; VMULPS 3584(R11), Z14, Z14
+	VMULPS Z29, Z30, Z15; VMULPS 3648(R11), Z15, Z15
+	VBROADCASTSS 32(AX), Z30
+	VMULPS Z28, Z30, Z16; VMULPS 3840(R11), Z16, Z16
+	VMULPS Z29, Z30, Z17; VMULPS 3904(R11), Z17, Z17
+	VBROADCASTSS 36(AX), Z30
+	VMULPS Z28, Z30, Z18; VMULPS 4096(R11), Z18, Z18
+	VMULPS Z29, Z30, Z19; VMULPS 4160(R11), Z19, Z19
+	MOVQ tile_flags(DI), CX
+	TESTQ $const_scale, CX; JZ scaled0
+	VBROADCASTSS tile_alpha(DI), Z31
+	VMULPS Z31, Z0, Z0
+	VMULPS Z31, Z1, Z1
+	VMULPS Z31, Z2, Z2
+	VMULPS Z31, Z3, Z3
+	VMULPS Z31, Z4, Z4
+	VMULPS Z31, Z5, Z5
+	VMULPS Z31, Z6, Z6
+	VMULPS Z31, Z7, Z7
+	VMULPS Z31, Z8, Z8
+	VMULPS Z31, Z9, Z9
+	VMULPS Z31, Z10, Z10
+	VMULPS Z31, Z11, Z11
+	VMULPS Z31, Z12, Z12
+	VMULPS Z31, Z13, Z13
+	VMULPS Z31, Z14, Z14
+	VMULPS Z31, Z15, Z15
+	VMULPS Z31, Z16, Z16
+	VMULPS Z31, Z17, Z17
+	VMULPS Z31, Z18, Z18
+	VMULPS Z31, Z19, Z19
+scaled0:
+	TESTQ $const_addC, CX; JZ addedC0
+	VBROADCASTSS tile_beta(DI), Z31
+	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
+	VFMADD231PS 0(AX), Z31, K1, Z0
+	VFMADD231PS 64(AX), Z31, K2, Z1
+	ADDQ R10, AX
+	VFMADD231PS 0(AX), Z31, K1, Z2
+	VFMADD231PS 64(AX), Z31, K2, Z3
+	ADDQ R10, AX
+	VFMADD231PS 0(AX), Z31, K1, Z4
+	VFMADD231PS 64(AX), Z31, K2, Z5
+	ADDQ R10, AX
+	VFMADD231PS 0(AX), Z31, K1, Z6
+	VFMADD231PS 64(AX), Z31, K2, Z7
+	ADDQ R10, AX
+	VFMADD231PS 0(AX), Z31, K1, Z8
+	VFMADD231PS 64(AX), Z31, K2, Z9
+	ADDQ R10, AX
+	VFMADD231PS 0(AX), Z31, K1, Z10
+	VFMADD231PS 64(AX), Z31, K2, Z11
+	ADDQ R10, AX
+	VFMADD231PS 0(AX), Z31, K1, Z12
+	VFMADD231PS 64(AX), Z31, K2, Z13
+	ADDQ R10, AX
+	VFMADD231PS 0(AX), Z31, K1, Z14
+	VFMADD231PS 64(AX), Z31, K2, Z15
+	ADDQ R10, AX
+	VFMADD231PS 0(AX), Z31, K1, Z16
+	VFMADD231PS 64(AX), Z31, K2, Z17
+	ADDQ R10, AX
+	VFMADD231PS 0(AX), Z31, K1, Z18
+	VFMADD231PS 64(AX), Z31, K2, Z19
+addedC0:
+	TESTQ $const_addD, CX; JZ addedD0
+	VBROADCASTSS tile_betaD(DI), Z31
+	MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
+	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z0
+	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z1
+	ADDQ R10, AX
+	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z2
+	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z3
+	ADDQ R10, AX
+	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z4
+	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z5
+	ADDQ R10, AX
+	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z6
+	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z7
+	ADDQ R10, AX
+	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z8
+	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z9
+	ADDQ R10, AX
+	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z10
+	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z11
+	ADDQ R10, AX
+	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z12
+	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z13
+	ADDQ R10, AX
+	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z14
+	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z15
+	ADDQ R10, AX
+	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z16
+	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z17
+	ADDQ R10, AX
+	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z18
+	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z19
+addedD0:
+	TESTQ $const_addBias, CX; JZ addedBias0
+	MOVQ 8(SP), AX
+	VMOVUPS.Z 0(AX), K1, Z28
+	VMOVUPS.Z 64(AX), K2, Z29
+	VADDPS Z28, Z0, Z0
+	VADDPS Z29, Z1, Z1
+	VADDPS Z28, Z2, Z2
+	VADDPS Z29, Z3, Z3
+	VADDPS Z28, Z4, Z4
+	VADDPS Z29, Z5, Z5
+	VADDPS Z28, Z6, Z6
+	VADDPS Z29, Z7, Z7
+	VADDPS Z28, Z8, Z8
+	VADDPS Z29, Z9, Z9
+	VADDPS Z28, Z10, Z10
+	VADDPS Z29, Z11, Z11
+	VADDPS Z28, Z12, Z12
+	VADDPS Z29, Z13, Z13
+	VADDPS Z28, Z14, Z14
+	VADDPS Z29, Z15, Z15
+	VADDPS Z28, Z16, Z16
+	VADDPS Z29, Z17, Z17
+	VADDPS Z28, Z18, Z18
+	VADDPS Z29, Z19, Z19
+addedBias0:
+	TESTQ $const_toD, CX; JNZ toD0
+	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
+	VMOVUPS Z0, K1, 0(AX)
+	VMOVUPS Z1, K2, 64(AX)
+	ADDQ R10, AX
+	VMOVUPS Z2, K1, 0(AX)
+	VMOVUPS Z3, K2, 64(AX)
+	ADDQ R10, AX
+	VMOVUPS Z4, K1, 0(AX)
+	VMOVUPS Z5, K2, 64(AX)
+	ADDQ R10, AX
+	VMOVUPS Z6, K1, 0(AX)
+	VMOVUPS Z7, K2, 64(AX)
+	ADDQ R10, AX
+	VMOVUPS Z8, K1, 0(AX)
+	VMOVUPS Z9, K2, 64(AX)
+	ADDQ R10, AX
+	VMOVUPS Z10, K1, 0(AX)
+	VMOVUPS Z11, K2, 64(AX)
+	ADDQ R10, AX
+	VMOVUPS Z12, K1, 0(AX)
+	VMOVUPS Z13, K2, 64(AX)
+	ADDQ R10, AX
+	VMOVUPS Z14, K1, 0(AX)
+	VMOVUPS Z15, K2, 64(AX)
+	ADDQ R10, AX
+	VMOVUPS Z16, K1, 0(AX)
+	VMOVUPS Z17, K2, 64(AX)
+	ADDQ R10, AX
+	VMOVUPS Z18, K1, 0(AX)
+	VMOVUPS Z19, K2, 64(AX)
+	JMP stored0
+toD0:
+	MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
+	LONG $0x487e6262; WORD $0xe072 // VCVTNEPS2BF16 Z0, Y28
+	VMOVDQU16 Y28, K1, 0(AX)
+	LONG $0x487e6262; WORD $0xe972 // VCVTNEPS2BF16 Z1, Y29
+	VMOVDQU16 Y29, K2, 32(AX)
+	ADDQ R10, AX
+	LONG $0x487e6262; WORD $0xe272 // VCVTNEPS2BF16 Z2, Y28
+	VMOVDQU16 Y28, K1, 0(AX)
+	LONG $0x487e6262; WORD $0xeb72 // VCVTNEPS2BF16 Z3, Y29
+	VMOVDQU16 Y29, K2, 32(AX)
+	ADDQ R10, AX
+	LONG $0x487e6262; WORD $0xe472 // VCVTNEPS2BF16 Z4, Y28
+	VMOVDQU16 Y28, K1, 0(AX)
+	LONG $0x487e6262; WORD $0xed72 // VCVTNEPS2BF16 Z5, Y29
+	VMOVDQU16 Y29, K2, 32(AX)
+	ADDQ R10, AX
+	LONG $0x487e6262; WORD $0xe672 // VCVTNEPS2BF16 Z6, Y28
+	VMOVDQU16 Y28, K1, 0(AX)
+	LONG $0x487e6262; WORD $0xef72 // VCVTNEPS2BF16 Z7, Y29
+	VMOVDQU16 Y29, K2, 32(AX)
+	ADDQ R10, AX
+	LONG $0x487e4262; WORD $0xe072 // VCVTNEPS2BF16 Z8, Y28
+	VMOVDQU16 Y28, K1, 0(AX)
+	LONG $0x487e4262; WORD $0xe972 // VCVTNEPS2BF16 Z9, Y29
+	VMOVDQU16 Y29, K2, 32(AX)
+	ADDQ R10, AX
+	LONG $0x487e4262; WORD $0xe272 // VCVTNEPS2BF16 Z10, Y28
+	VMOVDQU16 Y28, K1, 0(AX)
+	LONG $0x487e4262; WORD $0xeb72 // VCVTNEPS2BF16 Z11, Y29
+	VMOVDQU16 Y29, K2, 32(AX)
+	ADDQ R10, AX
+	LONG $0x487e4262; WORD $0xe472 // VCVTNEPS2BF16 Z12, Y28
+	VMOVDQU16 Y28, K1, 0(AX)
+	LONG $0x487e4262; WORD $0xed72 // VCVTNEPS2BF16 Z13, Y29
+	VMOVDQU16 Y29, K2, 32(AX)
+	ADDQ R10, AX
+	LONG $0x487e4262; WORD $0xe672 // VCVTNEPS2BF16 Z14, Y28
+	VMOVDQU16 Y28, K1, 0(AX)
+	LONG $0x487e4262; WORD $0xef72 // VCVTNEPS2BF16 Z15, Y29
+	VMOVDQU16 Y29, K2, 32(AX)
+	ADDQ R10, AX
+	LONG $0x487e2262; WORD $0xe072 // VCVTNEPS2BF16 Z16, Y28
+	VMOVDQU16 Y28, K1, 0(AX)
+	LONG $0x487e2262; WORD $0xe972 // VCVTNEPS2BF16 Z17, Y29
+	VMOVDQU16 Y29, K2, 32(AX)
+	ADDQ R10, AX
+	LONG $0x487e2262; WORD $0xe272 // VCVTNEPS2BF16 Z18, Y28
+	VMOVDQU16 Y28, K1, 0(AX)
+	LONG $0x487e2262; WORD $0xeb72 // VCVTNEPS2BF16 Z19, Y29
+	VMOVDQU16 Y29, K2, 32(AX)
+stored0:
+	MOVQ 40(SP), R10; VMOVUPS 128(R10), Z28; VMOVUPS 192(R10), Z29; MOVQ tile_scaleA(DI), AX; MOVQ tile_scratch(DI), R11
+	VBROADCASTSS 0(AX), Z30
+	VMULPS Z28, Z30, Z0; VMULPS 1920(R11), Z0, Z0
+	VMULPS Z29, Z30, Z1; VMULPS 1984(R11), Z1, Z1
+	VBROADCASTSS 4(AX), Z30
+	VMULPS Z28, Z30, Z2; VMULPS 2176(R11), Z2, Z2
+	VMULPS Z29, Z30, Z3; VMULPS 2240(R11), Z3, Z3
+	VBROADCASTSS 8(AX), Z30
+	VMULPS Z28, Z30, Z4; VMULPS 2432(R11), Z4, Z4
+	VMULPS Z29, Z30, Z5; VMULPS 2496(R11), Z5, Z5
+	VBROADCASTSS 12(AX), Z30
+	VMULPS Z28, Z30, Z6; VMULPS 2688(R11), Z6, Z6
+	VMULPS Z29, Z30, Z7; VMULPS 2752(R11), Z7, Z7
+	VBROADCASTSS 16(AX), Z30
+	VMULPS Z28, Z30, Z8; VMULPS 2944(R11), Z8, Z8
+	VMULPS Z29, Z30, Z9; VMULPS 3008(R11), Z9, Z9
+	VBROADCASTSS 20(AX), Z30
+	VMULPS Z28, Z30, Z10; VMULPS 3200(R11), Z10, Z10
+	VMULPS Z29, Z30, Z11; VMULPS 3264(R11), Z11, Z11
+	VBROADCASTSS 24(AX), Z30
+	VMULPS Z28, Z30, Z12; VMULPS 3456(R11), Z12, Z12
+	VMULPS Z29, Z30, Z13; VMULPS 3520(R11), Z13, Z13
+	VBROADCASTSS 28(AX), Z30
+	VMULPS Z28, Z30, Z14; VMULPS 3712(R11), Z14, Z14
+	VMULPS Z29, Z30, Z15; VMULPS 3776(R11), Z15, Z15
+	VBROADCASTSS 32(AX), Z30
+	VMULPS Z28, Z30, Z16; VMULPS 3968(R11), Z16, Z16
+	VMULPS Z29, Z30, Z17; VMULPS 4032(R11), Z17, Z17
+	VBROADCASTSS 36(AX), Z30
+	VMULPS Z28, Z30, Z18; VMULPS 4224(R11), Z18, Z18
+	VMULPS Z29, Z30, Z19; VMULPS 4288(R11), Z19, Z19
+	MOVQ tile_flags(DI), CX
+	TESTQ $const_scale, CX; JZ scaled2
+	VBROADCASTSS tile_alpha(DI), Z31
+	VMULPS Z31, Z0, Z0
+	VMULPS Z31, Z1, Z1
+	VMULPS Z31, Z2, Z2
+	VMULPS Z31, Z3, Z3
+	VMULPS Z31, Z4, Z4
+	VMULPS Z31, Z5, Z5
+	VMULPS Z31, Z6, Z6
+	VMULPS Z31, Z7, Z7
+	VMULPS Z31, Z8, Z8
+	VMULPS Z31, Z9, Z9
+	VMULPS Z31, Z10, Z10
+	VMULPS Z31, Z11, Z11
+	VMULPS Z31, Z12, Z12
+	VMULPS Z31, Z13, Z13
+	VMULPS Z31, Z14, Z14
+	VMULPS Z31, Z15, Z15
+	VMULPS Z31, Z16, Z16
+	VMULPS Z31, Z17, Z17
+	VMULPS Z31, Z18, Z18
+	VMULPS Z31, Z19, Z19
+scaled2:
+	TESTQ $const_addC, CX; JZ addedC2
+	VBROADCASTSS tile_beta(DI), Z31
+	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
+	VFMADD231PS 128(AX), Z31, K1, Z0
+	VFMADD231PS 192(AX), Z31, K2, Z1
+	ADDQ R10, AX
+	VFMADD231PS 128(AX), Z31, K1, Z2
+	VFMADD231PS 192(AX), Z31, K2, Z3
+	ADDQ R10, AX
+	VFMADD231PS 128(AX), Z31, K1, Z4
+	VFMADD231PS 192(AX), Z31, K2, Z5
+	ADDQ R10, AX
+	VFMADD231PS 128(AX), Z31, K1, Z6
+	VFMADD231PS 192(AX), Z31, K2, Z7
+	ADDQ R10, AX
+	VFMADD231PS 128(AX), Z31, K1, Z8
+	VFMADD231PS 192(AX), Z31, K2, Z9
+	ADDQ R10, AX
+	VFMADD231PS 128(AX), Z31, K1, Z10
+	VFMADD231PS 192(AX), Z31, K2, Z11
+	ADDQ R10, AX
+	VFMADD231PS 128(AX), Z31, K1, Z12
+	VFMADD231PS 192(AX), Z31, K2, Z13
+	ADDQ R10, AX
+	VFMADD231PS 128(AX), Z31, K1, Z14
+	VFMADD231PS 192(AX), Z31, K2, Z15
+	ADDQ R10, AX
+	VFMADD231PS 128(AX), Z31, K1, Z16
+	VFMADD231PS 192(AX), Z31, K2, Z17
+	ADDQ R10, AX
+	VFMADD231PS 128(AX), Z31, K1, Z18
+	VFMADD231PS 192(AX), Z31, K2, Z19
+addedC2:
+	TESTQ $const_addD, CX; JZ addedD2
+	VBROADCASTSS tile_betaD(DI), Z31
+	MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
+	VPMOVZXWD.Z 64(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z0
+	VPMOVZXWD.Z 96(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z1
+	ADDQ R10, AX
+	VPMOVZXWD.Z 64(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z2
+	VPMOVZXWD.Z 96(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z3
+	ADDQ R10, AX
+	VPMOVZXWD.Z 64(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z4
+	VPMOVZXWD.Z 96(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z5
+	ADDQ R10, AX
+	VPMOVZXWD.Z 64(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z6
+	VPMOVZXWD.Z 96(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z7
+	ADDQ R10, AX
+	VPMOVZXWD.Z 64(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z8
+	VPMOVZXWD.Z 96(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z9
+	ADDQ R10, AX
+	VPMOVZXWD.Z 64(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z10
+	VPMOVZXWD.Z 96(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z11
+	ADDQ R10, AX
+	VPMOVZXWD.Z 64(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z12
+	VPMOVZXWD.Z 96(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z13
+	ADDQ R10, AX
+	VPMOVZXWD.Z 64(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z14
+	VPMOVZXWD.Z 96(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z15
+	ADDQ R10, AX
+	VPMOVZXWD.Z 64(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z16
+	VPMOVZXWD.Z 96(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z17
+	ADDQ R10, AX
+	VPMOVZXWD.Z 64(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z18
+	VPMOVZXWD.Z 96(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z19
+addedD2:
+	TESTQ $const_addBias, CX; JZ addedBias2
+	MOVQ 8(SP), AX
+	VMOVUPS.Z 128(AX), K1, Z28
+	VMOVUPS.Z 192(AX), K2, Z29
+	VADDPS Z28, Z0, Z0
+	VADDPS Z29, Z1, Z1
+	VADDPS Z28, Z2, Z2
+	VADDPS Z29, Z3, Z3
+	VADDPS Z28, Z4, Z4
+	VADDPS Z29, Z5, Z5
+	VADDPS Z28, Z6, Z6
+	VADDPS Z29, Z7, Z7
+	VADDPS Z28, Z8, Z8
+	VADDPS Z29, Z9, Z9
+	VADDPS Z28, Z10, Z10
+	VADDPS Z29, Z11, Z11
+	VADDPS Z28, Z12, Z12
+	VADDPS Z29, Z13, Z13
+	VADDPS Z28, Z14, Z14
+	VADDPS Z29, Z15, Z15
+	VADDPS Z28, Z16, Z16
+	VADDPS Z29, Z17, Z17
+	VADDPS Z28, Z18, Z18
+	VADDPS Z29, Z19, Z19
+addedBias2:
+	TESTQ $const_toD, CX; JNZ toD2
+	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
+	VMOVUPS Z0, K1, 128(AX)
+	VMOVUPS Z1, K2, 192(AX)
+	ADDQ R10, AX
+	VMOVUPS Z2, K1, 128(AX)
+	VMOVUPS Z3, K2, 192(AX)
+	ADDQ R10, AX
+	VMOVUPS Z4, K1, 128(AX)
+	VMOVUPS Z5, K2, 192(AX)
+	ADDQ R10, AX
+	VMOVUPS Z6, K1, 128(AX)
+	VMOVUPS Z7, K2, 192(AX)
+	ADDQ R10, AX
+	VMOVUPS Z8, K1, 128(AX)
+	VMOVUPS Z9, K2, 192(AX)
+	ADDQ R10, AX
+	VMOVUPS Z10, K1, 128(AX)
+	VMOVUPS Z11, K2, 192(AX)
+	ADDQ R10, AX
+	VMOVUPS Z12, K1, 128(AX)
+	VMOVUPS Z13, K2, 192(AX)
+	ADDQ R10, AX
+	VMOVUPS Z14, K1, 128(AX)
+	VMOVUPS Z15, K2, 192(AX)
+	ADDQ R10, AX
+	VMOVUPS Z16, K1, 128(AX)
+	VMOVUPS Z17, K2, 192(AX)
+	ADDQ R10, AX
+	VMOVUPS Z18, K1, 128(AX)
+	VMOVUPS Z19, K2, 192(AX)
+	JMP stored2
+toD2:
+	MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
+	LONG $0x487e6262; WORD $0xe072 // VCVTNEPS2BF16 Z0, Y28
+	VMOVDQU16 Y28, K1, 64(AX)
+	LONG $0x487e6262; WORD $0xe972 // VCVTNEPS2BF16 Z1, Y29
+	VMOVDQU16 Y29, K2, 96(AX)
+	ADDQ R10, AX
+	LONG $0x487e6262; WORD $0xe272 // VCVTNEPS2BF16 Z2, Y28
+	VMOVDQU16 Y28, K1, 64(AX)
+	LONG $0x487e6262; WORD $0xeb72 // VCVTNEPS2BF16 Z3, Y29
+	VMOVDQU16 Y29, K2, 96(AX)
+	ADDQ R10, AX
+	LONG $0x487e6262; WORD $0xe472 // VCVTNEPS2BF16 Z4, Y28
+	VMOVDQU16 Y28, K1, 64(AX)
+	LONG $0x487e6262; WORD $0xed72 // VCVTNEPS2BF16 Z5, Y29
+	VMOVDQU16 Y29, K2, 96(AX)
+	ADDQ R10, AX
+	LONG $0x487e6262; WORD $0xe672 // VCVTNEPS2BF16 Z6, Y28
+	VMOVDQU16 Y28, K1, 64(AX)
+	LONG $0x487e6262; WORD $0xef72 // VCVTNEPS2BF16 Z7, Y29
+	VMOVDQU16 Y29, K2, 96(AX)
+	ADDQ R10, AX
+	LONG $0x487e4262; WORD $0xe072 // VCVTNEPS2BF16 Z8, Y28
+	VMOVDQU16 Y28, K1, 64(AX)
+	LONG $0x487e4262; WORD $0xe972 // VCVTNEPS2BF16 Z9, Y29
+	VMOVDQU16 Y29, K2, 96(AX)
+	ADDQ R10, AX
+	LONG $0x487e4262; WORD $0xe272 // VCVTNEPS2BF16 Z10, Y28
+	VMOVDQU16 Y28, K1, 64(AX)
+	LONG $0x487e4262; WORD $0xeb72 // VCVTNEPS2BF16 Z11, Y29
+	VMOVDQU16 Y29, K2, 96(AX)
+	ADDQ R10, AX
+	LONG $0x487e4262; WORD $0xe472 // VCVTNEPS2BF16 Z12, Y28
+	VMOVDQU16 Y28, K1, 64(AX)
+	LONG $0x487e4262; WORD $0xed72 // VCVTNEPS2BF16 Z13, Y29
+	VMOVDQU16 Y29, K2, 96(AX)
+	ADDQ R10, AX
+	LONG $0x487e4262; WORD $0xe672 // VCVTNEPS2BF16 Z14, Y28
+	VMOVDQU16 Y28, K1, 64(AX)
+	LONG $0x487e4262; WORD $0xef72 // VCVTNEPS2BF16 Z15, Y29
+	VMOVDQU16 Y29, K2, 96(AX)
+	ADDQ R10, AX
+	LONG $0x487e2262; WORD $0xe072 // VCVTNEPS2BF16 Z16, Y28
+	VMOVDQU16 Y28, K1, 64(AX)
+	LONG $0x487e2262; WORD $0xe972 // VCVTNEPS2BF16 Z17, Y29
+	VMOVDQU16 Y29, K2, 96(AX)
+	ADDQ R10, AX
+	LONG $0x487e2262; WORD $0xe272 // VCVTNEPS2BF16 Z18, Y28
+	VMOVDQU16 Y28, K1, 64(AX)
+	LONG $0x487e2262; WORD $0xeb72 // VCVTNEPS2BF16 Z19, Y29
+	VMOVDQU16 Y29, K2, 96(AX)
+stored2:
+	ADDQ tile_nextA(DI), R13; ADDQ tile_nextB(DI), R14; ADDQ tile_nextC(DI), DX; ADDQ $256, 40(SP)
+	MOVQ tile_nextD(DI), AX; ADDQ AX, 0(SP); MOVQ tile_nextBias(DI), AX; ADDQ AX, 8(SP)
+	MOVQ 24(SP), R12; ADDQ tile_nextFetch(DI), R12; MOVQ R12, 24(SP)
+	DECQ 16(SP); JNZ tile
+	VZEROUPPER
+	RET
+
+TEXT ·tileHalfx11x64(SB), NOSPLIT, $48-8
+	MOVQ t+0(FP), DI
+	MOVQ tile_a(DI), R13; MOVQ tile_b(DI), R14; MOVQ tile_c(DI), DX
+	MOVQ tile_d(DI), AX; MOVQ AX, 0(SP); MOVQ tile_bias(DI), AX; MOVQ AX, 8(SP); MOVQ tile_n(DI), AX; MOVQ AX, 16(SP)
+	MOVQ tile_mask(DI), AX; KMOVW AX, K1; SHRQ $16, AX; KMOVW AX, K2
+	MOVQ tile_scaleB(DI), AX; MOVQ AX, 40(SP)
+	MOVQ tile_stepA(DI), R8; MOVQ tile_k(DI), R9; SHLQ $6, R9
+	MOVQ tile_fetch(DI), R12; TESTQ R12, R12; CMOVQEQ R13, R12; MOVQ R12, 24(SP); MOVQ tile_fetchLD(DI), R15
+tile:
+	MOVQ tile_k(DI), CX; MOVQ R13, SI; MOVQ R14, BX; MOVQ tile_scratch(DI), R11
+	VPXORD Z0, Z0, Z0
+	VMOVUPS Z0, 1792(R11)
+	VMOVUPS Z0, 1856(R11)
+	VMOVUPS Z0, 1920(R11)
+	VMOVUPS Z0, 1984(R11)
+	VMOVUPS Z0, 2048(R11)
+	VMOVUPS Z0, 2112(R11)
+	VMOVUPS Z0, 2176(R11)
+	VMOVUPS Z0, 2240(R11)
+	VMOVUPS Z0, 2304(R11)
+	VMOVUPS Z0, 2368(R11)
+	VMOVUPS Z0, 2432(R11)
+	VMOVUPS Z0, 2496(R11)
+	VMOVUPS Z0, 2560(R11)
+	VMOVUPS Z0, 2624(R11)
+	VMOVUPS Z0, 2688(R11)
+	VMOVUPS Z0, 2752(R11)
+	VMOVUPS Z0, 2816(R11)
+	VMOVUPS Z0, 2880(R11)
+	VMOVUPS Z0, 2944(R11)
+	VMOVUPS Z0, 3008(R11)
+	VMOVUPS Z0, 3072(R11)
+	VMOVUPS Z0, 3136(R11)
+	VMOVUPS Z0, 3200(R11)
+	VMOVUPS Z0, 3264(R11)
+	VMOVUPS Z0, 3328(R11)
+	VMOVUPS Z0, 3392(R11)
+	VMOVUPS Z0, 3456(R11)
+	VMOVUPS Z0, 3520(R11)
+	VMOVUPS Z0, 3584(R11)
+	VMOVUPS Z0, 3648(R11)
+	VMOVUPS Z0, 3712(R11)
+	VMOVUPS Z0, 3776(R11)
+	VMOVUPS Z0, 3840(R11)
+	VMOVUPS Z0, 3904(R11)
+	VMOVUPS Z0, 3968(R11)
+	VMOVUPS Z0, 4032(R11)
+	VMOVUPS Z0, 4096(R11)
+	VMOVUPS Z0, 4160(R11)
+	VMOVUPS Z0, 4224(R11)
+	VMOVUPS Z0, 4288(R11)
+	VMOVUPS Z0, 4352(R11)
+	VMOVUPS Z0, 4416(R11)
+	VMOVUPS Z0, 4480(R11)
+	VMOVUPS Z0, 4544(R11)
+	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
+	TESTQ $const_toD, tile_flags(DI); JZ fetch; MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
+fetch:
+	MOVQ R10, 32(SP)
+chunk:
+	MOVQ $const_halfChunk, R10; CMPQ CX, R10; CMOVQLT CX, R10
+	MOVQ R8, R11; SHLQ $4, R11; ADDQ SI, R11
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	VPXORD Z12, Z12, Z12
+	VPXORD Z13, Z13, Z13
+	VPXORD Z14, Z14, Z14
+	VPXORD Z15, Z15, Z15
+	VPXORD Z16, Z16, Z16
+	VPXORD Z17, Z17, Z17
+	VPXORD Z18, Z18, Z18
+	VPXORD Z19, Z19, Z19
+	VPXORD Z20, Z20, Z20
+	VPXORD Z21, Z21, Z21
+	PCALIGN $64
+step:
+	PREFETCHT0 (R11); PREFETCHT0 1024(BX)
+	PREFETCHT0 1024(BX)(R9*1)
+	TESTQ CX, tile_every(DI); JNZ compute
+	PREFETCHT0 0(AX)
+	PREFETCHT0 64(AX)
+	PREFETCHT0 128(AX)
+	PREFETCHT0 192(AX)
+	ADDQ 32(SP), AX
+compute:
+	PREFETCHT1 (R12); PREFETCHT1 (R12)(R15*1); ADDQ tile_fetchStep(DI), R12
+	VMOVDQU32 (BX), Z28
+	VMOVDQU32 (BX)(R9*1), Z29
+	VBROADCASTSS 0(SI), Z30
+	LONG $0x400d9662; WORD $0xc4b8 // VFMADD231PH Z28, Z30, Z0
+	LONG $0x400d9662; WORD $0xcdb8 // VFMADD231PH Z29, Z30, Z1
+	VBROADCASTSS 4(SI), Z31
+	LONG $0x40059662; WORD $0xd4b8 // VFMADD231PH Z28, Z31, Z2
+	LONG $0x40059662; WORD $0xddb8 // VFMADD231PH Z29, Z31, Z3
+	VBROADCASTSS 8(SI), Z30
+	LONG $0x400d9662; WORD $0xe4b8 // VFMADD231PH Z28, Z30, Z4
+	LONG $0x400d9662; WORD $0xedb8 // VFMADD231PH Z29, Z30, Z5
+	VBROADCASTSS 12(SI), Z31
+	LONG $0x40059662; WORD $0xf4b8 // VFMADD231PH Z28, Z31, Z6
+	LONG $0x40059662; WORD $0xfdb8 // VFMADD231PH Z29, Z31, Z7
+	VBROADCASTSS 16(SI), Z30
+	LONG $0x400d1662; WORD $0xc4b8 // VFMADD231PH Z28, Z30, Z8
+	LONG $0x400d1662; WORD $0xcdb8 // VFMADD231PH Z29, Z30, Z9
+	VBROADCASTSS 20(SI), Z31
+	LONG $0x40051662; WORD $0xd4b8 // VFMADD231PH Z28, Z31, Z10
+	LONG $0x40051662; WORD $0xddb8 // VFMADD231PH Z29, Z31, Z11
+	VBROADCASTSS 24(SI), Z30
+	LONG $0x400d1662; WORD $0xe4b8 // VFMADD231PH Z28, Z30, Z12
+	LONG $0x400d1662; WORD $0xedb8 // VFMADD231PH Z29, Z30, Z13
+	VBROADCASTSS 28(SI), Z31
+	LONG $0x40051662; WORD $0xf4b8 // VFMADD231PH Z28, Z31, Z14
+	LONG $0x40051662; WORD $0xfdb8 // VFMADD231PH Z29, Z31, Z15
+	VBROADCASTSS 32(SI), Z30
+	LONG $0x400d8662; WORD $0xc4b8 // VFMADD231PH Z28, Z30, Z16
+	LONG $0x400d8662; WORD $0xcdb8 // VFMADD231PH Z29, Z30, Z17
+	VBROADCASTSS 36(SI), Z31
+	LONG $0x40058662; WORD $0xd4b8 // VFMADD231PH Z28, Z31, Z18
+	LONG $0x40058662; WORD $0xddb8 // VFMADD231PH Z29, Z31, Z19
+	VBROADCASTSS 40(SI), Z30
+	LONG $0x400d8662; WORD $0xe4b8 // VFMADD231PH Z28, Z30, Z20
+	LONG $0x400d8662; WORD $0xedb8 // VFMADD231PH Z29, Z30, Z21
+	ADDQ R8, SI; ADDQ R8, R11; ADDQ $64, BX; DECQ CX; DECQ R10; JNZ step
+	MOVQ tile_scratch(DI), R11
+	VMOVDQU32 Z0, 0(R11)
+	VMOVDQU32 Z1, 64(R11)
+	VMOVDQU32 Z2, 128(R11)
+	VMOVDQU32 Z3, 192(R11)
+	VMOVDQU32 Z4, 256(R11)
+	VMOVDQU32 Z5, 320(R11)
+	VMOVDQU32 Z6, 384(R11)
+	VMOVDQU32 Z7, 448(R11)
+	VMOVDQU32 Z8, 512(R11)
+	VMOVDQU32 Z9, 576(R11)
+	VMOVDQU32 Z10, 640(R11)
+	VMOVDQU32 Z11, 704(R11)
+	VMOVDQU32 Z12, 768(R11)
+	VMOVDQU32 Z13, 832(R11)
+	VMOVDQU32 Z14, 896(R11)
+	VMOVDQU32 Z15, 960(R11)
+	VMOVDQU32 Z16, 1024(R11)
+	VMOVDQU32 Z17, 1088(R11)
+	VMOVDQU32 Z18, 1152(R11)
+	VMOVDQU32 Z19, 1216(R11)
+	VMOVDQU32 Z20, 1280(R11)
+	VMOVDQU32 Z21, 1344(R11)
+	VCVTPH2PS 0(R11), Z0; VADDPS 1792(R11), Z0, Z0; VMOVUPS Z0, 1792(R11)
+	VCVTPH2PS 32(R11), Z1; VADDPS 1856(R11), Z1, Z1; VMOVUPS Z1, 1856(R11)
+	VCVTPH2PS 64(R11), Z2; VADDPS 1920(R11), Z2, Z2; VMOVUPS Z2, 1920(R11)
+	VCVTPH2PS 96(R11), Z3; VADDPS 1984(R11), Z3, Z3; VMOVUPS Z3, 1984(R11)
+	VCVTPH2PS 128(R11), Z4; VADDPS 2048(R11), Z4, Z4; VMOVUPS Z4, 2048(R11)
+	VCVTPH2PS 160(R11), Z5; VADDPS 2112(R11), Z5, Z5; VMOVUPS Z5, 2112(R11)
+	VCVTPH2PS 192(R11), Z6; VADDPS 2176(R11), Z6, Z6; VMOVUPS Z6, 2176(R11)
+	VCVTPH2PS 224(R11), Z7; VADDPS 2240(R11), Z7, Z7; VMOVUPS Z7, 2240(R11)
+	VCVTPH2PS 256(R11), Z8; VADDPS 2304(R11), Z8, Z8; VMOVUPS Z8, 2304(R11)
+	VCVTPH2PS 288(R11), Z9; VADDPS 2368(R11), Z9, Z9; VMOVUPS Z9, 2368(R11)
+	VCVTPH2PS 320(R11), Z10; VADDPS 2432(R11), Z10, Z10; VMOVUPS Z10, 2432(R11)
+	VCVTPH2PS 352(R11), Z11; VADDPS 2496(R11), Z11, Z11; VMOVUPS Z11, 2496(R11)
+	VCVTPH2PS 384(R11), Z12; VADDPS 2560(R11), Z12, Z12; VMOVUPS Z12, 2560(R11)
+	VCVTPH2PS 416(R11), Z13; VADDPS 2624(R11), Z13, Z13; VMOVUPS Z13, 2624(R11)
+	VCVTPH2PS 448(R11), Z14; VADDPS 2688(R11), Z14, Z14; VMOVUPS Z14, 2688(R11)
+	VCVTPH2PS 480(R11), Z15; VADDPS 2752(R11), Z15, Z15; VMOVUPS Z15, 2752(R11)
+	VCVTPH2PS 512(R11), Z16; VADDPS 2816(R11), Z16, Z16; VMOVUPS Z16, 2816(R11)
+	VCVTPH2PS 544(R11), Z17; VADDPS 2880(R11), Z17, Z17; VMOVUPS Z17, 2880(R11)
+	VCVTPH2PS 576(R11), Z18; VADDPS 2944(R11), Z18, Z18; VMOVUPS Z18, 2944(R11)
+	VCVTPH2PS 608(R11), Z19; VADDPS 3008(R11), Z19, Z19; VMOVUPS Z19, 3008(R11)
+	VCVTPH2PS 640(R11), Z20; VADDPS 3072(R11), Z20, Z20; VMOVUPS Z20, 3072(R11)
+	VCVTPH2PS 672(R11), Z21; VADDPS 3136(R11), Z21, Z21; VMOVUPS Z21, 3136(R11)
+	VCVTPH2PS 704(R11), Z22; VADDPS 3200(R11), Z22, Z22; VMOVUPS Z22, 3200(R11)
+	VCVTPH2PS 736(R11), Z23; VADDPS 3264(R11), Z23, Z23; VMOVUPS Z23, 3264(R11)
+	VCVTPH2PS 768(R11), Z24; VADDPS 3328(R11), Z24, Z24; VMOVUPS Z24, 3328(R11)
+	VCVTPH2PS 800(R11), Z25; VADDPS 3392(R11), Z25, Z25; VMOVUPS Z25, 3392(R11)
+	VCVTPH2PS 832(R11), Z26; VADDPS 3456(R11), Z26, Z26; VMOVUPS Z26, 3456(R11)
+	VCVTPH2PS 864(R11), Z27; VADDPS 3520(R11), Z27, Z27; VMOVUPS Z27, 3520(R11)
+	VCVTPH2PS 896(R11), Z0; VADDPS 3584(R11), Z0, Z0; VMOVUPS Z0, 3584(R11)
+	VCVTPH2PS 928(R11), Z1; VADDPS 3648(R11), Z1, Z1; VMOVUPS Z1, 3648(R11)
+	VCVTPH2PS 960(R11), Z2; VADDPS 3712(R11), Z2, Z2; VMOVUPS Z2, 3712(R11)
+	VCVTPH2PS 992(R11), Z3; VADDPS 3776(R11), Z3, Z3; VMOVUPS Z3, 3776(R11)
+	VCVTPH2PS 1024(R11), Z4; VADDPS 3840(R11), Z4, Z4; VMOVUPS Z4, 3840(R11)
+	VCVTPH2PS 1056(R11), Z5; VADDPS 3904(R11), Z5, Z5; VMOVUPS Z5, 3904(R11)
+	VCVTPH2PS 1088(R11), Z6; VADDPS 3968(R11), Z6, Z6; VMOVUPS Z6, 3968(R11)
+	VCVTPH2PS 1120(R11), Z7; VADDPS 4032(R11), Z7, Z7; VMOVUPS Z7, 4032(R11)
+	VCVTPH2PS 1152(R11), Z8; VADDPS 4096(R11), Z8, Z8; VMOVUPS Z8, 4096(R11)
+	VCVTPH2PS 1184(R11), Z9; VADDPS 4160(R11), Z9, Z9; VMOVUPS Z9, 4160(R11)
+	VCVTPH2PS 1216(R11), Z10; VADDPS 4224(R11), Z10, Z10; VMOVUPS Z10, 4224(R11)
+	VCVTPH2PS 1248(R11), Z11; VADDPS 4288(R11), Z11, Z11; VMOVUPS Z11, 4288(R11)
+	VCVTPH2PS 1280(R11), Z12; VADDPS 4352(R11), Z12, Z12; VMOVUPS Z12, 4352(R11)
+	VCVTPH2PS 1312(R11), Z13; VADDPS 4416(R11), Z13, Z13; VMOVUPS Z13, 4416(R11)
+	VCVTPH2PS 1344(R11), Z14; VADDPS 4480(R11), Z14, Z14; VMOVUPS Z14, 4480(R11)
+	VCVTPH2PS 1376(R11), Z15; VADDPS 4544(R11), Z15, Z15; VMOVUPS Z15, 4544(R11)
+	TESTQ CX, CX; JNZ chunk
+	MOVQ 40(SP), R10; VMOVUPS 0(R10), Z28; VMOVUPS 64(R10), Z29; MOVQ tile_scaleA(DI), AX; MOVQ tile_scratch(DI), R11
+	VBROADCASTSS 0(AX), Z30
+	VMULPS Z28, Z30, Z0; VMULPS 1792(R11), Z0, Z0
+	VMULPS Z29, Z30, Z1; VMULPS 1856(R11), Z1, Z1
+	VBROADCASTSS 4(AX), Z30
+	VMULPS Z28, Z30, Z2; VMULPS 2048(R11), Z2, Z2
+	VMULPS Z29, Z30, Z3; VMULPS 2112(R11), Z3, Z3
+	VBROADCASTSS 8(AX), Z30
+	VMULPS Z28, Z30, Z4; VMULPS 2304(R11), Z4, Z4
+	VMULPS Z29, Z30, Z5; VMULPS 2368(R11), Z5, Z5
+	VBROADCASTSS 12(AX), Z30
+	VMULPS Z28, Z30, Z6; VMULPS 2560(R11), Z6, Z6
+	VMULPS Z29, Z30, Z7; VMULPS 2624(R11), Z7, Z7
+	VBROADCASTSS 16(AX), Z30
+	VMULPS Z28, Z30, Z8; VMULPS 2816(R11), Z8, Z8
+	VMULPS Z29, Z30, Z9; VMULPS 2880(R11), Z9, Z9
+	VBROADCASTSS 20(AX), Z30
+	VMULPS Z28, Z30, Z10; VMULPS 3072(R11), Z10, Z10
+	VMULPS Z29, Z30, Z11; VMULPS 3136(R11), Z11, Z11
+	VBROADCASTSS 24(AX), Z30
+	VMULPS Z28, Z30, Z12; VMULPS 3328(R11), Z12, Z12
+	VMULPS Z29, Z30, Z13; VMULPS 3392(R11), Z13, Z13
+	VBROADCASTSS 28(AX), Z30
+	VMULPS Z28, Z30, Z14; VMULPS 3584(R11), Z14, Z14
+	VMULPS Z29, Z30, Z15; VMULPS 3648(R11), Z15, Z15
+	VBROADCASTSS 32(AX), Z30
+	VMULPS Z28, Z30, Z16; VMULPS 3840(R11), Z16, Z16
+	VMULPS Z29, Z30, Z17; VMULPS 3904(R11), Z17, Z17
+	VBROADCASTSS 36(AX), Z30
+	VMULPS Z28, Z30, Z18; VMULPS 4096(R11), Z18, Z18
+	VMULPS Z29, Z30, Z19; VMULPS 4160(R11), Z19, Z19
+	VBROADCASTSS 40(AX), Z30
+	VMULPS Z28, Z30, Z20; VMULPS 4352(R11), Z20, Z20
+	VMULPS Z29, Z30, Z21; VMULPS 4416(R11), Z21, Z21
+	MOVQ tile_flags(DI), CX
+	TESTQ $const_scale, CX; JZ scaled0
+	VBROADCASTSS tile_alpha(DI), Z31
+	VMULPS Z31, Z0, Z0
+	VMULPS Z31, Z1, Z1
+	VMULPS Z31, Z2, Z2
+	VMULPS Z31, Z3, Z3
+	VMULPS Z31, Z4, Z4
+	VMULPS Z31, Z5, Z5
+	VMULPS Z31, Z6, Z6
+	VMULPS Z31, Z7, Z7
+	VMULPS Z31, Z8, Z8
+	VMULPS Z31, Z9, Z9
+	VMULPS Z31, Z10, Z10
+	VMULPS Z31, Z11, Z11
+	VMULPS Z31, Z12, Z12
+	VMULPS Z31, Z13, Z13
+	VMULPS Z31, Z14, Z14
+	VMULPS Z31, Z15, Z15
+	VMULPS Z31, Z16, Z16
+	VMULPS Z31, Z17, Z17
+	VMULPS Z31, Z18, Z18
+	VMULPS Z31, Z19, Z19
+	VMULPS Z31, Z20, Z20
+	VMULPS Z31, Z21, Z21
+scaled0:
+	TESTQ $const_addC, CX; JZ addedC0
+	VBROADCASTSS tile_beta(DI), Z31
+	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
+	VFMADD231PS 0(AX), Z31, K1, Z0
+	VFMADD231PS 64(AX), Z31, K2, Z1
+	ADDQ R10, AX
+	VFMADD231PS 0(AX), Z31, K1, Z2
+	VFMADD231PS 64(AX), Z31, K2, Z3
+	ADDQ R10, AX
+	VFMADD231PS 0(AX), Z31, K1, Z4
+	VFMADD231PS 64(AX), Z31, K2, Z5
+	ADDQ R10, AX
+	VFMADD231PS 0(AX), Z31, K1, Z6
+	VFMADD231PS 64(AX), Z31, K2, Z7
+	ADDQ R10, AX
+	VFMADD231PS 0(AX), Z31, K1, Z8
+	VFMADD231PS 64(AX), Z31, K2, Z9
+	ADDQ R10, AX
+	VFMADD231PS 0(AX), Z31, K1, Z10
+	VFMADD231PS 64(AX), Z31, K2, Z11
+	ADDQ R10, AX
+	VFMADD231PS 0(AX), Z31, K1, Z12
+	VFMADD231PS 64(AX), Z31, K2, Z13
+	ADDQ R10, AX
+	VFMADD231PS 0(AX), Z31, K1, Z14
+	VFMADD231PS 64(AX), Z31, K2, Z15
+	ADDQ R10, AX
+	VFMADD231PS 0(AX), Z31, K1, Z16
+	VFMADD231PS 64(AX), Z31, K2, Z17
+	ADDQ R10, AX
+	VFMADD231PS 0(AX), Z31, K1, Z18
+	VFMADD231PS 64(AX), Z31, K2, Z19
+	ADDQ R10, AX
+	VFMADD231PS 0(AX), Z31, K1, Z20
+	VFMADD231PS 64(AX), Z31, K2, Z21
+addedC0:
+	TESTQ $const_addD, CX; JZ addedD0
+	VBROADCASTSS tile_betaD(DI), Z31
+	MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
+	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z0
+	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z1
+	ADDQ R10, AX
+	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z2
+	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z3
+	ADDQ R10, AX
+	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z4
+	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z5
+	ADDQ R10, AX
+	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z6
+	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z7
+	ADDQ R10, AX
+	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z8
+	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z9
+	ADDQ R10, AX
+	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z10
+	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z11
+	ADDQ R10, AX
+	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z12
+	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z13
+	ADDQ R10, AX
+	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z14
+	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z15
+	ADDQ R10, AX
+	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z16
+	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z17
+	ADDQ R10, AX
+	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z18
+	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z19
+	ADDQ R10, AX
+	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z20
+	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z21
+addedD0:
+	TESTQ $const_addBias, CX; JZ addedBias0
+	MOVQ 8(SP), AX
+	VMOVUPS.Z 0(AX), K1, Z28
+	VMOVUPS.Z 64(AX), K2, Z29
+	VADDPS Z28, Z0, Z0
+	VADDPS Z29, Z1, Z1
+	VADDPS Z28, Z2, Z2
+	VADDPS Z29, Z3, Z3
+	VADDPS Z28, Z4, Z4
+	VADDPS Z29, Z5, Z5
+	VADDPS Z28, Z6, Z6
+	VADDPS Z29, Z7, Z7
+	VADDPS Z28, Z8, Z8
+	VADDPS Z29, Z9, Z9
+	VADDPS Z28, Z10, Z10
+	VADDPS Z29, Z11, Z11
+	VADDPS Z28, Z12, Z12
+	VADDPS Z29, Z13, Z13
+	VADDPS Z28, Z14, Z14
+	VADDPS Z29, Z15, Z15
+	VADDPS Z28, Z16, Z16
+	VADDPS Z29, Z17, Z17
+	VADDPS Z28, Z18, Z18
+	VADDPS Z29, Z19, Z19
+	VADDPS Z28, Z20, Z20
+	VADDPS Z29, Z21, Z21
+addedBias0:
+	TESTQ $const_toD, CX; JNZ toD0
+	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
+	VMOVUPS Z0, K1, 0(AX)
+	VMOVUPS Z1, K2, 64(AX)
+	ADDQ R10, AX
+	VMOVUPS Z2, K1, 0(AX)
+	VMOVUPS Z3, K2, 64(AX)
+	ADDQ R10, AX
+	VMOVUPS Z4, K1, 0(AX)
+	VMOVUPS Z5, K2, 64(AX)
+	ADDQ R10, AX
+	VMOVUPS Z6, K1, 0(AX)
+	VMOVUPS Z7, K2, 64(AX)
+	ADDQ R10, AX
+	VMOVUPS Z8, K1, 0(AX)
+	VMOVUPS Z9, K2, 64(AX)
+	ADDQ R10, AX
+	VMOVUPS Z10, K1, 0(AX)
+	VMOVUPS Z11, K2, 64(AX)
+	ADDQ R10, AX
+	VMOVUPS Z12, K1, 0(AX)
+	VMOVUPS Z13, K2, 64(AX)
+	ADDQ R10, AX
+	VMOVUPS Z14, K1, 0(AX)
+	VMOVUPS Z15, K2, 64(AX)
+	ADDQ R10, AX
+	VMOVUPS Z16, K1, 0(AX)
+	VMOVUPS Z17, K2, 64(AX)
+	ADDQ R10, AX
+	VMOVUPS Z18, K1, 0(AX)
+	VMOVUPS Z19, K2, 64(AX)
+	ADDQ R10, AX
+	VMOVUPS Z20, K1, 0(AX)
+	VMOVUPS Z21, K2, 64(AX)
+	JMP stored0
+toD0:
+	MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
+	LONG $0x487e6262; WORD $0xe072 // VCVTNEPS2BF16 Z0, Y28
+	VMOVDQU16 Y28, K1, 0(AX)
+	LONG $0x487e6262; WORD $0xe972 // VCVTNEPS2BF16 Z1, Y29
+	VMOVDQU16 Y29, K2, 32(AX)
+	ADDQ R10, AX
+	LONG $0x487e6262; WORD $0xe272 // VCVTNEPS2BF16 Z2, Y28
+	VMOVDQU16 Y28, K1, 0(AX)
+	LONG $0x487e6262; WORD $0xeb72 // VCVTNEPS2BF16 Z3, Y29
+	VMOVDQU16 Y29, K2, 32(AX)
+	ADDQ R10, AX
+	LONG $0x487e6262; WORD $0xe472 // VCVTNEPS2BF16 Z4, Y28
+	VMOVDQU16 Y28, K1, 0(AX)
+	LONG $0x487e6262; WORD $0xed72 // VCVTNEPS2BF16 Z5, Y29
+	VMOVDQU16 Y29, K2, 32(AX)
+	ADDQ R10, AX
+	LONG $0x487e6262; WORD $0xe672 // VCVTNEPS2BF16 Z6, Y28
+	VMOVDQU16 Y28, K1, 0(AX)
+	LONG $0x487e6262; WORD $0xef72 // VCVTNEPS2BF16 Z7, Y29
+	VMOVDQU16 Y29, K2, 32(AX)
+	ADDQ R10, AX
+	LONG $0x487e4262; WORD $0xe072 // VCVTNEPS2BF16 Z8, Y28
+	VMOVDQU16 Y28, K1, 0(AX)
+	LONG $0x487e4262; WORD $0xe972 // VCVTNEPS2BF16 Z9, Y29
+	VMOVDQU16 Y29, K2, 32(AX)
+	ADDQ R10, AX
+	LONG $0x487e4262; WORD $0xe272 // VCVTNEPS2BF16 Z10, Y28
+	VMOVDQU16 Y28, K1, 0(AX)
+	LONG $0x487e4262; WORD $0xeb72 // VCVTNEPS2BF16 Z11, Y29
+	VMOVDQU16 Y29, K2, 32(AX)
+	ADDQ R10, AX
+	LONG $0x487e4262; WORD $0xe472 // VCVTNEPS2BF16 Z12, Y28
+	VMOVDQU16 Y28, K1, 0(AX)
+	LONG $0x487e4262; WORD $0xed72 // VCVTNEPS2BF16 Z13, Y29
+	VMOVDQU16 Y29, K2, 32(AX)
+	ADDQ R10, AX
+	LONG $0x487e4262; WORD $0xe672 // VCVTNEPS2BF16 Z14, Y28
+	VMOVDQU16 Y28, K1, 0(AX)
+	LONG $0x487e4262; WORD $0xef72 // VCVTNEPS2BF16 Z15, Y29
+	VMOVDQU16 Y29, K2, 32(AX)
+	ADDQ R10, AX
+	LONG $0x487e2262; WORD $0xe072 // VCVTNEPS2BF16 Z16, Y28
+	VMOVDQU16 Y28, K1, 0(AX)
+	LONG $0x487e2262; WORD $0xe972 // VCVTNEPS2BF16 Z17, Y29
+	VMOVDQU16 Y29, K2, 32(AX)
+	ADDQ R10, AX
+	LONG $0x487e2262; WORD $0xe272 // VCVTNEPS2BF16 Z18, Y28
+	VMOVDQU16 Y28, K1, 0(AX)
+	LONG $0x487e2262; WORD $0xeb72 // VCVTNEPS2BF16 Z19, Y29
+	VMOVDQU16 Y29, K2, 32(AX)
+	ADDQ R10, AX
+	LONG $0x487e2262; WORD $0xe472 // VCVTNEPS2BF16 Z20, Y28
+	VMOVDQU16 Y28, K1, 0(AX)
+	LONG $0x487e2262; WORD $0xed72 // VCVTNEPS2BF16 Z21, Y29
+	VMOVDQU16 Y29, K2, 32(AX)
+stored0:
+	MOVQ 40(SP), R10; VMOVUPS 128(R10), Z28; VMOVUPS 192(R10), Z29; MOVQ tile_scaleA(DI), AX; MOVQ tile_scratch(DI), R11
+	VBROADCASTSS 0(AX), Z30
+	VMULPS Z28, Z30, Z0; VMULPS 1920(R11), Z0, Z0
+	VMULPS Z29, Z30, Z1; VMULPS 1984(R11), Z1, Z1
+	VBROADCASTSS 4(AX), Z30
+	VMULPS Z28, Z30, Z2; VMULPS 2176(R11), Z2, Z2
+	VMULPS Z29, Z30, Z3; VMULPS 2240(R11), Z3, Z3
+	VBROADCASTSS 8(AX), Z30
+	VMULPS Z28, Z30, Z4; VMULPS 2432(R11), Z4, Z4
+	VMULPS Z29, Z30, Z5; VMULPS 2496(R11), Z5, Z5
+	VBROADCASTSS 12(AX), Z30
+	VMULPS Z28, Z30, Z6; VMULPS 2688(R11), Z6, Z6
+	VMULPS Z29, Z30, Z7; VMULPS 2752(R11), Z7, Z7
+	VBROADCASTSS 16(AX), Z30
+	VMULPS Z28, Z30, Z8; VMULPS 2944(R11), Z8, Z8
+	VMULPS Z29, Z30, Z9; VMULPS 3008(R11), Z9, Z9
+	VBROADCASTSS 20(AX), Z30
+	VMULPS Z28, Z30, Z10; VMULPS 3200(R11), Z10, Z10
+	VMULPS Z29, Z30, Z11; VMULPS 3264(R11), Z11, Z11
+	VBROADCASTSS 24(AX), Z30
+	VMULPS Z28, Z30, Z12; VMULPS 3456(R11), Z12, Z12
+	VMULPS Z29, Z30, Z13; VMULPS 3520(R11), Z13, Z13
+	VBROADCASTSS 28(AX), Z30
+	VMULPS Z28, Z30, Z14; VMULPS 3712(R11), Z14, Z14
+	VMULPS Z29, Z30, Z15; VMULPS 3776(R11), Z15, Z15
+	VBROADCASTSS 32(AX), Z30
+	VMULPS Z28, Z30, Z16; VMULPS 3968(R11), Z16, Z16
+	VMULPS Z29, Z30, Z17; VMULPS 4032(R11), Z17, Z17
+	VBROADCASTSS 36(AX), Z30
+	VMULPS Z28, Z30, Z18; VMULPS 4224(R11), Z18, Z18
+	VMULPS Z29, Z30, Z19; VMULPS 4288(R11), Z19, Z19
+	VBROADCASTSS 40(AX), Z30
+	VMULPS Z28, Z30, Z20; VMULPS 4480(R11), Z20, Z20
+	VMULPS Z29, Z30, Z21; VMULPS 4544(R11), Z21, Z21
+	MOVQ tile_flags(DI), CX
+	TESTQ $const_scale, CX; JZ scaled2
+	VBROADCASTSS tile_alpha(DI), Z31
+	VMULPS Z31, Z0, Z0
+	VMULPS Z31, Z1, Z1
+	VMULPS Z31, Z2, Z2
+	VMULPS Z31, Z3, Z3
+	VMULPS Z31, Z4, Z4
+	VMULPS Z31, Z5, Z5
+	VMULPS Z31, Z6, Z6
+	VMULPS Z31, Z7, Z7
+	VMULPS Z31, Z8, Z8
+	VMULPS Z31, Z9, Z9
+	VMULPS Z31, Z10, Z10
+	VMULPS Z31, Z11, Z11
+	VMULPS Z31, Z12, Z12
+	VMULPS Z31, Z13, Z13
+	VMULPS Z31, Z14, Z14
+	VMULPS Z31, Z15, Z15
+	VMULPS Z31, Z16, Z16
+	VMULPS Z31, Z17, Z17
+	VMULPS Z31, Z18, Z18
+	VMULPS Z31, Z19, Z19
+	VMULPS Z31, Z20, Z20
+	VMULPS Z31, Z21, Z21
+scaled2:
+	TESTQ $const_addC, CX; JZ addedC2
+	VBROADCASTSS tile_beta(DI), Z31
+	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
+	VFMADD231PS 128(AX), Z31, K1, Z0
+	VFMADD231PS 192(AX), Z31, K2, Z1
+	ADDQ R10, AX
+	VFMADD231PS 128(AX), Z31, K1, Z2
+	VFMADD231PS 192(AX), Z31, K2, Z3
+	ADDQ R10, AX
+	VFMADD231PS 128(AX), Z31, K1, Z4
+	VFMADD231PS 192(AX), Z31, K2, Z5
+	ADDQ R10, AX
+	VFMADD231PS 128(AX), Z31, K1, Z6
+	VFMADD231PS 192(AX), Z31, K2, Z7
+	ADDQ R10, AX
+	VFMADD231PS 128(AX), Z31, K1, Z8
+	VFMADD231PS 192(AX), Z31, K2, Z9
+	ADDQ R10, AX
+	VFMADD231PS 128(AX), Z31, K1, Z10
+	VFMADD231PS 192(AX), Z31, K2, Z11
+	ADDQ R10, AX
+	VFMADD231PS 128(AX), Z31, K1, Z12
+	VFMADD231PS 192(AX), Z31, K2, Z13
+	ADDQ R10, AX
+	VFMADD231PS 128(AX), Z31, K1, Z14
+	VFMADD231PS 192(AX), Z31, K2, Z15
+	ADDQ R10, AX
+	VFMADD231PS 128(AX), Z31, K1, Z16
+	VFMADD231PS 192(AX), Z31, K2, Z17
+	ADDQ R10, AX
+	VFMADD231PS 128(AX), Z31, K1, Z18
+	VFMADD231PS 192(AX), Z31, K2, Z19
+	ADDQ R10, AX
+	VFMADD231PS 128(AX), Z31, K1, Z20
+	VFMADD231PS 192(AX), Z31, K2, Z21
+addedC2:
+	TESTQ $const_addD, CX; JZ addedD2
+	VBROADCASTSS tile_betaD(DI), Z31
+	MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
+	VPMOVZXWD.Z 64(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z0
+	VPMOVZXWD.Z 96(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z1
+	ADDQ R10, AX
+	VPMOVZXWD.Z 64(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z2
+	VPMOVZXWD.Z 96(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z3
+	ADDQ R10, AX
+	VPMOVZXWD.Z 64(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z4
+	VPMOVZXWD.Z 96(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z5
+	ADDQ R10, AX
+	VPMOVZXWD.Z 64(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z6
+	VPMOVZXWD.Z 96(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z7
+	ADDQ R10, AX
+	VPMOVZXWD.Z 64(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z8
+	VPMOVZXWD.Z 96(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z9
+	ADDQ R10, AX
+	VPMOVZXWD.Z 64(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z10
+	VPMOVZXWD.Z 96(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z11
+	ADDQ R10, AX
+	VPMOVZXWD.Z 64(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z12
+	VPMOVZXWD.Z 96(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z13
+	ADDQ R10, AX
+	VPMOVZXWD.Z 64(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z14
+	VPMOVZXWD.Z 96(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z15
+	ADDQ R10, AX
+	VPMOVZXWD.Z 64(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z16
+	VPMOVZXWD.Z 96(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z17
+	ADDQ R10, AX
+	VPMOVZXWD.Z 64(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z18
+	VPMOVZXWD.Z 96(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z19
+	ADDQ R10, AX
+	VPMOVZXWD.Z 64(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z20
+	VPMOVZXWD.Z 96(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z21
+addedD2:
+	TESTQ $const_addBias, CX; JZ addedBias2
+	MOVQ 8(SP), AX
+	VMOVUPS.Z 128(AX), K1, Z28
+	VMOVUPS.Z 192(AX), K2, Z29
+	VADDPS Z28, Z0, Z0
+	VADDPS Z29, Z1, Z1
+	VADDPS Z28, Z2, Z2
+	VADDPS Z29, Z3, Z3
+	VADDPS Z28, Z4, Z4
+	VADDPS Z29, Z5, Z5
+	VADDPS Z28, Z6, Z6
+	VADDPS Z29, Z7, Z7
+	VADDPS Z28, Z8, Z8
+	VADDPS Z29, Z9, Z9
+	VADDPS Z28, Z10, Z10
+	VADDPS Z29, Z11, Z11
+	VADDPS Z28, Z12, Z12
+	VADDPS Z29, Z13, Z13
+	VADDPS Z28, Z14, Z14
+	VADDPS Z29, Z15, Z15
+	VADDPS Z28, Z16, Z16
+	VADDPS Z29, Z17, Z17
+	VADDPS Z28, Z18, Z18
+	VADDPS Z29, Z19, Z19
+	VADDPS Z28, Z20, Z20
+	VADDPS Z29, Z21, Z21
+addedBias2:
+	TESTQ $const_toD, CX; JNZ toD2
+	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
+	VMOVUPS Z0, K1, 128(AX)
+	VMOVUPS Z1, K2, 192(AX)
+	ADDQ R10, AX
+	VMOVUPS Z2, K1, 128(AX)
+	VMOVUPS Z3, K2, 192(AX)
+	ADDQ R10, AX
+	VMOVUPS Z4, K1, 128(AX)
+	VMOVUPS Z5, K2, 192(AX)
+	ADDQ R10, AX
+	VMOVUPS Z6, K1, 128(AX)
+	VMOVUPS Z7, K2, 192(AX)
+	ADDQ R10, AX
+	VMOVUPS Z8, K1, 128(AX)
+	VMOVUPS Z9, K2, 192(AX)
+	ADDQ R10, AX
+	VMOVUPS Z10, K1, 128(AX)
+	VMOVUPS Z11, K2, 192(AX)
+	ADDQ R10, AX
+	VMOVUPS Z12, K1, 128(AX)
+	VMOVUPS Z13, K2, 192(AX)
+	ADDQ R10, AX
+	VMOVUPS Z14, K1, 128(AX)
+	VMOVUPS Z15, K2, 192(AX)
+	ADDQ R10, AX
+	VMOVUPS Z16, K1, 128(AX)
+	VMOVUPS Z17, K2, 192(AX)
+	ADDQ R10, AX
+	VMOVUPS Z18, K1, 128(AX)
+	VMOVUPS Z19, K2, 192(AX)
+	ADDQ R10, AX
+	VMOVUPS Z20, K1, 128(AX)
+	VMOVUPS Z21, K2, 192(AX)
+	JMP stored2
+toD2:
+	MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
+	LONG $0x487e6262; WORD $0xe072 // VCVTNEPS2BF16 Z0, Y28
+	VMOVDQU16 Y28, K1, 64(AX)
+	LONG $0x487e6262; WORD $0xe972 // VCVTNEPS2BF16 Z1, Y29
+	VMOVDQU16 Y29, K2, 96(AX)
+	ADDQ R10, AX
+	LONG $0x487e6262; WORD $0xe272 // VCVTNEPS2BF16 Z2, Y28
+	VMOVDQU16 Y28, K1, 64(AX)
+	LONG $0x487e6262; WORD $0xeb72 // VCVTNEPS2BF16 Z3, Y29
+	VMOVDQU16 Y29, K2, 96(AX)
+	ADDQ R10, AX
+	LONG $0x487e6262; WORD $0xe472 // VCVTNEPS2BF16 Z4, Y28
+	VMOVDQU16 Y28, K1, 64(AX)
+	LONG $0x487e6262; WORD $0xed72 // VCVTNEPS2BF16 Z5, Y29
+	VMOVDQU16 Y29, K2, 96(AX)
+	ADDQ R10, AX
+	LONG $0x487e6262; WORD $0xe672 // VCVTNEPS2BF16 Z6, Y28
+	VMOVDQU16 Y28, K1, 64(AX)
+	LONG $0x487e6262; WORD $0xef72 // VCVTNEPS2BF16 Z7, Y29
+	VMOVDQU16 Y29, K2, 96(AX)
+	ADDQ R10, AX
+	LONG $0x487e4262; WORD $0xe072 // VCVTNEPS2BF16 Z8, Y28
+	VMOVDQU16 Y28, K1, 64(AX)
+	LONG $0x487e4262; WORD $0xe972 // VCVTNEPS2BF16 Z9, Y29
+	VMOVDQU16 Y29, K2, 96(AX)
+	ADDQ R10, AX
+	LONG $0x487e4262; WORD $0xe272 // VCVTNEPS2BF16 Z10, Y28
+	VMOVDQU16 Y28, K1, 64(AX)
+	LONG $0x487e4262; WORD $0xeb72 // VCVTNEPS2BF16 Z11, Y29
+	VMOVDQU16 Y29, K2, 96(AX)
+	ADDQ R10, AX
+	LONG $0x487e4262; WORD $0xe472 // VCVTNEPS2BF16 Z12, Y28
+	VMOVDQU16 Y28, K1, 64(AX)
+	LONG $0x487e4262; WORD $0xed72 // VCVTNEPS2BF16 Z13, Y29
+	VMOVDQU16 Y29, K2, 96(AX)
+	ADDQ R10, AX
+	LONG $0x487e4262; WORD $0xe672 // VCVTNEPS2BF16 Z14, Y28
+	VMOVDQU16 Y28, K1, 64(AX)
+	LONG $0x487e4262; WORD $0xef72 // VCVTNEPS2BF16 Z15, Y29
+	VMOVDQU16 Y29, K2, 96(AX)
+	ADDQ R10, AX
+	LONG $0x487e2262; WORD $0xe072 // VCVTNEPS2BF16 Z16, Y28
+	VMOVDQU16 Y28, K1, 64(AX)
+	LONG $0x487e2262; WORD $0xe972 // VCVTNEPS2BF16 Z17, Y29
+	VMOVDQU16 Y29, K2, 96(AX)
+	ADDQ R10, AX
+	LONG $0x487e2262; WORD $0xe272 // VCVTNEPS2BF16 Z18, Y28
+	VMOVDQU16 Y28, K1, 64(AX)
+	LONG $0x487e2262; WORD $0xeb72 // VCVTNEPS2BF16 Z19, Y29
+	VMOVDQU16 Y29, K2, 96(AX)
+	ADDQ R10, AX
+	LONG $0x487e2262; WORD $0xe472 // VCVTNEPS2BF16 Z20, Y28
+	VMOVDQU16 Y28, K1, 64(AX)
+	LONG $0x487e2262; WORD $0xed72 // VCVTNEPS2BF16 Z21, Y29
+	VMOVDQU16 Y29, K2, 96(AX)
+stored2:
+	ADDQ tile_nextA(DI), R13; ADDQ tile_nextB(DI), R14; ADDQ tile_nextC(DI), DX; ADDQ $256, 40(SP)
+	MOVQ tile_nextD(DI), AX; ADDQ AX, 0(SP); MOVQ tile_nextBias(DI), AX; ADDQ AX, 8(SP)
+	MOVQ 24(SP), R12; ADDQ tile_nextFetch(DI), R12; MOVQ R12, 24(SP)
+	DECQ 16(SP); JNZ tile
+	VZEROUPPER
+	RET
+
+TEXT ·tileHalfx12x64(SB), NOSPLIT, $48-8
+	MOVQ t+0(FP), DI
+	MOVQ tile_a(DI), R13; MOVQ tile_b(DI), R14; MOVQ tile_c(DI), DX
+	MOVQ tile_d(DI), AX; MOVQ AX, 0(SP); MOVQ tile_bias(DI), AX; MOVQ AX, 8(SP); MOVQ tile_n(DI), AX; MOVQ AX, 16(SP)
+	MOVQ tile_mask(DI), AX; KMOVW AX, K1; SHRQ $16, AX; KMOVW AX, K2
+	MOVQ tile_scaleB(DI), AX; MOVQ AX, 40(SP)
+	MOVQ tile_stepA(DI), R8; MOVQ tile_k(DI), R9; SHLQ $6, R9
+	MOVQ tile_fetch(DI), R12; TESTQ R12, R12; CMOVQEQ R13, R12; MOVQ R12, 24(SP); MOVQ tile_fetchLD(DI), R15
+tile:
+	MOVQ tile_k(DI), CX; MOVQ R13, SI; MOVQ R14, BX; MOVQ tile_scratch(DI), R11
+	VPXORD Z0, Z0, Z0
+	VMOVUPS Z0, 1792(R11)
+	VMOVUPS Z0, 1856(R11)
+	VMOVUPS Z0, 1920(R11)
+	VMOVUPS Z0, 1984(R11)
+	VMOVUPS Z0, 2048(R11)
+	VMOVUPS Z0, 2112(R11)
+	VMOVUPS Z0, 2176(R11)
+	VMOVUPS Z0, 2240(R11)
+	VMOVUPS Z0, 2304(R11)
+	VMOVUPS Z0, 2368(R11)
+	VMOVUPS Z0, 2432(R11)
+	VMOVUPS Z0, 2496(R11)
+	VMOVUPS Z0, 2560(R11)
+	VMOVUPS Z0, 2624(R11)
+	VMOVUPS Z0, 2688(R11)
+	VMOVUPS Z0, 2752(R11)
+	VMOVUPS Z0, 2816(R11)
+	VMOVUPS Z0, 2880(R11)
+	VMOVUPS Z0, 2944(R11)
+	VMOVUPS Z0, 3008(R11)
+	VMOVUPS Z0, 3072(R11)
+	VMOVUPS Z0, 3136(R11)
+	VMOVUPS Z0, 3200(R11)
+	VMOVUPS Z0, 3264(R11)
+	VMOVUPS Z0, 3328(R11)
+	VMOVUPS Z0, 3392(R11)
+	VMOVUPS Z0, 3456(R11)
+	VMOVUPS Z0, 3520(R11)
+	VMOVUPS Z0, 3584(R11)
+	VMOVUPS Z0, 3648(R11)
+	VMOVUPS Z0, 3712(R11)
+	VMOVUPS Z0, 3776(R11)
+	VMOVUPS Z0, 3840(R11)
+	VMOVUPS Z0, 3904(R11)
+	VMOVUPS Z0, 3968(R11)
+	VMOVUPS Z0, 4032(R11)
+	VMOVUPS Z0, 4096(R11)
+	VMOVUPS Z0, 4160(R11)
+	VMOVUPS Z0, 4224(R11)
+	VMOVUPS Z0, 4288(R11)
+	VMOVUPS Z0, 4352(R11)
+	VMOVUPS Z0, 4416(R11)
+	VMOVUPS Z0, 4480(R11)
+	VMOVUPS Z0, 4544(R11)
+	VMOVUPS Z0, 4608(R11)
+	VMOVUPS Z0, 4672(R11)
+	VMOVUPS Z0, 4736(R11)
+	VMOVUPS Z0, 4800(R11)
+	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
+	TESTQ $const_toD, tile_flags(DI); JZ fetch; MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
+fetch:
+	MOVQ R10, 32(SP)
+chunk:
+	MOVQ $const_halfChunk, R10; CMPQ CX, R10; CMOVQLT CX, R10
+	MOVQ R8, R11; SHLQ $4, R11; ADDQ SI, R11
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	VPXORD Z12, Z12, Z12
+	VPXORD Z13, Z13, Z13
+	VPXORD Z14, Z14, Z14
+	VPXORD Z15, Z15, Z15
+	VPXORD Z16, Z16, Z16
+	VPXORD Z17, Z17, Z17
+	VPXORD Z18, Z18, Z18
+	VPXORD Z19, Z19, Z19
+	VPXORD Z20, Z20, Z20
+	VPXORD Z21, Z21, Z21
+	VPXORD Z22, Z22, Z22
+	VPXORD Z23, Z23, Z23
+	PCALIGN $64
+step:
+	PREFETCHT0 (R11); PREFETCHT0 1024(BX)
+	PREFETCHT0 1024(BX)(R9*1)
+	TESTQ CX, tile_every(DI); JNZ compute
+	PREFETCHT0 0(AX)
+	PREFETCHT0 64(AX)
+	PREFETCHT0 128(AX)
+	PREFETCHT0 192(AX)
+	ADDQ 32(SP), AX
+compute:
+	PREFETCHT1 (R12); PREFETCHT1 (R12)(R15*1); ADDQ tile_fetchStep(DI), R12
+	VMOVDQU32 (BX), Z28
+	VMOVDQU32 (BX)(R9*1), Z29
+	VBROADCASTSS 0(SI), Z30
+	LONG $0x400d9662; WORD $0xc4b8 // VFMADD231PH Z28, Z30, Z0
+	LONG $0x400d9662; WORD $0xcdb8 // VFMADD231PH Z29, Z30, Z1
+	VBROADCASTSS 4(SI), Z31
+	LONG $0x40059662; WORD $0xd4b8 // VFMADD231PH Z28, Z31, Z2
+	LONG $0x40059662; WORD $0xddb8 // VFMADD231PH Z29, Z31, Z3
+	VBROADCASTSS 8(SI), Z30
+	LONG $0x400d9662; WORD $0xe4b8 // VFMADD231PH Z28, Z30, Z4
+	LONG $0x400d9662; WORD $0xedb8 // VFMADD231PH Z29, Z30, Z5
+	VBROADCASTSS 12(SI), Z31
+	LONG $0x40059662; WORD $0xf4b8 // VFMADD231PH Z28, Z31, Z6
+	LONG $0x40059662; WORD $0xfdb8 // VFMADD231PH Z29, Z31, Z7
+	VBROADCASTSS 16(SI), Z30
+	LONG $0x400d1662; WORD $0xc4b8 // VFMADD231PH Z28, Z30, Z8
+	LONG $0x400d1662; WORD $0xcdb8 // VFMADD231PH Z29, Z30, Z9
+	VBROADCASTSS 20(SI), Z31
+	LONG $0x40051662; WORD $0xd4b8 // VFMADD231PH Z28, Z31, Z10
+	LONG $0x40051662; WORD $0xddb8 // VFMADD231PH Z29, Z31, Z11
+	VBROADCASTSS 24(SI), Z30
+	LONG $0x400d1662; WORD $0xe4b8 // VFMADD231PH Z28, Z30, Z12
+	LONG $0x400d1662; WORD $0xedb8 // VFMADD231PH Z29, Z30, Z13
+	VBROADCASTSS 28(SI), Z31
+	LONG $0x40051662; WORD $0xf4b8 // VFMADD231PH Z28, Z31, Z14
+	LONG $0x40051662; WORD $0xfdb8 // VFMADD231PH Z29, Z31, Z15
+	VBROADCASTSS 32(SI), Z30
+	LONG $0x400d8662; WORD $0xc4b8 // VFMADD231PH Z28, Z30, Z16
+	LONG $0x400d8662; WORD $0xcdb8 // VFMADD231PH Z29, Z30, Z17
+	VBROADCASTSS 36(SI), Z31
+	LONG $0x40058662; WORD $0xd4b8 // VFMADD231PH Z28, Z31, Z18
+	LONG $0x40058662; WORD $0xddb8 // VFMADD231PH Z29, Z31, Z19
+	VBROADCASTSS 40(SI), Z30
+	LONG $0x400d8662; WORD $0xe4b8 // VFMADD231PH Z28, Z30, Z20
+	LONG $0x400d8662; WORD $0xedb8 // VFMADD231PH Z29, Z30, Z21
+	VBROADCASTSS 44(SI), Z31
+	LONG $0x40058662; WORD $0xf4b8 // VFMADD231PH Z28, Z31, Z22
+	LONG $0x40058662; WORD $0xfdb8 // VFMADD231PH Z29, Z31, Z23
+	ADDQ R8, SI; ADDQ R8, R11; ADDQ $64, BX; DECQ CX; DECQ R10; JNZ step
+	MOVQ tile_scratch(DI), R11
+	VMOVDQU32 Z0, 0(R11)
+	VMOVDQU32 Z1, 64(R11)
+	VMOVDQU32 Z2, 128(R11)
+	VMOVDQU32 Z3, 192(R11)
+	VMOVDQU32 Z4, 256(R11)
+	VMOVDQU32 Z5, 320(R11)
+	VMOVDQU32 Z6, 384(R11)
+	VMOVDQU32 Z7, 448(R11)
+	VMOVDQU32 Z8, 512(R11)
+	VMOVDQU32 Z9, 576(R11)
+	VMOVDQU32 Z10, 640(R11)
+	VMOVDQU32 Z11, 704(R11)
+	VMOVDQU32 Z12, 768(R11)
+	VMOVDQU32 Z13, 832(R11)
+	VMOVDQU32 Z14, 896(R11)
+	VMOVDQU32 Z15, 960(R11)
+	VMOVDQU32 Z16, 1024(R11)
+	VMOVDQU32 Z17, 1088(R11)
+	VMOVDQU32 Z18, 1152(R11)
+	VMOVDQU32 Z19, 1216(R11)
+	VMOVDQU32 Z20, 1280(R11)
+	VMOVDQU32 Z21, 1344(R11)
+	VMOVDQU32 Z22, 1408(R11)
+	VMOVDQU32 Z23, 1472(R11)
+	VCVTPH2PS 0(R11), Z0; VADDPS 1792(R11), Z0, Z0; VMOVUPS Z0, 1792(R11)
+	VCVTPH2PS 32(R11), Z1; VADDPS 1856(R11), Z1, Z1; VMOVUPS Z1, 1856(R11)
+	VCVTPH2PS 64(R11), Z2; VADDPS 1920(R11), Z2, Z2; VMOVUPS Z2, 1920(R11)
+	VCVTPH2PS 96(R11), Z3; VADDPS 1984(R11), Z3, Z3; VMOVUPS Z3, 1984(R11)
+	VCVTPH2PS 128(R11), Z4; VADDPS 2048(R11), Z4, Z4; VMOVUPS Z4, 2048(R11)
+	VCVTPH2PS 160(R11), Z5; VADDPS 2112(R11), Z5, Z5; VMOVUPS Z5, 2112(R11)
+	VCVTPH2PS 192(R11), Z6; VADDPS 2176(R11), Z6, Z6; VMOVUPS Z6, 2176(R11)
+	VCVTPH2PS 224(R11), Z7; VADDPS 2240(R11), Z7, Z7; VMOVUPS Z7, 2240(R11)
+	VCVTPH2PS 256(R11), Z8; VADDPS 2304(R11), Z8, Z8; VMOVUPS Z8, 2304(R11)
+	VCVTPH2PS 288(R11), Z9; VADDPS 2368(R11), Z9, Z9; VMOVUPS Z9, 2368(R11)
+	VCVTPH2PS 320(R11), Z10; VADDPS 2432(R11), Z10, Z10; VMOVUPS Z10, 2432(R11)
+	VCVTPH2PS 352(R11), Z11; VADDPS 2496(R11), Z11, Z11; VMOVUPS Z11, 2496(R11)
+	VCVTPH2PS 384(R11), Z12; VADDPS 2560(R11), Z12, Z12; VMOVUPS Z12, 2560(R11)
+	VCVTPH2PS 416(R11), Z13; VADDPS 2624(R11), Z13, Z13; VMOVUPS Z13, 2624(R11)
+	VCVTPH2PS 448(R11), Z14; VADDPS 2688(R11), Z14, Z14; VMOVUPS Z14, 2688(R11)
+	VCVTPH2PS 480(R11), Z15; VADDPS 2752(R11), Z15, Z15; VMOVUPS Z15, 2752(R11)
+	VCVTPH2PS 512(R11), Z16; VADDPS 2816(R11), Z16, Z16; VMOVUPS Z16, 2816(R11)
+	VCVTPH2PS 544(R11), Z17; VADDPS 2880(R11), Z17, Z17; VMOVUPS Z17, 2880(R11)
+	VCVTPH2PS 576(R11), Z18; VADDPS 2944(R11), Z18, Z18; VMOVUPS Z18, 2944(R11)
+	VCVTPH2PS 608(R11), Z19; VADDPS 3008(R11), Z19, Z19; VMOVUPS Z19, 3008(R11)
+	VCVTPH2PS 640(R11), Z20; VADDPS 3072(R11), Z20, Z20; VMOVUPS Z20, 3072(R11)
+	VCVTPH2PS 672(R11), Z21; VADDPS 3136(R11), Z21, Z21; VMOVUPS Z21, 3136(R11)
+	VCVTPH2PS 704(R11), Z22; VADDPS 3200(R11), Z22, Z22; VMOVUPS Z22, 3200(R11)
+	VCVTPH2PS 736(R11), Z23; VADDPS 3264(R11), Z23, Z23; VMOVUPS Z23, 3264(R11)
+	VCVTPH2PS 768(R11), Z24; VADDPS 3328(R11), Z24, Z24; VMOVUPS Z24, 3328(R11)
+	VCVTPH2PS 800(R11), Z25; VADDPS 3392(R11), Z25, Z25; VMOVUPS Z25, 3392(R11)
+	VCVTPH2PS 832(R11), Z26; VADDPS 3456(R11), Z26, Z26; VMOVUPS Z26, 3456(R11)
+	VCVTPH2PS 864(R11), Z27; VADDPS 3520(R11), Z27, Z27; VMOVUPS Z27, 3520(R11)
+	VCVTPH2PS 896(R11), Z0; VADDPS 3584(R11), Z0, Z0; VMOVUPS Z0, 3584(R11)
+	VCVTPH2PS 928(R11), Z1; VADDPS 3648(R11), Z1, Z1; VMOVUPS Z1, 3648(R11)
+	VCVTPH2PS 960(R11), Z2; VADDPS 3712(R11), Z2, Z2; VMOVUPS Z2, 3712(R11)
+	VCVTPH2PS 992(R11), Z3; VADDPS 3776(R11), Z3, Z3; VMOVUPS Z3, 3776(R11)
+	VCVTPH2PS 1024(R11), Z4; VADDPS 3840(R11), Z4, Z4; VMOVUPS Z4, 3840(R11)
+	VCVTPH2PS 1056(R11), Z5; VADDPS 3904(R11), Z5, Z5; VMOVUPS Z5, 3904(R11)
+	VCVTPH2PS 1088(R11), Z6; VADDPS 3968(R11), Z6, Z6; VMOVUPS Z6, 3968(R11)
+	VCVTPH2PS 1120(R11), Z7; VADDPS 4032(R11), Z7, Z7; VMOVUPS Z7, 4032(R11)
+	VCVTPH2PS 1152(R11), Z8; VADDPS 4096(R11), Z8, Z8; VMOVUPS Z8, 4096(R11)
+	VCVTPH2PS 1184(R11), Z9; VADDPS 4160(R11), Z9, Z9; VMOVUPS Z9, 4160(R11)
+	VCVTPH2PS 1216(R11), Z10; VADDPS 4224(R11), Z10, Z10; VMOVUPS Z10, 4224(R11)
+	VCVTPH2PS 1248(R11), Z11; VADDPS 4288(R11), Z11, Z11; VMOVUPS Z11, 4288(R11)
+	VCVTPH2PS 1280(R11), Z12; VADDPS 4352(R11), Z12, Z12; VMOVUPS Z12, 4352(R11)
+	VCVTPH2PS 1312(R11), Z13; VADDPS 4416(R11), Z13, Z13; VMOVUPS Z13, 4416(R11)
+	VCVTPH2PS 1344(R11), Z14; VADDPS 4480(R11), Z14, Z14; VMOVUPS Z14, 4480(R11)
+	VCVTPH2PS 1376(R11), Z15; VADDPS 4544(R11), Z15, Z15; VMOVUPS Z15, 4544(R11)
+	VCVTPH2PS 1408(R11), Z16; VADDPS 4608(R11), Z16, Z16; VMOVUPS Z16, 4608(R11)
+	VCVTPH2PS 1440(R11), Z17; VADDPS 4672(R11), Z17, Z17; VMOVUPS Z17, 4672(R11)
+	VCVTPH2PS 1472(R11), Z18; VADDPS 4736(R11), Z18, Z18; VMOVUPS Z18, 4736(R11)
+	VCVTPH2PS 1504(R11), Z19; VADDPS 4800(R11), Z19, Z19; VMOVUPS Z19, 4800(R11)
+	TESTQ CX, CX; JNZ chunk
+	MOVQ 40(SP), R10; VMOVUPS 0(R10), Z28; VMOVUPS 64(R10), Z29; MOVQ tile_scaleA(DI), AX; MOVQ tile_scratch(DI), R11
+	VBROADCASTSS 0(AX), Z30
+	VMULPS Z28, Z30, Z0; VMULPS 1792(R11), Z0, Z0
+	VMULPS Z29, Z30, Z1; VMULPS 1856(R11), Z1, Z1
+	VBROADCASTSS 4(AX), Z30
+	VMULPS Z28, Z30, Z2; VMULPS 2048(R11), Z2, Z2
+	VMULPS Z29, Z30, Z3; VMULPS 2112(R11), Z3, Z3
+	VBROADCASTSS 8(AX), Z30
+	VMULPS Z28, Z30, Z4; VMULPS 2304(R11), Z4, Z4
+	VMULPS Z29, Z30, Z5; VMULPS 2368(R11), Z5, Z5
+	VBROADCASTSS 12(AX), Z30
+	VMULPS Z28, Z30, Z6; VMULPS 2560(R11), Z6, Z6
+	VMULPS Z29, Z30, Z7; VMULPS 2624(R11), Z7, Z7
+	VBROADCASTSS 16(AX), Z30
+	VMULPS Z28, Z30, Z8; VMULPS 2816(R11), Z8, Z8
+	VMULPS Z29, Z30, Z9; VMULPS 2880(R11), Z9, Z9
+	VBROADCASTSS 20(AX), Z30
+	VMULPS Z28, Z30, Z10; VMULPS 3072(R11), Z10, Z10
+	VMULPS Z29, Z30, Z11; VMULPS 3136(R11), Z11, Z11
+	VBROADCASTSS 24(AX), Z30
+	VMULPS Z28, Z30, Z12; VMULPS 3328(R11), Z12, Z12
+	VMULPS Z29, Z30, Z13; VMULPS 3392(R11), Z13, Z13
+	VBROADCASTSS 28(AX), Z30
+	VMULPS Z28, Z30, Z14; VMULPS 3584(R11), Z14, Z14
+	VMULPS Z29, Z30, Z15; VMULPS 3648(R11), Z15, Z15
+	VBROADCASTSS 32(AX), Z30
+	VMULPS Z28, Z30, Z16; VMULPS 3840(R11), Z16, Z16
+	VMULPS Z29, Z30, Z17; VMULPS 3904(R11), Z17, Z17
+	VBROADCASTSS 36(AX), Z30
+	VMULPS Z28, Z30, Z18; VMULPS 4096(R11), Z18, Z18
+	VMULPS Z29, Z30, Z19; VMULPS 4160(R11), Z19, Z19
+	VBROADCASTSS 40(AX), Z30
+	VMULPS Z28, Z30, Z20; VMULPS 4352(R11), Z20, Z20
+	VMULPS Z29, Z30, Z21; VMULPS 4416(R11), Z21, Z21
+	VBROADCASTSS 44(AX), Z30
+	VMULPS Z28, Z30, Z22; VMULPS 4608(R11), Z22, Z22
+	VMULPS Z29, Z30, Z23; VMULPS 4672(R11), Z23, Z23
+	MOVQ tile_flags(DI), CX
+	TESTQ $const_scale, CX; JZ scaled0
+	VBROADCASTSS tile_alpha(DI), Z31
+	VMULPS Z31, Z0, Z0
+	VMULPS Z31, Z1, Z1
+	VMULPS Z31, Z2, Z2
+	VMULPS Z31, Z3, Z3
+	VMULPS Z31, Z4, Z4
+	VMULPS Z31, Z5, Z5
+	VMULPS Z31, Z6, Z6
+	VMULPS Z31, Z7, Z7
+	VMULPS Z31, Z8, Z8
+	VMULPS Z31, Z9, Z9
+	VMULPS Z31, Z10, Z10
+	VMULPS Z31, Z11, Z11
+	VMULPS Z31, Z12, Z12
+	VMULPS Z31, Z13, Z13
+	VMULPS Z31, Z14, Z14
+	VMULPS Z31, Z15, Z15
+	VMULPS Z31, Z16, Z16
+	VMULPS Z31, Z17, Z17
+	VMULPS Z31, Z18, Z18
+	VMULPS Z31, Z19, Z19
+	VMULPS Z31, Z20, Z20
+	VMULPS Z31, Z21, Z21
+	VMULPS Z31, Z22, Z22
+	VMULPS Z31, Z23, Z23
+scaled0:
+	TESTQ $const_addC, CX; JZ addedC0
+	VBROADCASTSS tile_beta(DI), Z31
+	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
+	VFMADD231PS 0(AX), Z31, K1, Z0
+	VFMADD231PS 64(AX), Z31, K2, Z1
+	ADDQ R10, AX
+	VFMADD231PS 0(AX), Z31, K1, Z2
+	VFMADD231PS 64(AX), Z31, K2, Z3
+	ADDQ R10, AX
+	VFMADD231PS 0(AX), Z31, K1, Z4
+	VFMADD231PS 64(AX), Z31, K2, Z5
+	ADDQ R10, AX
+	VFMADD231PS 0(AX), Z31, K1, Z6
+	VFMADD231PS 64(AX), Z31, K2, Z7
+	ADDQ R10, AX
+	VFMADD231PS 0(AX), Z31, K1, Z8
+	VFMADD231PS 64(AX), Z31, K2, Z9
+	ADDQ R10, AX
+	VFMADD231PS 0(AX), Z31, K1, Z10
+	VFMADD231PS 64(AX), Z31, K2, Z11
+	ADDQ R10, AX
+	VFMADD231PS 0(AX), Z31, K1, Z12
+	VFMADD231PS 64(AX), Z31, K2, Z13
+	ADDQ R10, AX
+	VFMADD231PS 0(AX), Z31, K1, Z14
+	VFMADD231PS 64(AX), Z31, K2, Z15
+	ADDQ R10, AX
+	VFMADD231PS 0(AX), Z31, K1, Z16
+	VFMADD231PS 64(AX), Z31, K2, Z17
+	ADDQ R10, AX
+	VFMADD231PS 0(AX), Z31, K1, Z18
+	VFMADD231PS 64(AX), Z31, K2, Z19
+	ADDQ R10, AX
+	VFMADD231PS 0(AX), Z31, K1, Z20
+	VFMADD231PS 64(AX), Z31, K2, Z21
+	ADDQ R10, AX
+	VFMADD231PS 0(AX), Z31, K1, Z22
+	VFMADD231PS 64(AX), Z31, K2, Z23
+addedC0:
+	TESTQ $const_addD, CX; JZ addedD0
+	VBROADCASTSS tile_betaD(DI), Z31
+	MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
+	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z0
+	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z1
+	ADDQ R10, AX
+	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z2
+	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z3
+	ADDQ R10, AX
+	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z4
+	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z5
+	ADDQ R10, AX
+	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z6
+	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z7
+	ADDQ R10, AX
+	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z8
+	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z9
+	ADDQ R10, AX
+	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z10
+	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z11
+	ADDQ R10, AX
+	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z12
+	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z13
+	ADDQ R10, AX
+	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z14
+	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z15
+	ADDQ R10, AX
+	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z16
+	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z17
+	ADDQ R10, AX
+	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z18
+	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z19
+	ADDQ R10, AX
+	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z20
+	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z21
+	ADDQ R10, AX
+	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z22
+	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z23
+addedD0:
+	TESTQ $const_addBias, CX; JZ addedBias0
+	MOVQ 8(SP), AX
+	VMOVUPS.Z 0(AX), K1, Z28
+	VMOVUPS.Z 64(AX), K2, Z29
+	VADDPS Z28, Z0, Z0
+	VADDPS Z29, Z1, Z1
+	VADDPS Z28, Z2, Z2
+	VADDPS Z29, Z3, Z3
+	VADDPS Z28, Z4, Z4
+	VADDPS Z29, Z5, Z5
+	VADDPS Z28, Z6, Z6
+	VADDPS Z29, Z7, Z7
+	VADDPS Z28, Z8, Z8
+	VADDPS Z29, Z9, Z9
+	VADDPS Z28, Z10, Z10
+	VADDPS Z29, Z11, Z11
+	VADDPS Z28, Z12, Z12
+	VADDPS Z29, Z13, Z13
+	VADDPS Z28, Z14, Z14
+	VADDPS Z29, Z15, Z15
+	VADDPS Z28, Z16, Z16
+	VADDPS Z29, Z17, Z17
+	VADDPS Z28, Z18, Z18
+	VADDPS Z29, Z19, Z19
+	VADDPS Z28, Z20, Z20
+	VADDPS Z29, Z21, Z21
+	VADDPS Z28, Z22, Z22
+	VADDPS Z29, Z23, Z23
+addedBias0:
+	TESTQ $const_toD, CX; JNZ toD0
+	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
+	VMOVUPS Z0, K1, 0(AX)
+	VMOVUPS Z1, K2, 64(AX)
+	ADDQ R10, AX
+	VMOVUPS Z2, K1, 0(AX)
+	VMOVUPS Z3, K2, 64(AX)
+	ADDQ R10, AX
+	VMOVUPS Z4, K1, 0(AX)
+	VMOVUPS Z5, K2, 64(AX)
+	ADDQ R10, AX
+	VMOVUPS Z6, K1, 0(AX)
+	VMOVUPS Z7, K2, 64(AX)
+	ADDQ R10, AX
+	VMOVUPS Z8, K1, 0(AX)
+	VMOVUPS Z9, K2, 64(AX)
+	ADDQ R10, AX
+	VMOVUPS Z10, K1, 0(AX)
+	VMOVUPS Z11, K2, 64(AX)
+	ADDQ R10, AX
+	VMOVUPS Z12, K1, 0(AX)
+	VMOVUPS Z13, K2, 64(AX)
+	ADDQ R10, AX
+	VMOVUPS Z14, K1, 0(AX)
+	VMOVUPS Z15, K2, 64(AX)
+	ADDQ R10, AX
+	VMOVUPS Z16, K1, 0(AX)
+	VMOVUPS Z17, K2, 64(AX)
+	ADDQ R10, AX
+	VMOVUPS Z18, K1, 0(AX)
+	VMOVUPS Z19, K2, 64(AX)
+	ADDQ R10, AX
+	VMOVUPS Z20, K1, 0(AX)
+	VMOVUPS Z21, K2, 64(AX)
+	ADDQ R10, AX
+	VMOVUPS Z22, K1, 0(AX)
+	VMOVUPS Z23, K2, 64(AX)
+	JMP stored0
+toD0:
+	MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
+	LONG $0x487e6262; WORD $0xe072 // VCVTNEPS2BF16 Z0, Y28
+	VMOVDQU16 Y28, K1, 0(AX)
+	LONG $0x487e6262; WORD $0xe972 // VCVTNEPS2BF16 Z1, Y29
+	VMOVDQU16 Y29, K2, 32(AX)
+	ADDQ R10, AX
+	LONG $0x487e6262; WORD $0xe272 // VCVTNEPS2BF16 Z2, Y28
+	VMOVDQU16 Y28, K1, 0(AX)
+	LONG $0x487e6262; WORD $0xeb72 // VCVTNEPS2BF16 Z3, Y29
+	VMOVDQU16 Y29, K2, 32(AX)
+	ADDQ R10, AX
+	LONG $0x487e6262; WORD $0xe472 // VCVTNEPS2BF16 Z4, Y28
+	VMOVDQU16 Y28, K1, 0(AX)
+	LONG $0x487e6262; WORD $0xed72 // VCVTNEPS2BF16 Z5, Y29
+	VMOVDQU16 Y29, K2, 32(AX)
+	ADDQ R10, AX
+	LONG $0x487e6262; WORD $0xe672 // VCVTNEPS2BF16 Z6, Y28
+	VMOVDQU16 Y28, K1, 0(AX)
+	LONG $0x487e6262; WORD $0xef72 // VCVTNEPS2BF16 Z7, Y29
+	VMOVDQU16 Y29, K2, 32(AX)
+	ADDQ R10, AX
+	LONG $0x487e4262; WORD $0xe072 // VCVTNEPS2BF16 Z8, Y28
+	VMOVDQU16 Y28, K1, 0(AX)
+	LONG $0x487e4262; WORD $0xe972 // VCVTNEPS2BF16 Z9, Y29
+	VMOVDQU16 Y29, K2, 32(AX)
+	ADDQ R10, AX
+	LONG $0x487e4262; WORD $0xe272 // VCVTNEPS2BF16 Z10, Y28
+	VMOVDQU16 Y28, K1, 0(AX)
+	LONG $0x487e4262; WORD $0xeb72 // VCVTNEPS2BF16 Z11, Y29
+	VMOVDQU16 Y29, K2, 32(AX)
+	ADDQ R10, AX
+	LONG $0x487e4262; WORD $0xe472 // VCVTNEPS2BF16 Z12, Y28
+	VMOVDQU16 Y28, K1, 0(AX)
+	LONG $0x487e4262; WORD $0xed72 // VCVTNEPS2BF16 Z13, Y29
+	VMOVDQU16 Y29, K2, 32(AX)
+	ADDQ R10, AX
+	LONG $0x487e4262; WORD $0xe672 // VCVTNEPS2BF16 Z14, Y28
+	VMOVDQU16 Y28, K1, 0(AX)
+	LONG $0x487e4262; WORD $0xef72 // VCVTNEPS2BF16 Z15, Y29
+	VMOVDQU16 Y29, K2, 32(AX)
+	ADDQ R10, AX
+	LONG $0x487e2262; WORD $0xe072 // VCVTNEPS2BF16 Z16, Y28
+	VMOVDQU16 Y28, K1, 0(AX)
+	LONG $0x487e2262; WORD $0xe972 // VCVTNEPS2BF16 Z17, Y29
+	VMOVDQU16 Y29, K2, 32(AX)
+	ADDQ R10, AX
+	LONG $0x487e2262; WORD $0xe272 // VCVTNEPS2BF16 Z18, Y28
+	VMOVDQU16 Y28, K1, 0(AX)
+	LONG $0x487e2262; WORD $0xeb72 // VCVTNEPS2BF16 Z19, Y29
+	VMOVDQU16 Y29, K2, 32(AX)
+	ADDQ R10, AX
+	LONG $0x487e2262; WORD $0xe472 // VCVTNEPS2BF16 Z20, Y28
+	VMOVDQU16 Y28, K1, 0(AX)
+	LONG $0x487e2262; WORD $0xed72 // VCVTNEPS2BF16 Z21, Y29
+	VMOVDQU16 Y29, K2, 32(AX)
+	ADDQ R10, AX
+	LONG $0x487e2262; WORD $0xe672 // VCVTNEPS2BF16 Z22, Y28
+	VMOVDQU16 Y28, K1, 0(AX)
+	LONG $0x487e2262; WORD $0xef72 // VCVTNEPS2BF16 Z23, Y29
+	VMOVDQU16 Y29, K2, 32(AX)
+stored0:
+	MOVQ 40(SP), R10; VMOVUPS 128(R10), Z28; VMOVUPS 192(R10), Z29; MOVQ tile_scaleA(DI), AX; MOVQ tile_scratch(DI), R11
+	VBROADCASTSS 0(AX), Z30
+	VMULPS Z28, Z30, Z0; VMULPS 1920(R11), Z0, Z0
+	VMULPS Z29, Z30, Z1; VMULPS 1984(R11), Z1, Z1
+	VBROADCASTSS 4(AX), Z30
+	VMULPS Z28, Z30, Z2; VMULPS 2176(R11), Z2, Z2
+	VMULPS Z29, Z30, Z3; VMULPS 2240(R11), Z3, Z3
+	VBROADCASTSS 8(AX), Z30
+	VMULPS Z28, Z30, Z4; VMULPS 2432(R11), Z4, Z4
+	VMULPS Z29, Z30, Z5; VMULPS 2496(R11), Z5, Z5
+	VBROADCASTSS 12(AX), Z30
+	VMULPS Z28, Z30, Z6; VMULPS 2688(R11), Z6, Z6
+	VMULPS Z29, Z30, Z7; VMULPS 2752(R11), Z7, Z7
+	VBROADCASTSS 16(AX), Z30
+	VMULPS Z28, Z30, Z8; VMULPS 2944(R11), Z8, Z8
+	VMULPS Z29, Z30, Z9; VMULPS 3008(R11), Z9, Z9
+	VBROADCASTSS 20(AX), Z30
+	VMULPS Z28, Z30, Z10; VMULPS 3200(R11), Z10, Z10
+	VMULPS Z29, Z30, Z11; VMULPS 3264(R11), Z11, Z11
+	VBROADCASTSS 24(AX), Z30
+	VMULPS Z28, Z30, Z12; VMULPS 3456(R11), Z12, Z12
+	VMULPS Z29, Z30, Z13; VMULPS 3520(R11), Z13, Z13
+	VBROADCASTSS 28(AX), Z30
+	VMULPS Z28, Z30, Z14; VMULPS 3712(R11), Z14, Z14
+	VMULPS Z29, Z30, Z15; VMULPS 3776(R11), Z15, Z15
+	VBROADCASTSS 32(AX), Z30
+	VMULPS Z28, Z30, Z16; VMULPS 3968(R11), Z16, Z16
+	VMULPS Z29, Z30, Z17; VMULPS 4032(R11), Z17, Z17
+	VBROADCASTSS 36(AX), Z30
+	VMULPS Z28, Z30, Z18; VMULPS 4224(R11), Z18, Z18
+	VMULPS Z29, Z30, Z19; VMULPS 4288(R11), Z19, Z19
+	VBROADCASTSS 40(AX), Z30
+	VMULPS Z28, Z30, Z20; VMULPS 4480(R11), Z20, Z20
+	VMULPS Z29, Z30, Z21; VMULPS 4544(R11), Z21, Z21
+	VBROADCASTSS 44(AX), Z30
+	VMULPS Z28, Z30, Z22; VMULPS 4736(R11), Z22, Z22
+	VMULPS Z29, Z30, Z23; VMULPS 4800(R11), Z23, Z23
+	MOVQ tile_flags(DI), CX
+	TESTQ $const_scale, CX; JZ scaled2
+	VBROADCASTSS tile_alpha(DI), Z31
+	VMULPS Z31, Z0, Z0
+	VMULPS Z31, Z1, Z1
+	VMULPS Z31, Z2, Z2
+	VMULPS Z31, Z3, Z3
+	VMULPS Z31, Z4, Z4
+	VMULPS Z31, Z5, Z5
+	VMULPS Z31, Z6, Z6
+	VMULPS Z31, Z7, Z7
+	VMULPS Z31, Z8, Z8
+	VMULPS Z31, Z9, Z9
+	VMULPS Z31, Z10, Z10
+	VMULPS Z31, Z11, Z11
+	VMULPS Z31, Z12, Z12
+	VMULPS Z31, Z13, Z13
+	VMULPS Z31, Z14, Z14
+	VMULPS Z31, Z15, Z15
+	VMULPS Z31, Z16, Z16
+	VMULPS Z31, Z17, Z17
+	VMULPS Z31, Z18, Z18
+	VMULPS Z31, Z19, Z19
+	VMULPS Z31, Z20, Z20
+	VMULPS Z31, Z21, Z21
+	VMULPS Z31, Z22, Z22
+	VMULPS Z31, Z23, Z23
+scaled2:
+	TESTQ $const_addC, CX; JZ addedC2
+	VBROADCASTSS tile_beta(DI), Z31
+	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
+	VFMADD231PS 128(AX), Z31, K1, Z0
+	VFMADD231PS 192(AX), Z31, K2, Z1
+	ADDQ R10, AX
+	VFMADD231PS 128(AX), Z31, K1, Z2
+	VFMADD231PS 192(AX), Z31, K2, Z3
+	ADDQ R10, AX
+	VFMADD231PS 128(AX), Z31, K1, Z4
+	VFMADD231PS 192(AX), Z31, K2, Z5
+	ADDQ R10, AX
+	VFMADD231PS 128(AX), Z31, K1, Z6
+	VFMADD231PS 192(AX), Z31, K2, Z7
+	ADDQ R10, AX
+	VFMADD231PS 128(AX), Z31, K1, Z8
+	VFMADD231PS 192(AX), Z31, K2, Z9
+	ADDQ R10, AX
+	VFMADD231PS 128(AX), Z31, K1, Z10
+	VFMADD231PS 192(AX), Z31, K2, Z11
+	ADDQ R10, AX
+	VFMADD231PS 128(AX), Z31, K1, Z12
+	VFMADD231PS 192(AX), Z31, K2, Z13
+	ADDQ R10, AX
+	VFMADD231PS 128(AX), Z31, K1, Z14
+	VFMADD231PS 192(AX), Z31, K2, Z15
+	ADDQ R10, AX
+	VFMADD231PS 128(AX), Z31, K1, Z16
+	VFMADD231PS 192(AX), Z31, K2, Z17
+	ADDQ R10, AX
+	VFMADD231PS 128(AX), Z31, K1, Z18
+	VFMADD231PS 192(AX), Z31, K2, Z19
+	ADDQ R10, AX
+	VFMADD231PS 128(AX), Z31, K1, Z20
+	VFMADD231PS 192(AX), Z31, K2, Z21
+	ADDQ R10, AX
+	VFMADD231PS 128(AX), Z31, K1, Z22
+	VFMADD231PS 192(AX), Z31, K2, Z23
+addedC2:
+	TESTQ $const_addD, CX; JZ addedD2
+	VBROADCASTSS tile_betaD(DI), Z31
+	MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
+	VPMOVZXWD.Z 64(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z0
+	VPMOVZXWD.Z 96(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z1
+	ADDQ R10, AX
+	VPMOVZXWD.Z 64(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z2
+	VPMOVZXWD.Z 96(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z3
+	ADDQ R10, AX
+	VPMOVZXWD.Z 64(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z4
+	VPMOVZXWD.Z 96(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z5
+	ADDQ R10, AX
+	VPMOVZXWD.Z 64(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z6
+	VPMOVZXWD.Z 96(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z7
+	ADDQ R10, AX
+	VPMOVZXWD.Z 64(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z8
+	VPMOVZXWD.Z 96(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z9
+	ADDQ R10, AX
+	VPMOVZXWD.Z 64(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z10
+	VPMOVZXWD.Z 96(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z11
+	ADDQ R10, AX
+	VPMOVZXWD.Z 64(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z12
+	VPMOVZXWD.Z 96(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z13
+	ADDQ R10, AX
+	VPMOVZXWD.Z 64(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z14
+	VPMOVZXWD.Z 96(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z15
+	ADDQ R10, AX
+	VPMOVZXWD.Z 64(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z16
+	VPMOVZXWD.Z 96(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z17
+	ADDQ R10, AX
+	VPMOVZXWD.Z 64(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z18
+	VPMOVZXWD.Z 96(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z19
+	ADDQ R10, AX
+	VPMOVZXWD.Z 64(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z20
+	VPMOVZXWD.Z 96(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z21
+	ADDQ R10, AX
+	VPMOVZXWD.Z 64(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z22
+	VPMOVZXWD.Z 96(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z23
+addedD2:
+	TESTQ $const_addBias, CX; JZ addedBias2
+	MOVQ 8(SP), AX
+	VMOVUPS.Z 128(AX), K1, Z28
+	VMOVUPS.Z 192(AX), K2, Z29
+	VADDPS Z28, Z0, Z0
+	VADDPS Z29, Z1, Z1
+	VADDPS Z28, Z2, Z2
+	VADDPS Z29, Z3, Z3
+	VADDPS Z28, Z4, Z4
+	VADDPS Z29, Z5, Z5
+	VADDPS Z28, Z6, Z6
+	VADDPS Z29, Z7, Z7
+	VADDPS Z28, Z8, Z8
+	VADDPS Z29, Z9, Z9
+	VADDPS Z28, Z10, Z10
+	VADDPS Z29, Z11, Z11
+	VADDPS Z28, Z12, Z12
+	VADDPS Z29, Z13, Z13
+	VADDPS Z28, Z14, Z14
+	VADDPS Z29, Z15, Z15
+	VADDPS Z28, Z16, Z16
+	VADDPS Z29, Z17, Z17
+	VADDPS Z28, Z18, Z18
+	VADDPS Z29, Z19, Z19
+	VADDPS Z28, Z20, Z20
+	VADDPS Z29, Z21, Z21
+	VADDPS Z28, Z22, Z22
+	VADDPS Z29, Z23, Z23
+addedBias2:
+	TESTQ $const_toD, CX; JNZ toD2
+	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
+	VMOVUPS Z0, K1, 128(AX)
+	VMOVUPS Z1, K2, 192(AX)
+	ADDQ R10, AX
+	VMOVUPS Z2, K1, 128(AX)
+	VMOVUPS Z3, K2, 192(AX)
+	ADDQ R10, AX
+	VMOVUPS Z4, K1, 128(AX)
+	VMOVUPS Z5, K2, 192(AX)
+	ADDQ R10, AX
+	VMOVUPS Z6, K1, 128(AX)
+	VMOVUPS Z7, K2, 192(AX)
+	ADDQ R10, AX
+	VMOVUPS Z8, K1, 128(AX)
+	VMOVUPS Z9, K2, 192(AX)
+	ADDQ R10, AX
+	VMOVUPS Z10, K1, 128(AX)
+	VMOVUPS Z11, K2, 192(AX)
+	ADDQ R10, AX
+	VMOVUPS Z12, K1, 128(AX)
+	VMOVUPS Z13, K2, 192(AX)
+	ADDQ R10, AX
+	VMOVUPS Z14, K1, 128(AX)
+	VMOVUPS Z15, K2, 192(AX)
+	ADDQ R10, AX
+	VMOVUPS Z16, K1, 128(AX)
+	VMOVUPS Z17, K2, 192(AX)
+	ADDQ R10, AX
+	VMOVUPS Z18, K1, 128(AX)
+	VMOVUPS Z19, K2, 192(AX)
+	ADDQ R10, AX
+	VMOVUPS Z20, K1, 128(AX)
+	VMOVUPS Z21, K2, 192(AX)
+	ADDQ R10, AX
+	VMOVUPS Z22, K1, 128(AX)
+	VMOVUPS Z23, K2, 192(AX)
+	JMP stored2
+toD2:
+	MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
+	LONG $0x487e6262; WORD $0xe072 // VCVTNEPS2BF16 Z0, Y28
+	VMOVDQU16 Y28, K1, 64(AX)
+	LONG $0x487e6262; WORD $0xe972 // VCVTNEPS2BF16 Z1, Y29
+	VMOVDQU16 Y29, K2, 96(AX)
+	ADDQ R10, AX
+	LONG $0x487e6262; WORD $0xe272 // VCVTNEPS2BF16 Z2, Y28
+	VMOVDQU16 Y28, K1, 64(AX)
+	LONG $0x487e6262; WORD $0xeb72 // VCVTNEPS2BF16 Z3, Y29
+	VMOVDQU16 Y29, K2, 96(AX)
+	ADDQ R10, AX
+	LONG $0x487e6262; WORD $0xe472 // VCVTNEPS2BF16 Z4, Y28
+	VMOVDQU16 Y28, K1, 64(AX)
+	LONG $0x487e6262; WORD $0xed72 // VCVTNEPS2BF16 Z5, Y29
+	VMOVDQU16 Y29, K2, 96(AX)
+	ADDQ R10, AX
+	LONG $0x487e6262; WORD $0xe672 // VCVTNEPS2BF16 Z6, Y28
+	VMOVDQU16 Y28, K1, 64(AX)
+	LONG $0x487e6262; WORD $0xef72 // VCVTNEPS2BF16 Z7, Y29
+	VMOVDQU16 Y29, K2, 96(AX)
+	ADDQ R10, AX
+	LONG $0x487e4262; WORD $0xe072 // VCVTNEPS2BF16 Z8, Y28
+	VMOVDQU16 Y28, K1, 64(AX)
+	LONG $0x487e4262; WORD $0xe972 // VCVTNEPS2BF16 Z9, Y29
+	VMOVDQU16 Y29, K2, 96(AX)
+	ADDQ R10, AX
+	LONG $0x487e4262; WORD $0xe272 // VCVTNEPS2BF16 Z10, Y28
+	VMOVDQU16 Y28, K1, 64(AX)
+	LONG $0x487e4262; WORD $0xeb72 // VCVTNEPS2BF16 Z11, Y29
+	VMOVDQU16 Y29, K2, 96(AX)
+	ADDQ R10, AX
+	LONG $0x487e4262; WORD $0xe472 // VCVTNEPS2BF16 Z12, Y28
+	VMOVDQU16 Y28, K1, 64(AX)
+	LONG $0x487e4262; WORD $0xed72 // VCVTNEPS2BF16 Z13, Y29
+	VMOVDQU16 Y29, K2, 96(AX)
+	ADDQ R10, AX
+	LONG $0x487e4262; WORD $0xe672 // VCVTNEPS2BF16 Z14, Y28
+	VMOVDQU16 Y28, K1, 64(AX)
+	LONG $0x487e4262; WORD $0xef72 // VCVTNEPS2BF16 Z15, Y29
+	VMOVDQU16 Y29, K2, 96(AX)
+	ADDQ R10, AX
+	LONG $0x487e2262; WORD $0xe072 // VCVTNEPS2BF16 Z16, Y28
+	VMOVDQU16 Y28, K1, 64(AX)
+	LONG $0x487e2262; WORD $0xe972 // VCVTNEPS2BF16 Z17, Y29
+	VMOVDQU16 Y29, K2, 96(AX)
+	ADDQ R10, AX
+	LONG $0x487e2262; WORD $0xe272 // VCVTNEPS2BF16 Z18, Y28
+	VMOVDQU16 Y28, K1, 64(AX)
+	LONG $0x487e2262; WORD $0xeb72 // VCVTNEPS2BF16 Z19, Y29
+	VMOVDQU16 Y29, K2, 96(AX)
+	ADDQ R10, AX
+	LONG $0x487e2262; WORD $0xe472 // VCVTNEPS2BF16 Z20, Y28
+	VMOVDQU16 Y28, K1, 64(AX)
+	LONG $0x487e2262; WORD $0xed72 // VCVTNEPS2BF16 Z21, Y29
+	VMOVDQU16 Y29, K2, 96(AX)
+	ADDQ R10, AX
+	LONG $0x487e2262; WORD $0xe672 // VCVTNEPS2BF16 Z22, Y28
+	VMOVDQU16 Y28, K1, 64(AX)
+	LONG $0x487e2262; WORD $0xef72 // VCVTNEPS2BF16 Z23, Y29
+	VMOVDQU16 Y29, K2, 96(AX)
+stored2:
+	ADDQ tile_nextA(DI), R13; ADDQ tile_nextB(DI), R14; ADDQ tile_nextC(DI), DX; ADDQ $256, 40(SP)
+	MOVQ tile_nextD(DI), AX; ADDQ AX, 0(SP); MOVQ tile_nextBias(DI), AX; ADDQ AX, 8(SP)
+	MOVQ 24(SP), R12; ADDQ tile_nextFetch(DI), R12; MOVQ R12, 24(SP)
+	DECQ 16(SP); JNZ tile
+	VZEROUPPER
+	RET
+
+TEXT ·tileHalfx13x64(SB), NOSPLIT, $48-8
+	MOVQ t+0(FP), DI
+	MOVQ tile_a(DI), R13; MOVQ tile_b(DI), R14; MOVQ tile_c(DI), DX
+	MOVQ tile_d(DI), AX; MOVQ AX, 0(SP); MOVQ tile_bias(DI), AX; MOVQ AX, 8(SP); MOVQ tile_n(DI), AX; MOVQ AX, 16(SP)
+	MOVQ tile_mask(DI), AX; KMOVW AX, K1; SHRQ $16, AX; KMOVW AX, K2
+	MOVQ tile_scaleB(DI), AX; MOVQ AX, 40(SP)
+	MOVQ tile_stepA(DI), R8; MOVQ tile_k(DI), R9; SHLQ $6, R9
+	MOVQ tile_fetch(DI), R12; TESTQ R12, R12; CMOVQEQ R13, R12; MOVQ R12, 24(SP); MOVQ tile_fetchLD(DI), R15
+tile:
+	MOVQ tile_k(DI), CX; MOVQ R13, SI; MOVQ R14, BX; MOVQ tile_scratch(DI), R11
+	VPXORD Z0, Z0, Z0
+	VMOVUPS Z0, 1792(R11)
+	VMOVUPS Z0, 1856(R11)
+	VMOVUPS Z0, 1920(R11)
+	VMOVUPS Z0, 1984(R11)
+	VMOVUPS Z0, 2048(R11)
+	VMOVUPS Z0, 2112(R11)
+	VMOVUPS Z0, 2176(R11)
+	VMOVUPS Z0, 2240(R11)
+	VMOVUPS Z0, 2304(R11)
+	VMOVUPS Z0, 2368(R11)
+	VMOVUPS Z0, 2432(R11)
+	VMOVUPS Z0, 2496(R11)
+	VMOVUPS Z0, 2560(R11)
+	VMOVUPS Z0, 2624(R11)
+	VMOVUPS Z0, 2688(R11)
+	VMOVUPS Z0, 2752(R11)
+	VMOVUPS Z0, 2816(R11)
+	VMOVUPS Z0, 2880(R11)
+	VMOVUPS Z0, 2944(R11)
+	VMOVUPS Z0, 3008(R11)
+	VMOVUPS Z0, 3072(R11)
+	VMOVUPS Z0, 3136(R11)
+	VMOVUPS Z0, 3200(R11)
+	VMOVUPS Z0, 3264(R11)
+	VMOVUPS Z0, 3328(R11)
+	VMOVUPS Z0, 3392(R11)
+	VMOVUPS Z0, 3456(R11)
+	VMOVUPS Z0, 3520(R11)
+	VMOVUPS Z0, 3584(R11)
+	VMOVUPS Z0, 3648(R11)
+	VMOVUPS Z0, 3712(R11)
+	VMOVUPS Z0, 3776(R11)
+	VMOVUPS Z0, 3840(R11)
+	VMOVUPS Z0, 3904(R11)
+	VMOVUPS Z0, 3968(R11)
+	VMOVUPS Z0, 4032(R11)
+	VMOVUPS Z0, 4096(R11)
+	VMOVUPS Z0, 4160(R11)
+	VMOVUPS Z0, 4224(R11)
+	VMOVUPS Z0, 4288(R11)
+	VMOVUPS Z0, 4352(R11)
+	VMOVUPS Z0, 4416(R11)
+	VMOVUPS Z0, 4480(R11)
+	VMOVUPS Z0, 4544(R11)
+	VMOVUPS Z0, 4608(R11)
+	VMOVUPS Z0, 4672(R11)
+	VMOVUPS Z0, 4736(R11)
+	VMOVUPS Z0, 4800(R11)
+	VMOVUPS Z0, 4864(R11)
+	VMOVUPS Z0, 4928(R11)
+	VMOVUPS Z0, 4992(R11)
+	VMOVUPS Z0, 5056(R11)
+	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
+	TESTQ $const_toD, tile_flags(DI); JZ fetch; MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
+fetch:
+	MOVQ R10, 32(SP)
+chunk:
+	MOVQ $const_halfChunk, R10; CMPQ CX, R10; CMOVQLT CX, R10
+	MOVQ R8, R11; SHLQ $4, R11; ADDQ SI, R11
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	VPXORD Z12, Z12, Z12
+	VPXORD Z13, Z13, Z13
+	VPXORD Z14, Z14, Z14
+	VPXORD Z15, Z15, Z15
+	VPXORD Z16, Z16, Z16
+	VPXORD Z17, Z17, Z17
+	VPXORD Z18, Z18, Z18
+	VPXORD Z19, Z19, Z19
+	VPXORD Z20, Z20, Z20
+	VPXORD Z21, Z21, Z21
+	VPXORD Z22, Z22, Z22
+	VPXORD Z23, Z23, Z23
+	VPXORD Z24, Z24, Z24
+	VPXORD Z25, Z25, Z25
+	PCALIGN $64
+step:
+	PREFETCHT0 (R11); PREFETCHT0 1024(BX)
+	PREFETCHT0 1024(BX)(R9*1)
+	TESTQ CX, tile_every(DI); JNZ compute
+	PREFETCHT0 0(AX)
+	PREFETCHT0 64(AX)
+	PREFETCHT0 128(AX)
+	PREFETCHT0 192(AX)
+	ADDQ 32(SP), AX
+compute:
+	PREFETCHT1 (R12); PREFETCHT1 (R12)(R15*1); ADDQ tile_fetchStep(DI), R12
+	VMOVDQU32 (BX), Z28
+	VMOVDQU32 (BX)(R9*1), Z29
+	VBROADCASTSS 0(SI), Z30
+	LONG $0x400d9662; WORD $0xc4b8 // VFMADD231PH Z28, Z30, Z0
+	LONG $0x400d9662; WORD $0xcdb8 // VFMADD231PH Z29, Z30, Z1
+	VBROADCASTSS 4(SI), Z31
+	LONG $0x40059662; WORD $0xd4b8 // VFMADD231PH Z28, Z31, Z2
+	LONG $0x40059662; WORD $0xddb8 // VFMADD231PH Z29, Z31, Z3
+	VBROADCASTSS 8(SI), Z30
+	LONG $0x400d9662; WORD $0xe4b8 // VFMADD231PH Z28, Z30, Z4
+	LONG $0x400d9662; WORD $0xedb8 // VFMADD231PH Z29, Z30, Z5
+	VBROADCASTSS 12(SI), Z31
+	LONG $0x40059662; WORD $0xf4b8 // VFMADD231PH Z28, Z31, Z6
+	LONG $0x40059662; WORD $0xfdb8 // VFMADD231PH Z29, Z31, Z7
+	VBROADCASTSS 16(SI), Z30
+	LONG $0x400d1662; WORD $0xc4b8 // VFMADD231PH Z28, Z30, Z8
+	LONG $0x400d1662; WORD $0xcdb8 // VFMADD231PH Z29, Z30, Z9
+	VBROADCASTSS 20(SI), Z31
+	LONG $0x40051662; WORD $0xd4b8 // VFMADD231PH Z28, Z31, Z10
+	LONG $0x40051662; WORD $0xddb8 // VFMADD231PH Z29, Z31, Z11
+	VBROADCASTSS 24(SI), Z30
+	LONG $0x400d1662; WORD $0xe4b8 // VFMADD231PH Z28, Z30, Z12
+	LONG $0x400d1662; WORD $0xedb8 // VFMADD231PH Z29, Z30, Z13
+	VBROADCASTSS 28(SI), Z31
+	LONG $0x40051662; WORD $0xf4b8 // VFMADD231PH Z28, Z31, Z14
+	LONG $0x40051662; WORD $0xfdb8 // VFMADD231PH Z29, Z31, Z15
+	VBROADCASTSS 32(SI), Z30
+	LONG $0x400d8662; WORD $0xc4b8 // VFMADD231PH Z28, Z30, Z16
+	LONG $0x400d8662; WORD $0xcdb8 // VFMADD231PH Z29, Z30, Z17
+	VBROADCASTSS 36(SI), Z31
+	LONG $0x40058662; WORD $0xd4b8 // VFMADD231PH Z28, Z31, Z18
+	LONG $0x40058662; WORD $0xddb8 // VFMADD231PH Z29, Z31, Z19
+	VBROADCASTSS 40(SI), Z30
+	LONG $0x400d8662; WORD $0xe4b8 // VFMADD231PH Z28, Z30, Z20
+	LONG $0x400d8662; WORD $0xedb8 // VFMADD231PH Z29, Z30, Z21
+	VBROADCASTSS 44(SI), Z31
+	LONG $0x40058662; WORD $0xf4b8 // VFMADD231PH Z28, Z31, Z22
+	LONG $0x40058662; WORD $0xfdb8 // VFMADD231PH Z29, Z31, Z23
+	VBROADCASTSS 48(SI), Z30
+	LONG $0x400d0662; WORD $0xc4b8 // VFMADD231PH Z28, Z30, Z24
+	LONG $0x400d0662; WORD $0xcdb8 // VFMADD231PH Z29, Z30, Z25
+	ADDQ R8, SI; ADDQ R8, R11; ADDQ $64, BX; DECQ CX; DECQ R10; JNZ step
+	MOVQ tile_scratch(DI), R11
+	VMOVDQU32 Z0, 0(R11)
+	VMOVDQU32 Z1, 64(R11)
+	VMOVDQU32 Z2, 128(R11)
+	VMOVDQU32 Z3, 192(R11)
+	VMOVDQU32 Z4, 256(R11)
+	VMOVDQU32 Z5, 320(R11)
+	VMOVDQU32 Z6, 384(R11)
+	VMOVDQU32 Z7, 448(R11)
+	VMOVDQU32 Z8, 512(R11)
+	VMOVDQU32 Z9, 576(R11)
+	VMOVDQU32 Z10, 640(R11)
+	VMOVDQU32 Z11, 704(R11)
+	VMOVDQU32 Z12, 768(R11)
+	VMOVDQU32 Z13, 832(R11)
+	VMOVDQU32 Z14, 896(R11)
+	VMOVDQU32 Z15, 960(R11)
+	VMOVDQU32 Z16, 1024(R11)
+	VMOVDQU32 Z17, 1088(R11)
+	VMOVDQU32 Z18, 1152(R11)
+	VMOVDQU32 Z19, 1216(R11)
+	VMOVDQU32 Z20, 1280(R11)
+	VMOVDQU32 Z21, 1344(R11)
+	VMOVDQU32 Z22, 1408(R11)
+	VMOVDQU32 Z23, 1472(R11)
+	VMOVDQU32 Z24, 1536(R11)
+	VMOVDQU32 Z25, 1600(R11)
+	VCVTPH2PS 0(R11), Z0; VADDPS 1792(R11), Z0, Z0; VMOVUPS Z0, 1792(R11)
+	VCVTPH2PS 32(R11), Z1; VADDPS 1856(R11), Z1, Z1; VMOVUPS Z1, 1856(R11)
+	VCVTPH2PS 64(R11), Z2; VADDPS 1920(R11), Z2, Z2; VMOVUPS Z2, 1920(R11)
+	VCVTPH2PS 96(R11), Z3; VADDPS 1984(R11), Z3, Z3; VMOVUPS Z3, 1984(R11)
+	VCVTPH2PS 128(R11), Z4; VADDPS 2048(R11), Z4, Z4; VMOVUPS Z4, 2048(R11)
+	VCVTPH2PS 160(R11), Z5; VADDPS 2112(R11), Z5, Z5; VMOVUPS Z5, 2112(R11)
+	VCVTPH2PS 192(R11), Z6; VADDPS 2176(R11), Z6, Z6; VMOVUPS Z6, 2176(R11)
+	VCVTPH2PS 224(R11), Z7; VADDPS 2240(R11), Z7, Z7; VMOVUPS Z7, 2240(R11)
+	VCVTPH2PS 256(R11), Z8; VADDPS 2304(R11), Z8, Z8; VMOVUPS Z8, 2304(R11)
+	VCVTPH2PS 288(R11), Z9; VADDPS 2368(R11), Z9, Z9; VMOVUPS Z9, 2368(R11)
+	VCVTPH2PS 320(R11), Z10; VADDPS 2432(R11), Z10, Z10; VMOVUPS Z10, 2432(R11)
+	VCVTPH2PS 352(R11), Z11; VADDPS 2496(R11), Z11, Z11; VMOVUPS Z11, 2496(R11)
+	VCVTPH2PS 384(R11), Z12; VADDPS 2560(R11), Z12, Z12; VMOVUPS Z12, 2560(R11)
+	VCVTPH2PS 416(R11), Z13; VADDPS 2624(R11), Z13, Z13; VMOVUPS Z13, 2624(R11)
+	VCVTPH2PS 448(R11), Z14; VADDPS 2688(R11), Z14, Z14; VMOVUPS Z14, 2688(R11)
+	VCVTPH2PS 480(R11), Z15; VADDPS 2752(R11), Z15, Z15; VMOVUPS Z15, 2752(R11)
+	VCVTPH2PS 512(R11), Z16; VADDPS 2816(R11), Z16, Z16; VMOVUPS Z16, 2816(R11)
+	VCVTPH2PS 544(R11), Z17; VADDPS 2880(R11), Z17, Z17; VMOVUPS Z17, 2880(R11)
+	VCVTPH2PS 576(R11), Z18; VADDPS 2944(R11), Z18, Z18; VMOVUPS Z18, 2944(R11)
+	VCVTPH2PS 608(R11), Z19; VADDPS 3008(R11), Z19, Z19; VMOVUPS Z19, 3008(R11)
+	VCVTPH2PS 640(R11), Z20; VADDPS 3072(R11), Z20, Z20; VMOVUPS Z20, 3072(R11)
+	VCVTPH2PS 672(R11), Z21; VADDPS 3136(R11), Z21, Z21; VMOVUPS Z21, 3136(R11)
+	VCVTPH2PS 704(R11), Z22; VADDPS 3200(R11), Z22, Z22; VMOVUPS Z22, 3200(R11)
+	VCVTPH2PS 736(R11), Z23; VADDPS 3264(R11), Z23, Z23; VMOVUPS Z23, 3264(R11)
+	VCVTPH2PS 768(R11), Z24; VADDPS 3328(R11), Z24, Z24; VMOVUPS Z24, 3328(R11)
+	VCVTPH2PS 800(R11), Z25; VADDPS 3392(R11), Z25, Z25; VMOVUPS Z25, 3392(R11)
+	VCVTPH2PS 832(R11), Z26; VADDPS 3456(R11), Z26, Z26; VMOVUPS Z26, 3456(R11)
+	VCVTPH2PS 864(R11), Z27; VADDPS 3520(R11), Z27, Z27; VMOVUPS Z27, 3520(R11)
+	VCVTPH2PS 896(R11), Z0; VADDPS 3584(R11), Z0, Z0; VMOVUPS Z0, 3584(R11)
+	VCVTPH2PS 928(R11), Z1; VADDPS 3648(R11), Z1, Z1; VMOVUPS Z1, 3648(R11)
+	VCVTPH2PS 960(R11), Z2; VADDPS 3712(R11), Z2, Z2; VMOVUPS Z2, 3712(R11)
+	VCVTPH2PS 992(R11), Z3; VADDPS 3776(R11), Z3, Z3; VMOVUPS Z3, 3776(R11)
+	VCVTPH2PS 1024(R11), Z4; VADDPS 3840(R11), Z4, Z4; VMOVUPS Z4, 3840(R11)
+	VCVTPH2PS 1056(R11), Z5; VADDPS 3904(R11), Z5, Z5; VMOVUPS Z5, 3904(R11)
+	VCVTPH2PS 1088(R11), Z6; VADDPS 3968(R11), Z6, Z6; VMOVUPS Z6, 3968(R11)
+	VCVTPH2PS 1120(R11), Z7; VADDPS 4032(R11), Z7, Z7; VMOVUPS Z7, 4032(R11)
+	VCVTPH2PS 1152(R11), Z8; VADDPS 4096(R11), Z8, Z8; VMOVUPS Z8, 4096(R11)
+	VCVTPH2PS 1184(R11), Z9; VADDPS 4160(R11), Z9, Z9; VMOVUPS Z9, 4160(R11)
+	VCVTPH2PS 1216(R11), Z10; VADDPS 4224(R11), Z10, Z10; VMOVUPS Z10, 4224(R11)
+	VCVTPH2PS 1248(R11), Z11; VADDPS 4288(R11), Z11, Z11; VMOVUPS Z11, 4288(R11)
+	VCVTPH2PS 1280(R11), Z12; VADDPS 4352(R11), Z12, Z12; VMOVUPS Z12, 4352(R11)
+	VCVTPH2PS 1312(R11), Z13; VADDPS 4416(R11), Z13, Z13; VMOVUPS Z13, 4416(R11)
+	VCVTPH2PS 1344(R11), Z14; VADDPS 4480(R11), Z14, Z14; VMOVUPS Z14, 4480(R11)
+	VCVTPH2PS 1376(R11), Z15; VADDPS 4544(R11), Z15, Z15; VMOVUPS Z15, 4544(R11)
+	VCVTPH2PS 1408(R11), Z16; VADDPS 4608(R11), Z16, Z16; VMOVUPS Z16, 4608(R11)
+	VCVTPH2PS 1440(R11), Z17; VADDPS 4672(R11), Z17, Z17; VMOVUPS Z17, 4672(R11)
+	VCVTPH2PS 1472(R11), Z18; VADDPS 4736(R11), Z18, Z18; VMOVUPS Z18, 4736(R11)
+	VCVTPH2PS 1504(R11), Z19; VADDPS 4800(R11), Z19, Z19; VMOVUPS Z19, 4800(R11)
+	VCVTPH2PS 1536(R11), Z20; VADDPS 4864(R11), Z20, Z20; VMOVUPS Z20, 4864(R11)
+	VCVTPH2PS 1568(R11), Z21; VADDPS 4928(R11), Z21, Z21; VMOVUPS Z21, 4928(R11)
+	VCVTPH2PS 1600(R11), Z22; VADDPS 4992(R11), Z22, Z22; VMOVUPS Z22, 4992(R11)
+	VCVTPH2PS 1632(R11), Z23; VADDPS 5056(R11), Z23, Z23; VMOVUPS Z23, 5056(R11)
+	TESTQ CX, CX; JNZ chunk
+	MOVQ 40(SP), R10; VMOVUPS 0(R10), Z28; VMOVUPS 64(R10), Z29; MOVQ tile_scaleA(DI), AX; MOVQ tile_scratch(DI), R11
+	VBROADCASTSS 0(AX), Z30
+	VMULPS Z28, Z30, Z0; VMULPS 1792(R11), Z0, Z0
+	VMULPS Z29, Z30, Z1; VMULPS 1856(R11), Z1, Z1
+	VBROADCASTSS 4(AX), Z30
+	VMULPS Z28, Z30, Z2; VMULPS 2048(R11), Z2, Z2
+	VMULPS Z29, Z30, Z3; VMULPS 2112(R11), Z3, Z3
+	VBROADCASTSS 8(AX), Z30
+	VMULPS Z28, Z30, Z4; VMULPS 2304(R11), Z4, Z4
+	VMULPS Z29, Z30, Z5; VMULPS 2368(R11), Z5, Z5
+	VBROADCASTSS 12(AX), Z30
+	VMULPS Z28, Z30, Z6; VMULPS 2560(R11), Z6, Z6
+	VMULPS Z29, Z30, Z7; VMULPS 2624(R11), Z7, Z7
+	VBROADCASTSS 16(AX), Z30
+	VMULPS Z28, Z30, Z8; VMULPS 2816(R11), Z8, Z8
+	VMULPS Z29, Z30, Z9; VMULPS 2880(R11), Z9, Z9
+	VBROADCASTSS 20(AX), Z30
+	VMULPS Z28, Z30, Z10; VMULPS 3072(R11), Z10, Z10
+	VMULPS Z29, Z30, Z11; VMULPS 3136(R11), Z11, Z11
+	VBROADCASTSS 24(AX), Z30
+	VMULPS Z28, Z30, Z12; VMULPS 3328(R11), Z12, Z12
+	VMULPS Z29, Z30, Z13; VMULPS 3392(R11), Z13, Z13
+	VBROADCASTSS 28(AX), Z30
+	VMULPS Z28, Z30, Z14; VMULPS 3584(R11), Z14, Z14
+	VMULPS Z29, Z30, Z15; VMULPS 3648(R11), Z15, Z15
+	VBROADCASTSS 32(AX), Z30
+	VMULPS Z28, Z30, Z16; VMULPS 3840(R11), Z16, Z16
+	VMULPS Z29, Z30, Z17; VMULPS 3904(R11), Z17, Z17
+	VBROADCASTSS 36(AX), Z30
+	VMULPS Z28, Z30, Z18; VMULPS 4096(R11), Z18, Z18
+	VMULPS Z29, Z30, Z19; VMULPS 4160(R11), Z19, Z19
+	VBROADCASTSS 40(AX), Z30
+	VMULPS Z28, Z30, Z20; VMULPS 4352(R11), Z20, Z20
+	VMULPS Z29, Z30, Z21; VMULPS 4416(R11), Z21, Z21
+	VBROADCASTSS 44(AX), Z30
+	VMULPS Z28, Z30, Z22; VMULPS 4608(R11), Z22, Z22
+	VMULPS Z29, Z30, Z23; VMULPS 4672(R11), Z23, Z23
+	VBROADCASTSS 48(AX), Z30
+	VMULPS Z28, Z30, Z24; VMULPS 4864(R11), Z24, Z24
+	VMULPS Z29, Z30, Z25; VMULPS 4928(R11), Z25, Z25
+	MOVQ tile_flags(DI), CX
+	TESTQ $const_scale, CX; JZ scaled0
+	VBROADCASTSS tile_alpha(DI), Z31
+	VMULPS Z31, Z0, Z0
+	VMULPS Z31, Z1, Z1
+	VMULPS Z31, Z2, Z2
+	VMULPS Z31, Z3, Z3
+	VMULPS Z31, Z4, Z4
+	VMULPS Z31, Z5, Z5
+	VMULPS Z31, Z6, Z6
+	VMULPS Z31, Z7, Z7
+	VMULPS Z31, Z8, Z8
+	VMULPS Z31, Z9, Z9
+	VMULPS Z31, Z10, Z10
+	VMULPS Z31, Z11, Z11
+	VMULPS Z31, Z12, Z12
+	VMULPS Z31, Z13, Z13
+	VMULPS Z31, Z14, Z14
+	VMULPS Z31, Z15, Z15
+	VMULPS Z31, Z16, Z16
+	VMULPS Z31, Z17, Z17
+	VMULPS Z31, Z18, Z18
+	VMULPS Z31, Z19, Z19
+	VMULPS Z31, Z20, Z20
+	VMULPS Z31, Z21, Z21
+	VMULPS Z31, Z22, Z22
+	VMULPS Z31, Z23, Z23
+	VMULPS Z31, Z24, Z24
+	VMULPS Z31, Z25, Z25
+scaled0:
+	TESTQ $const_addC, CX; JZ addedC0
+	VBROADCASTSS tile_beta(DI), Z31
+	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
+	VFMADD231PS 0(AX), Z31, K1, Z0
+	VFMADD231PS 64(AX), Z31, K2, Z1
+	ADDQ R10, AX
+	VFMADD231PS 0(AX), Z31, K1, Z2
+	VFMADD231PS 64(AX), Z31, K2, Z3
+	ADDQ R10, AX
+	VFMADD231PS 0(AX), Z31, K1, Z4
+	VFMADD231PS 64(AX), Z31, K2, Z5
+	ADDQ R10, AX
+	VFMADD231PS 0(AX), Z31, K1, Z6
+	VFMADD231PS 64(AX), Z31, K2, Z7
+	ADDQ R10, AX
+	VFMADD231PS 0(AX), Z31, K1, Z8
+	VFMADD231PS 64(AX), Z31, K2, Z9
+	ADDQ R10, AX
+	VFMADD231PS 0(AX), Z31, K1, Z10
+	VFMADD231PS 64(AX), Z31, K2, Z11
+	ADDQ R10, AX
+	VFMADD231PS 0(AX), Z31, K1, Z12
+	VFMADD231PS 64(AX), Z31, K2, Z13
+	ADDQ R10, AX
+	VFMADD231PS 0(AX), Z31, K1, Z14
+	VFMADD231PS 64(AX), Z31, K2, Z15
+	ADDQ R10, AX
+	VFMADD231PS 0(AX), Z31, K1, Z16
+	VFMADD231PS 64(AX), Z31, K2, Z17
+	ADDQ R10, AX
+	VFMADD231PS 0(AX), Z31, K1, Z18
+	VFMADD231PS 64(AX), Z31, K2, Z19
+	ADDQ R10, AX
+	VFMADD231PS 0(AX), Z31, K1, Z20
+	VFMADD231PS 64(AX), Z31, K2, Z21
+	ADDQ R10, AX
+	VFMADD231PS 0(AX), Z31, K1, Z22
+	VFMADD231PS 64(AX), Z31, K2, Z23
+	ADDQ R10, AX
+	VFMADD231PS 0(AX), Z31, K1, Z24
+	VFMADD231PS 64(AX), Z31, K2, Z25
+addedC0:
+	TESTQ $const_addD, CX; JZ addedD0
+	VBROADCASTSS tile_betaD(DI), Z31
+	MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
+	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z0
+	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z1
+	ADDQ R10, AX
+	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z2
+	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z3
+	ADDQ R10, AX
+	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z4
+	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z5
+	ADDQ R10, AX
+	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z6
+	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z7
+	ADDQ R10, AX
+	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z8
+	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z9
+	ADDQ R10, AX
+	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z10
+	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z11
+	ADDQ R10, AX
+	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z12
+	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z13
+	ADDQ R10, AX
+	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z14
+	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z15
+	ADDQ R10, AX
+	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z16
+	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z17
+	ADDQ R10, AX
+	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z18
+	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z19
+	ADDQ R10, AX
+	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z20
+	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z21
+	ADDQ R10, AX
+	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z22
+	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z23
+	ADDQ R10, AX
+	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z24
+	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z25
+addedD0:
+	TESTQ $const_addBias, CX; JZ addedBias0
+	MOVQ 8(SP), AX
+	VMOVUPS.Z 0(AX), K1, Z28
+	VMOVUPS.Z 64(AX), K2, Z29
+	VADDPS Z28, Z0, Z0
+	VADDPS Z29, Z1, Z1
+	VADDPS Z28, Z2, Z2
+	VADDPS Z29, Z3, Z3
+	VADDPS Z28, Z4, Z4
+	VADDPS Z29, Z5, Z5
+	VADDPS Z28, Z6, Z6
+	VADDPS Z29, Z7, Z7
+	VADDPS Z28, Z8, Z8
+	VADDPS Z29, Z9, Z9
+	VADDPS Z28, Z10, Z10
+	VADDPS Z29, Z11, Z11
+	VADDPS Z28, Z12, Z12
+	VADDPS Z29, Z13, Z13
+	VADDPS Z28, Z14, Z14
+	VADDPS Z29, Z15, Z15
+	VADDPS Z28, Z16, Z16
+	VADDPS Z29, Z17, Z17
+	VADDPS Z28, Z18, Z18
+	VADDPS Z29, Z19, Z19
+	VADDPS Z28, Z20, Z20
+	VADDPS Z29, Z21, Z21
+	VADDPS Z28, Z22, Z22
+	VADDPS Z29, Z23, Z23
+	VADDPS Z28, Z24, Z24
+	VADDPS Z29, Z25, Z25
+addedBias0:
+	TESTQ $const_toD, CX; JNZ toD0
+	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
+	VMOVUPS Z0, K1, 0(AX)
+	VMOVUPS Z1, K2, 64(AX)
+	ADDQ R10, AX
+	VMOVUPS Z2, K1, 0(AX)
+	VMOVUPS Z3, K2, 64(AX)
+	ADDQ R10, AX
+	VMOVUPS Z4, K1, 0(AX)
+	VMOVUPS Z5, K2, 64(AX)
+	ADDQ R10, AX
+	VMOVUPS Z6, K1, 0(AX)
+	VMOVUPS Z7, K2, 64(AX)
+	ADDQ R10, AX
+	VMOVUPS Z8, K1, 0(AX)
+	VMOVUPS Z9, K2, 64(AX)
+	ADDQ R10, AX
+	VMOVUPS Z10, K1, 0(AX)
+	VMOVUPS Z11, K2, 64(AX)
+	ADDQ R10, AX
+	VMOVUPS Z12, K1, 0(AX)
+	VMOVUPS Z13, K2, 64(AX)
+	ADDQ R10, AX
+	VMOVUPS Z14, K1, 0(AX)
+	VMOVUPS Z15, K2, 64(AX)
+	ADDQ R10, AX
+	VMOVUPS Z16, K1, 0(AX)
+	VMOVUPS Z17, K2, 64(AX)
+	ADDQ R10, AX
+	VMOVUPS Z18, K1, 0(AX)
+	VMOVUPS Z19, K2, 64(AX)
+	ADDQ R10, AX
+	VMOVUPS Z20, K1, 0(AX)
+	VMOVUPS Z21, K2, 64(AX)
+	ADDQ R10, AX
+	VMOVUPS Z22, K1, 0(AX)
+	VMOVUPS Z23, K2, 64(AX)
+	ADDQ R10, AX
+	VMOVUPS Z24, K1, 0(AX)
+	VMOVUPS Z25, K2, 64(AX)
+	JMP stored0
+toD0:
+	MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
+	LONG $0x487e6262; WORD $0xe072 // VCVTNEPS2BF16 Z0, Y28
+	VMOVDQU16 Y28, K1, 0(AX)
+	LONG $0x487e6262; WORD $0xe972 // VCVTNEPS2BF16 Z1, Y29
+	VMOVDQU16 Y29, K2, 32(AX)
+	ADDQ R10, AX
+	LONG $0x487e6262; WORD $0xe272 // VCVTNEPS2BF16 Z2, Y28
+	VMOVDQU16 Y28, K1, 0(AX)
+	LONG $0x487e6262; WORD $0xeb72 // VCVTNEPS2BF16 Z3, Y29
+	VMOVDQU16 Y29, K2, 32(AX)
+	ADDQ R10, AX
+	LONG $0x487e6262; WORD $0xe472 // VCVTNEPS2BF16 Z4, Y28
+	VMOVDQU16 Y28, K1, 0(AX)
+	LONG $0x487e6262; WORD $0xed72 // VCVTNEPS2BF16 Z5, Y29
+	VMOVDQU16 Y29, K2, 32(AX)
+	ADDQ R10, AX
+	LONG $0x487e6262; WORD $0xe672 // VCVTNEPS2BF16 Z6, Y28
+	VMOVDQU16 Y28, K1, 0(AX)
+	LONG $0x487e6262; WORD $0xef72 // VCVTNEPS2BF16 Z7, Y29
+	VMOVDQU16 Y29, K2, 32(AX)
+	ADDQ R10, AX
+	LONG $0x487e4262; WORD $0xe072 // VCVTNEPS2BF16 Z8, Y28
+	VMOVDQU16 Y28, K1, 0(AX)
+	LONG $0x487e4262; WORD $0xe972 // VCVTNEPS2BF16 Z9, Y29
+	VMOVDQU16 Y29, K2, 32(AX)
+	ADDQ R10, AX
+	LONG $0x487e4262; WORD $0xe272 // VCVTNEPS2BF16 Z10, Y28
+	VMOVDQU16 Y28, K1, 0(AX)
+	LONG $0x487e4262; WORD $0xeb72 // VCVTNEPS2BF16 Z11, Y29
+	VMOVDQU16 Y29, K2, 32(AX)
+	ADDQ R10, AX
+	LONG $0x487e4262; WORD $0xe472 // VCVTNEPS2BF16 Z12, Y28
+	VMOVDQU16 Y28, K1, 0(AX)
+	LONG $0x487e4262; WORD $0xed72 // VCVTNEPS2BF16 Z13, Y29
+	VMOVDQU16 Y29, K2, 32(AX)
+	ADDQ R10, AX
+	LONG $0x487e4262; WORD $0xe672 // VCVTNEPS2BF16 Z14, Y28
+	VMOVDQU16 Y28, K1, 0(AX)
+	LONG $0x487e4262; WORD $0xef72 // VCVTNEPS2BF16 Z15, Y29
+	VMOVDQU16 Y29, K2, 32(AX)
+	ADDQ R10, AX
+	LONG $0x487e2262; WORD $0xe072 // VCVTNEPS2BF16 Z16, Y28
+	VMOVDQU16 Y28, K1, 0(AX)
+	LONG $0x487e2262; WORD $0xe972 // VCVTNEPS2BF16 Z17, Y29
+	VMOVDQU16 Y29, K2, 32(AX)
+	ADDQ R10, AX
+	LONG $0x487e2262; WORD $0xe272 // VCVTNEPS2BF16 Z18, Y28
+	VMOVDQU16 Y28, K1, 0(AX)
+	LONG $0x487e2262; WORD $0xeb72 // VCVTNEPS2BF16 Z19, Y29
+	VMOVDQU16 Y29, K2, 32(AX)
+	ADDQ R10, AX
+	LONG $0x487e2262; WORD $0xe472 // VCVTNEPS2BF16 Z20, Y28
+	VMOVDQU16 Y28, K1, 0(AX)
+	LONG $0x487e2262; WORD $0xed72 // VCVTNEPS2BF16 Z21, Y29
+	VMOVDQU16 Y29, K2, 32(AX)
+	ADDQ R10, AX
+	LONG $0x487e2262; WORD $0xe672 // VCVTNEPS2BF16 Z22, Y28
+	VMOVDQU16 Y28, K1, 0(AX)
+	LONG $0x487e2262; WORD $0xef72 // VCVTNEPS2BF16 Z23, Y29
+	VMOVDQU16 Y29, K2, 32(AX)
+	ADDQ R10, AX
+	LONG $0x487e0262; WORD $0xe072 // VCVTNEPS2BF16 Z24, Y28
+	VMOVDQU16 Y28, K1, 0(AX)
+	LONG $0x487e0262; WORD $0xe972 // VCVTNEPS2BF16 Z25, Y29
+	VMOVDQU16 Y29, K2, 32(AX)
+stored0:
+	MOVQ 40(SP), R10; VMOVUPS 128(R10), Z28; VMOVUPS 192(R10), Z29; MOVQ tile_scaleA(DI), AX; MOVQ tile_scratch(DI), R11
+	VBROADCASTSS 0(AX), Z30
+	VMULPS Z28, Z30, Z0; VMULPS 1920(R11), Z0, Z0
+	VMULPS Z29, Z30, Z1; VMULPS 1984(R11), Z1, Z1
+	VBROADCASTSS 4(AX), Z30
+	VMULPS Z28, Z30, Z2; VMULPS 2176(R11), Z2, Z2
+	VMULPS Z29, Z30, Z3; VMULPS 2240(R11), Z3, Z3
+	VBROADCASTSS 8(AX), Z30
+	VMULPS Z28, Z30, Z4; VMULPS 2432(R11), Z4, Z4
+	VMULPS Z29, Z30, Z5; VMULPS 2496(R11), Z5, Z5
+	VBROADCASTSS 12(AX), Z30
+	VMULPS Z28, Z30, Z6; VMULPS 2688(R11), Z6, Z6
+	VMULPS Z29, Z30, Z7; VMULPS 2752(R11), Z7, Z7
+	VBROADCASTSS 16(AX), Z30
+	VMULPS Z28, Z30, Z8; VMULPS 2944(R11), Z8, Z8
+	VMULPS Z29, Z30, Z9; VMULPS 3008(R11), Z9, Z9
+	VBROADCASTSS 20(AX), Z30
+	VMULPS Z28, Z30, Z10; VMULPS 3200(R11), Z10, Z10
+	VMULPS Z29, Z30, Z11; VMULPS 3264(R11), Z11, Z11
+	VBROADCASTSS 24(AX), Z30
+	VMULPS Z28, Z30, Z12; VMULPS 3456(R11), Z12, Z12
+	VMULPS Z29, Z30, Z13; VMULPS 3520(R11), Z13, Z13
+	VBROADCASTSS 28(AX), Z30
+	VMULPS Z28, Z30, Z14; VMULPS 3712(R11), Z14, Z14
+	VMULPS Z29, Z30, Z15; VMULPS 3776(R11), Z15, Z15
+	VBROADCASTSS 32(AX), Z30
+	VMULPS Z28, Z30, Z16; VMULPS 3968(R11), Z16, Z16
+	VMULPS Z29, Z30, Z17; VMULPS 4032(R11), Z17, Z17
+	VBROADCASTSS 36(AX), Z30
+	VMULPS Z28, Z30, Z18; VMULPS 4224(R11), Z18, Z18
+	VMULPS Z29, Z30, Z19; VMULPS 4288(R11), Z19, Z19
+	VBROADCASTSS 40(AX), Z30
+	VMULPS Z28, Z30, Z20; VMULPS 4480(R11), Z20, Z20
+	VMULPS Z29, Z30, Z21; VMULPS 4544(R11), Z21, Z21
+	VBROADCASTSS 44(AX), Z30
+	VMULPS Z28, Z30, Z22; VMULPS 4736(R11), Z22, Z22
+	VMULPS Z29, Z30, Z23; VMULPS 4800(R11), Z23, Z23
+	VBROADCASTSS 48(AX), Z30
+	VMULPS Z28, Z30, Z24; VMULPS 4992(R11), Z24, Z24
+	VMULPS Z29, Z30, Z25; VMULPS 5056(R11), Z25, Z25
+	MOVQ tile_flags(DI), CX
+	TESTQ $const_scale, CX; JZ scaled2
+	VBROADCASTSS tile_alpha(DI), Z31
+	VMULPS Z31, Z0, Z0
+	VMULPS Z31, Z1, Z1
+	VMULPS Z31, Z2, Z2
+	VMULPS Z31, Z3, Z3
+	VMULPS Z31, Z4, Z4
+	VMULPS Z31, Z5, Z5
+	VMULPS Z31, Z6, Z6
+	VMULPS Z31, Z7, Z7
+	VMULPS Z31, Z8, Z8
+	VMULPS Z31, Z9, Z9
+	VMULPS Z31, Z10, Z10
+	VMULPS Z31, Z11, Z11
+	VMULPS Z31, Z12, Z12
+	VMULPS Z31, Z13, Z13
+	VMULPS Z31, Z14, Z14
+	VMULPS Z31, Z15, Z15
+	VMULPS Z31, Z16, Z16
+	VMULPS Z31, Z17, Z17
+	VMULPS Z31, Z18, Z18
+	VMULPS Z31, Z19, Z19
+	VMULPS Z31, Z20, Z20
+	VMULPS Z31, Z21, Z21
+	VMULPS Z31, Z22, Z22
+	VMULPS Z31, Z23, Z23
+	VMULPS Z31, Z24, Z24
+	VMULPS Z31, Z25, Z25
+scaled2:
+	TESTQ $const_addC, CX; JZ addedC2
+	VBROADCASTSS tile_beta(DI), Z31
+	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
+	VFMADD231PS 128(AX), Z31, K1, Z0
+	VFMADD231PS 192(AX), Z31, K2, Z1
+	ADDQ R10, AX
+	VFMADD231PS 128(AX), Z31, K1, Z2
+	VFMADD231PS 192(AX), Z31, K2, Z3
+	ADDQ R10, AX
+	VFMADD231PS 128(AX), Z31, K1, Z4
+	VFMADD231PS 192(AX), Z31, K2, Z5
+	ADDQ R10, AX
+	VFMADD231PS 128(AX), Z31, K1, Z6
+	VFMADD231PS 192(AX), Z31, K2, Z7
+	ADDQ R10, AX
+	VFMADD231PS 128(AX), Z31, K1, Z8
+	VFMADD231PS 192(AX), Z31, K2, Z9
+	ADDQ R10, AX
+	VFMADD231PS 128(AX), Z31, K1, Z10
+	VFMADD231PS 192(AX), Z31, K2, Z11
+	ADDQ R10, AX
+	VFMADD231PS 128(AX), Z31, K1, Z12
+	VFMADD231PS 192(AX), Z31, K2, Z13
+	ADDQ R10, AX
+	VFMADD231PS 128(AX), Z31, K1, Z14
+	VFMADD231PS 192(AX), Z31, K2, Z15
+	ADDQ R10, AX
+	VFMADD231PS 128(AX), Z31, K1, Z16
+	VFMADD231PS 192(AX), Z31, K2, Z17
+	ADDQ R10, AX
+	VFMADD231PS 128(AX), Z31, K1, Z18
+	VFMADD231PS 192(AX), Z31, K2, Z19
+	ADDQ R10, AX
+	VFMADD231PS 128(AX), Z31, K1, Z20
+	VFMADD231PS 192(AX), Z31, K2, Z21
+	ADDQ R10, AX
+	VFMADD231PS 128(AX), Z31, K1, Z22
+	VFMADD231PS 192(AX), Z31, K2, Z23
+	ADDQ R10, AX
+	VFMADD231PS 128(AX), Z31, K1, Z24
+	VFMADD231PS 192(AX), Z31, K2, Z25
+addedC2:
+	TESTQ $const_addD, CX; JZ addedD2
+	VBROADCASTSS tile_betaD(DI), Z31
+	MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
+	VPMOVZXWD.Z 64(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z0
+	VPMOVZXWD.Z 96(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z1
+	ADDQ R10, AX
+	VPMOVZXWD.Z 64(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z2
+	VPMOVZXWD.Z 96(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z3
+	ADDQ R10, AX
+	VPMOVZXWD.Z 64(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z4
+	VPMOVZXWD.Z 96(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z5
+	ADDQ R10, AX
+	VPMOVZXWD.Z 64(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z6
+	VPMOVZXWD.Z 96(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z7
+	ADDQ R10, AX
+	VPMOVZXWD.Z 64(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z8
+	VPMOVZXWD.Z 96(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z9
+	ADDQ R10, AX
+	VPMOVZXWD.Z 64(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z10
+	VPMOVZXWD.Z 96(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z11
+	ADDQ R10, AX
+	VPMOVZXWD.Z 64(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z12
+	VPMOVZXWD.Z 96(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z13
+	ADDQ R10, AX
+	VPMOVZXWD.Z 64(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z14
+	VPMOVZXWD.Z 96(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z15
+	ADDQ R10, AX
+	VPMOVZXWD.Z 64(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z16
+	VPMOVZXWD.Z 96(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z17
+	ADDQ R10, AX
+	VPMOVZXWD.Z 64(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z18
+	VPMOVZXWD.Z 96(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z19
+	ADDQ R10, AX
+	VPMOVZXWD.Z 64(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z20
+	VPMOVZXWD.Z 96(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z21
+	ADDQ R10, AX
+	VPMOVZXWD.Z 64(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z22
+	VPMOVZXWD.Z 96(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z23
+	ADDQ R10, AX
+	VPMOVZXWD.Z 64(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z24
+	VPMOVZXWD.Z 96(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z25
+addedD2:
+	TESTQ $const_addBias, CX; JZ addedBias2
+	MOVQ 8(SP), AX
+	VMOVUPS.Z 128(AX), K1, Z28
+	VMOVUPS.Z 192(AX), K2, Z29
+	VADDPS Z28, Z0, Z0
+	VADDPS Z29, Z1, Z1
+	VADDPS Z28, Z2, Z2
+	VADDPS Z29, Z3, Z3
+	VADDPS Z28, Z4, Z4
+	VADDPS Z29, Z5, Z5
+	VADDPS Z28, Z6, Z6
+	VADDPS Z29, Z7, Z7
+	VADDPS Z28, Z8, Z8
+	VADDPS Z29, Z9, Z9
+	VADDPS Z28, Z10, Z10
+	VADDPS Z29, Z11, Z11
+	VADDPS Z28, Z12, Z12
+	VADDPS Z29, Z13, Z13
+	VADDPS Z28, Z14, Z14
+	VADDPS Z29, Z15, Z15
+	VADDPS Z28, Z16, Z16
+	VADDPS Z29, Z17, Z17
+	VADDPS Z28, Z18, Z18
+	VADDPS Z29, Z19, Z19
+	VADDPS Z28, Z20, Z20
+	VADDPS Z29, Z21, Z21
+	VADDPS Z28, Z22, Z22
+	VADDPS Z29, Z23, Z23
+	VADDPS Z28, Z24, Z24
+	VADDPS Z29, Z25, Z25
+addedBias2:
+	TESTQ $const_toD, CX; JNZ toD2
+	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
+	VMOVUPS Z0, K1, 128(AX)
+	VMOVUPS Z1, K2, 192(AX)
+	ADDQ R10, AX
+	VMOVUPS Z2, K1, 128(AX)
+	VMOVUPS Z3, K2, 192(AX)
+	ADDQ R10, AX
+	VMOVUPS Z4, K1, 128(AX)
+	VMOVUPS Z5, K2, 192(AX)
+	ADDQ R10, AX
+	VMOVUPS Z6, K1, 128(AX)
+	VMOVUPS Z7, K2, 192(AX)
+	ADDQ R10, AX
+	VMOVUPS Z8, K1, 128(AX)
+	VMOVUPS Z9, K2, 192(AX)
+	ADDQ R10, AX
+	VMOVUPS Z10, K1, 128(AX)
+	VMOVUPS Z11, K2, 192(AX)
+	ADDQ R10, AX
+	VMOVUPS Z12, K1, 128(AX)
+	VMOVUPS Z13, K2, 192(AX)
+	ADDQ R10, AX
+	VMOVUPS Z14, K1, 128(AX)
+	VMOVUPS Z15, K2, 192(AX)
+	ADDQ R10, AX
+	VMOVUPS Z16, K1, 128(AX)
+	VMOVUPS Z17, K2, 192(AX)
+	ADDQ R10, AX
+	VMOVUPS Z18, K1, 128(AX)
+	VMOVUPS Z19, K2, 192(AX)
+	ADDQ R10, AX
+	VMOVUPS Z20, K1, 128(AX)
+	VMOVUPS Z21, K2, 192(AX)
+	ADDQ R10, AX
+	VMOVUPS Z22, K1, 128(AX)
+	VMOVUPS Z23, K2, 192(AX)
+	ADDQ R10, AX
+	VMOVUPS Z24, K1, 128(AX)
+	VMOVUPS Z25, K2, 192(AX)
+	JMP stored2
+toD2:
+	MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
+	LONG $0x487e6262; WORD $0xe072 // VCVTNEPS2BF16 Z0, Y28
+	VMOVDQU16 Y28, K1, 64(AX)
+	LONG $0x487e6262; WORD $0xe972 // VCVTNEPS2BF16 Z1, Y29
+	VMOVDQU16 Y29, K2, 96(AX)
+	ADDQ R10, AX
+	LONG $0x487e6262; WORD $0xe272 // VCVTNEPS2BF16 Z2, Y28
+	VMOVDQU16 Y28, K1, 64(AX)
+	LONG $0x487e6262; WORD $0xeb72 // VCVTNEPS2BF16 Z3, Y29
+	VMOVDQU16 Y29, K2, 96(AX)
+	ADDQ R10, AX
+	LONG $0x487e6262; WORD $0xe472 // VCVTNEPS2BF16 Z4, Y28
+	VMOVDQU16 Y28, K1, 64(AX)
+	LONG $0x487e6262; WORD $0xed72 // VCVTNEPS2BF16 Z5, Y29
+	VMOVDQU16 Y29, K2, 96(AX)
+	ADDQ R10, AX
+	LONG $0x487e6262; WORD $0xe672 // VCVTNEPS2BF16 Z6, Y28
+	VMOVDQU16 Y28, K1, 64(AX)
+	LONG $0x487e6262; WORD $0xef72 // VCVTNEPS2BF16 Z7, Y29
+	VMOVDQU16 Y29, K2, 96(AX)
+	ADDQ R10, AX
+	LONG $0x487e4262; WORD $0xe072 // VCVTNEPS2BF16 Z8, Y28
+	VMOVDQU16 Y28, K1, 64(AX)
+	LONG $0x487e4262; WORD $0xe972 // VCVTNEPS2BF16 Z9, Y29
+	VMOVDQU16 Y29, K2, 96(AX)
+	ADDQ R10, AX
+	LONG $0x487e4262; WORD $0xe272 // VCVTNEPS2BF16 Z10, Y28
+	VMOVDQU16 Y28, K1, 64(AX)
+	LONG $0x487e4262; WORD $0xeb72 // VCVTNEPS2BF16 Z11, Y29
+	VMOVDQU16 Y29, K2, 96(AX)
+	ADDQ R10, AX
+	LONG $0x487e4262; WORD $0xe472 // VCVTNEPS2BF16 Z12, Y28
+	VMOVDQU16 Y28, K1, 64(AX)
+	LONG $0x487e4262; WORD $0xed72 // VCVTNEPS2BF16 Z13, Y29
+	VMOVDQU16 Y29, K2, 96(AX)
+	ADDQ R10, AX
+	LONG $0x487e4262; WORD $0xe672 // VCVTNEPS2BF16 Z14, Y28
+	VMOVDQU16 Y28, K1, 64(AX)
+	LONG $0x487e4262; WORD $0xef72 // VCVTNEPS2BF16 Z15, Y29
+	VMOVDQU16 Y29, K2, 96(AX)
+	ADDQ R10, AX
+	LONG $0x487e2262; WORD $0xe072 // VCVTNEPS2BF16 Z16, Y28
+	VMOVDQU16 Y28, K1, 64(AX)
+	LONG $0x487e2262; WORD $0xe972 // VCVTNEPS2BF16 Z17, Y29
+	VMOVDQU16 Y29, K2, 96(AX)
+	ADDQ R10, AX
+	LONG $0x487e2262; WORD $0xe272 // VCVTNEPS2BF16 Z18, Y28
+	VMOVDQU16 Y28, K1, 64(AX)
+	LONG $0x487e2262; WORD $0xeb72 // VCVTNEPS2BF16 Z19, Y29
+	VMOVDQU16 Y29, K2, 96(AX)
+	ADDQ R10, AX
+	LONG $0x487e2262; WORD $0xe472 // VCVTNEPS2BF16 Z20, Y28
+	VMOVDQU16 Y28, K1, 64(AX)
+	LONG $0x487e2262; WORD $0xed72 // VCVTNEPS2BF16 Z21, Y29
+	VMOVDQU16 Y29, K2, 96(AX)
+	ADDQ R10, AX
+	LONG $0x487e2262; WORD $0xe672 // VCVTNEPS2BF16 Z22, Y28
+	VMOVDQU16 Y28, K1, 64(AX)
+	LONG $0x487e2262; WORD $0xef72 // VCVTNEPS2BF16 Z23, Y29
+	VMOVDQU16 Y29, K2, 96(AX)
+	ADDQ R10, AX
+	LONG $0x487e0262; WORD $0xe072 // VCVTNEPS2BF16 Z24, Y28
+	VMOVDQU16 Y28, K1, 64(AX)
+	LONG $0x487e0262; WORD $0xe972 // VCVTNEPS2BF16 Z25, Y29
+	VMOVDQU16 Y29, K2, 96(AX)
+stored2:
+	ADDQ tile_nextA(DI), R13; ADDQ tile_nextB(DI), R14; ADDQ tile_nextC(DI), DX; ADDQ $256, 40(SP)
+	MOVQ tile_nextD(DI), AX; ADDQ AX, 0(SP); MOVQ tile_nextBias(DI), AX; ADDQ AX, 8(SP)
+	MOVQ 24(SP), R12; ADDQ tile_nextFetch(DI), R12; MOVQ R12, 24(SP)
+	DECQ 16(SP); JNZ tile
+	VZEROUPPER
+	RET
+
+TEXT ·tileHalfx14x64(SB), NOSPLIT, $48-8
+	MOVQ t+0(FP), DI
+	MOVQ tile_a(DI), R13; MOVQ tile_b(DI), R14; MOVQ tile_c(DI), DX
+	MOVQ tile_d(DI), AX; MOVQ AX, 0(SP); MOVQ tile_bias(DI), AX; MOVQ AX, 8(SP); MOVQ tile_n(DI), AX; MOVQ AX, 16(SP)
+	MOVQ tile_mask(DI), AX; KMOVW AX, K1; SHRQ $16, AX; KMOVW AX, K2
+	MOVQ tile_scaleB(DI), AX; MOVQ AX, 40(SP)
+	MOVQ tile_stepA(DI), R8; MOVQ tile_k(DI), R9; SHLQ $6, R9
+	MOVQ tile_fetch(DI), R12; TESTQ R12, R12; CMOVQEQ R13, R12; MOVQ R12, 24(SP); MOVQ tile_fetchLD(DI), R15
+tile:
+	MOVQ tile_k(DI), CX; MOVQ R13, SI; MOVQ R14, BX; MOVQ tile_scratch(DI), R11
+	VPXORD Z0, Z0, Z0
+	VMOVUPS Z0, 1792(R11)
+	VMOVUPS Z0, 1856(R11)
+	VMOVUPS Z0, 1920(R11)
+	VMOVUPS Z0, 1984(R11)
+	VMOVUPS Z0, 2048(R11)
+	VMOVUPS Z0, 2112(R11)
+	VMOVUPS Z0, 2176(R11)
+	VMOVUPS Z0, 2240(R11)
+	VMOVUPS Z0, 2304(R11)
+	VMOVUPS Z0, 2368(R11)
+	VMOVUPS Z0, 2432(R11)
+	VMOVUPS Z0, 2496(R11)
+	VMOVUPS Z0, 2560(R11)
+	VMOVUPS Z0, 2624(R11)
+	VMOVUPS Z0, 2688(R11)
+	VMOVUPS Z0, 2752(R11)
+	VMOVUPS Z0, 2816(R11)
+	VMOVUPS Z0, 2880(R11)
+	VMOVUPS Z0, 2944(R11)
+	VMOVUPS Z0, 3008(R11)
+	VMOVUPS Z0, 3072(R11)
+	VMOVUPS Z0, 3136(R11)
+	VMOVUPS Z0, 3200(R11)
+	VMOVUPS Z0, 3264(R11)
+	VMOVUPS Z0, 3328(R11)
+	VMOVUPS Z0, 3392(R11)
+	VMOVUPS Z0, 3456(R11)
+	VMOVUPS Z0, 3520(R11)
+	VMOVUPS Z0, 3584(R11)
+	VMOVUPS Z0, 3648(R11)
+	VMOVUPS Z0, 3712(R11)
+	VMOVUPS Z0, 3776(R11)
+	VMOVUPS Z0, 3840(R11)
+	VMOVUPS Z0, 3904(R11)
+	VMOVUPS Z0, 3968(R11)
+	VMOVUPS Z0, 4032(R11)
+	VMOVUPS Z0, 4096(R11)
+	VMOVUPS Z0, 4160(R11)
+	VMOVUPS Z0, 4224(R11)
+	VMOVUPS Z0, 4288(R11)
+	VMOVUPS Z0, 4352(R11)
+	VMOVUPS Z0, 4416(R11)
+	VMOVUPS Z0, 4480(R11)
+	VMOVUPS Z0, 4544(R11)
+	VMOVUPS Z0, 4608(R11)
+	VMOVUPS Z0, 4672(R11)
+	VMOVUPS Z0, 4736(R11)
+	VMOVUPS Z0, 4800(R11)
+	VMOVUPS Z0, 4864(R11)
+	VMOVUPS Z0, 4928(R11)
+	VMOVUPS Z0, 4992(R11)
+	VMOVUPS Z0, 5056(R11)
+	VMOVUPS Z0, 5120(R11)
+	VMOVUPS Z0, 5184(R11)
+	VMOVUPS Z0, 5248(R11)
+	VMOVUPS Z0, 5312(R11)
+	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
+	TESTQ $const_toD, tile_flags(DI); JZ fetch; MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
+fetch:
+	MOVQ R10, 32(SP)
+chunk:
+	MOVQ $const_halfChunk, R10; CMPQ CX, R10; CMOVQLT CX, R10
+	MOVQ R8, R11; SHLQ $4, R11; ADDQ SI, R11
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	VPXORD Z12, Z12, Z12
+	VPXORD Z13, Z13, Z13
+	VPXORD Z14, Z14, Z14
+	VPXORD Z15, Z15, Z15
+	VPXORD Z16, Z16, Z16
+	VPXORD Z17, Z17, Z17
+	VPXORD Z18, Z18, Z18
+	VPXORD Z19, Z19, Z19
+	VPXORD Z20, Z20, Z20
+	VPXORD Z21, Z21, Z21
+	VPXORD Z22, Z22, Z22
+	VPXORD Z23, Z23, Z23
+	VPXORD Z24, Z24, Z24
+	VPXORD Z25, Z25, Z25
+	VPXORD Z26, Z26, Z26
+	VPXORD Z27, Z27, Z27
+	PCALIGN $64
+step:
+	PREFETCHT0 (R11); PREFETCHT0 1024(BX)
+	PREFETCHT0 1024(BX)(R9*1)
+	TESTQ CX, tile_every(DI); JNZ compute
+	PREFETCHT0 0(AX)
+	PREFETCHT0 64(AX)
+	PREFETCHT0 128(AX)
+	PREFETCHT0 192(AX)
+	ADDQ 32(SP), AX
+compute:
+	PREFETCHT1 (R12); PREFETCHT1 (R12)(R15*1); ADDQ tile_fetchStep(DI), R12
+	VMOVDQU32 (BX), Z28
+	VMOVDQU32 (BX)(R9*1), Z29
+	VBROADCASTSS 0(SI), Z30
+	LONG $0x400d9662; WORD $0xc4b8 // VFMADD231PH Z28, Z30, Z0
+	LONG $0x400d9662; WORD $0xcdb8 // VFMADD231PH Z29, Z30, Z1
+	VBROADCASTSS 4(SI), Z31
+	LONG $0x40059662; WORD $0xd4b8 // VFMADD231PH Z28, Z31, Z2
+	LONG $0x40059662; WORD $0xddb8 // VFMADD231PH Z29, Z31, Z3
+	VBROADCASTSS 8(SI), Z30
+	LONG $0x400d9662; WORD $0xe4b8 // VFMADD231PH Z28, Z30, Z4
+	LONG $0x400d9662; WORD $0xedb8 // VFMADD231PH Z29, Z30, Z5
+	VBROADCASTSS 12(SI), Z31
+	LONG $0x40059662; WORD $0xf4b8 // VFMADD231PH Z28, Z31, Z6
+	LONG $0x40059662; WORD $0xfdb8 // VFMADD231PH Z29, Z31, Z7
+	VBROADCASTSS 16(SI), Z30
+	LONG $0x400d1662; WORD $0xc4b8 // VFMADD231PH Z28, Z30, Z8
+	LONG $0x400d1662; WORD $0xcdb8 // VFMADD231PH Z29, Z30, Z9
+	VBROADCASTSS 20(SI), Z31
+	LONG $0x40051662; WORD $0xd4b8 // VFMADD231PH Z28, Z31, Z10
+	LONG $0x40051662; WORD $0xddb8 // VFMADD231PH Z29, Z31, Z11
+	VBROADCASTSS 24(SI), Z30
+	LONG $0x400d1662; WORD $0xe4b8 // VFMADD231PH Z28, Z30, Z12
+	LONG $0x400d1662; WORD $0xedb8 // VFMADD231PH Z29, Z30, Z13
+	VBROADCASTSS 28(SI), Z31
+	LONG $0x40051662; WORD $0xf4b8 // VFMADD231PH Z28, Z31, Z14
+	LONG $0x40051662; WORD $0xfdb8 // VFMADD231PH Z29, Z31, Z15
+	VBROADCASTSS 32(SI), Z30
+	LONG $0x400d8662; WORD $0xc4b8 // VFMADD231PH Z28, Z30, Z16
+	LONG $0x400d8662; WORD $0xcdb8 // VFMADD231PH Z29, Z30, Z17
+	VBROADCASTSS 36(SI), Z31
+	LONG $0x40058662; WORD $0xd4b8 // VFMADD231PH Z28, Z31, Z18
+	LONG $0x40058662; WORD $0xddb8 // VFMADD231PH Z29, Z31, Z19
+	VBROADCASTSS 40(SI), Z30
+	LONG $0x400d8662; WORD $0xe4b8 // VFMADD231PH Z28, Z30, Z20
+	LONG $0x400d8662; WORD $0xedb8 // VFMADD231PH Z29, Z30, Z21
+	VBROADCASTSS 44(SI), Z31
+	LONG $0x40058662; WORD $0xf4b8 // VFMADD231PH Z28, Z31, Z22
+	LONG $0x40058662; WORD $0xfdb8 // VFMADD231PH Z29, Z31, Z23
+	VBROADCASTSS 48(SI), Z30
+	LONG $0x400d0662; WORD $0xc4b8 // VFMADD231PH Z28, Z30, Z24
+	LONG $0x400d0662; WORD $0xcdb8 // VFMADD231PH Z29, Z30, Z25
+	VBROADCASTSS 52(SI), Z31
+	LONG $0x40050662; WORD $0xd4b8 // VFMADD231PH Z28, Z31, Z26
+	LONG $0x40050662; WORD $0xddb8 // VFMADD231PH Z29, Z31, Z27
+	ADDQ R8, SI; ADDQ R8, R11; ADDQ $64, BX; DECQ CX; DECQ R10; JNZ step
+	MOVQ tile_scratch(DI), R11
+	VMOVDQU32 Z0, 0(R11)
+	VMOVDQU32 Z1, 64(R11)
+	VMOVDQU32 Z2, 128(R11)
+	VMOVDQU32 Z3, 192(R11)
+	VMOVDQU32 Z4, 256(R11)
+	VMOVDQU32 Z5, 320(R11)
+	VMOVDQU32 Z6, 384(R11)
+	VMOVDQU32 Z7, 448(R11)
+	VMOVDQU32 Z8, 512(R11)
+	VMOVDQU32 Z9, 576(R11)
+	VMOVDQU32 Z10, 640(R11)
+	VMOVDQU32 Z11, 704(R11)
+	VMOVDQU32 Z12, 768(R11)
+	VMOVDQU32 Z13, 832(R11)
+	VMOVDQU32 Z14, 896(R11)
+	VMOVDQU32 Z15, 960(R11)
+	VMOVDQU32 Z16, 1024(R11)
+	VMOVDQU32 Z17, 1088(R11)
+	VMOVDQU32 Z18, 1152(R11)
+	VMOVDQU32 Z19, 1216(R11)
+	VMOVDQU32 Z20, 1280(R11)
+	VMOVDQU32 Z21, 1344(R11)
+	VMOVDQU32 Z22, 1408(R11)
+	VMOVDQU32 Z23, 1472(R11)
+	VMOVDQU32 Z24, 1536(R11)
+	VMOVDQU32 Z25, 1600(R11)
+	VMOVDQU32 Z26, 1664(R11)
+	VMOVDQU32 Z27, 1728(R11)
+	VCVTPH2PS 0(R11), Z0; VADDPS 1792(R11), Z0, Z0; VMOVUPS Z0, 1792(R11)
+	VCVTPH2PS 32(R11), Z1; VADDPS 1856(R11), Z1, Z1; VMOVUPS Z1, 1856(R11)
+	VCVTPH2PS 64(R11), Z2; VADDPS 1920(R11), Z2, Z2; VMOVUPS Z2, 1920(R11)
+	VCVTPH2PS 96(R11), Z3; VADDPS 1984(R11), Z3, Z3; VMOVUPS Z3, 1984(R11)
+	VCVTPH2PS 128(R11), Z4; VADDPS 2048(R11), Z4, Z4; VMOVUPS Z4, 2048(R11)
+	VCVTPH2PS 160(R11), Z5; VADDPS 2112(R11), Z5, Z5; VMOVUPS Z5, 2112(R11)
+	VCVTPH2PS 192(R11), Z6; VADDPS 2176(R11), Z6, Z6; VMOVUPS Z6, 2176(R11)
+	VCVTPH2PS 224(R11), Z7; VADDPS 2240(R11), Z7, Z7; VMOVUPS Z7, 2240(R11)
+	VCVTPH2PS 256(R11), Z8; VADDPS 2304(R11), Z8, Z8; VMOVUPS Z8, 2304(R11)
+	VCVTPH2PS 288(R11), Z9; VADDPS 2368(R11), Z9, Z9; VMOVUPS Z9, 2368(R11)
+	VCVTPH2PS 320(R11), Z10; VADDPS 2432(R11), Z10, Z10; VMOVUPS Z10, 2432(R11)
+	VCVTPH2PS 352(R11), Z11; VADDPS 2496(R11), Z11, Z11; VMOVUPS Z11, 2496(R11)
+	VCVTPH2PS 384(R11), Z12; VADDPS 2560(R11), Z12, Z12; VMOVUPS Z12, 2560(R11)
+	VCVTPH2PS 416(R11), Z13; VADDPS 2624(R11), Z13, Z13; VMOVUPS Z13, 2624(R11)
+	VCVTPH2PS 448(R11), Z14; VADDPS 2688(R11), Z14, Z14; VMOVUPS Z14, 2688(R11)
+	VCVTPH2PS 480(R11), Z15; VADDPS 2752(R11), Z15, Z15; VMOVUPS Z15, 2752(R11)
+	VCVTPH2PS 512(R11), Z16; VADDPS 2816(R11), Z16, Z16; VMOVUPS Z16, 2816(R11)
+	VCVTPH2PS 544(R11), Z17; VADDPS 2880(R11), Z17, Z17; VMOVUPS Z17, 2880(R11)
+	VCVTPH2PS 576(R11), Z18; VADDPS 2944(R11), Z18, Z18; VMOVUPS Z18, 2944(R11)
+	VCVTPH2PS 608(R11), Z19; VADDPS 3008(R11), Z19, Z19; VMOVUPS Z19, 3008(R11)
+	VCVTPH2PS 640(R11), Z20; VADDPS 3072(R11), Z20, Z20; VMOVUPS Z20, 3072(R11)
+	VCVTPH2PS 672(R11), Z21; VADDPS 3136(R11), Z21, Z21; VMOVUPS Z21, 3136(R11)
+	VCVTPH2PS 704(R11), Z22; VADDPS 3200(R11), Z22, Z22; VMOVUPS Z22, 3200(R11)
+	VCVTPH2PS 736(R11), Z23; VADDPS 3264(R11), Z23, Z23; VMOVUPS Z23, 3264(R11)
+	VCVTPH2PS 768(R11), Z24; VADDPS 3328(R11), Z24, Z24; VMOVUPS Z24, 3328(R11)
+	VCVTPH2PS 800(R11), Z25; VADDPS 3392(R11), Z25, Z25; VMOVUPS Z25, 3392(R11)
+	VCVTPH2PS 832(R11), Z26; VADDPS 3456(R11), Z26, Z26; VMOVUPS Z26, 3456(R11)
+	VCVTPH2PS 864(R11), Z27; VADDPS 3520(R11), Z27, Z27; VMOVUPS Z27, 3520(R11)
+	VCVTPH2PS 896(R11), Z0; VADDPS 3584(R11), Z0, Z0; VMOVUPS Z0, 3584(R11)
+	VCVTPH2PS 928(R11), Z1; VADDPS 3648(R11), Z1, Z1; VMOVUPS Z1, 3648(R11)
+	VCVTPH2PS 960(R11), Z2; VADDPS 3712(R11), Z2, Z2; VMOVUPS Z2, 3712(R11)
+	VCVTPH2PS 992(R11), Z3; VADDPS 3776(R11), Z3, Z3; VMOVUPS Z3, 3776(R11)
+	VCVTPH2PS 1024(R11), Z4; VADDPS 3840(R11), Z4, Z4; VMOVUPS Z4, 3840(R11)
+	VCVTPH2PS 1056(R11), Z5; VADDPS 3904(R11), Z5, Z5; VMOVUPS Z5, 3904(R11)
+	VCVTPH2PS 1088(R11), Z6; VADDPS 3968(R11), Z6, Z6; VMOVUPS Z6, 3968(R11)
+	VCVTPH2PS 1120(R11), Z7; VADDPS 4032(R11), Z7, Z7; VMOVUPS Z7, 4032(R11)
+	VCVTPH2PS 1152(R11), Z8; VADDPS 4096(R11), Z8, Z8; VMOVUPS Z8, 4096(R11)
+	VCVTPH2PS 1184(R11), Z9; VADDPS 4160(R11), Z9, Z9; VMOVUPS Z9, 4160(R11)
+	VCVTPH2PS 1216(R11), Z10; VADDPS 4224(R11), Z10, Z10; VMOVUPS Z10, 4224(R11)
+	VCVTPH2PS 1248(R11), Z11; VADDPS 4288(R11), Z11, Z11; VMOVUPS Z11, 4288(R11)
+	VCVTPH2PS 1280(R11), Z12; VADDPS 4352(R11), Z12, Z12; VMOVUPS Z12, 4352(R11)
+	VCVTPH2PS 1312(R11), Z13; VADDPS 4416(R11), Z13, Z13; VMOVUPS Z13, 4416(R11)
+	VCVTPH2PS 1344(R11), Z14; VADDPS 4480(R11), Z14, Z14; VMOVUPS Z14, 4480(R11)
+	VCVTPH2PS 1376(R11), Z15; VADDPS 4544(R11), Z15, Z15; VMOVUPS Z15, 4544(R11)
+	VCVTPH2PS 1408(R11), Z16; VADDPS 4608(R11), Z16, Z16; VMOVUPS Z16, 4608(R11)
+	VCVTPH2PS 1440(R11), Z17; VADDPS 4672(R11), Z17, Z17; VMOVUPS Z17, 4672(R11)
+	VCVTPH2PS 1472(R11), Z18; VADDPS 4736(R11), Z18, Z18; VMOVUPS Z18, 4736(R11)
+	VCVTPH2PS 1504(R11), Z19; VADDPS 4800(R11), Z19, Z19; VMOVUPS Z19, 4800(R11)
+	VCVTPH2PS 1536(R11), Z20; VADDPS 4864(R11), Z20, Z20; VMOVUPS Z20, 4864(R11)
+	VCVTPH2PS 1568(R11), Z21; VADDPS 4928(R11), Z21, Z21; VMOVUPS Z21, 4928(R11)
+	VCVTPH2PS 1600(R11), Z22; VADDPS 4992(R11), Z22, Z22; VMOVUPS Z22, 4992(R11)
+	VCVTPH2PS 1632(R11), Z23; VADDPS 5056(R11), Z23, Z23; VMOVUPS Z23, 5056(R11)
+	VCVTPH2PS 1664(R11), Z24; VADDPS 5120(R11), Z24, Z24; VMOVUPS Z24, 5120(R11)
+	VCVTPH2PS 1696(R11), Z25; VADDPS 5184(R11), Z25, Z25; VMOVUPS Z25, 5184(R11)
+	VCVTPH2PS 1728(R11), Z26; VADDPS 5248(R11), Z26, Z26; VMOVUPS Z26, 5248(R11)
+	VCVTPH2PS 1760(R11), Z27; VADDPS 5312(R11), Z27, Z27; VMOVUPS Z27, 5312(R11)
+	TESTQ CX, CX; JNZ chunk
+	MOVQ 40(SP), R10; VMOVUPS 0(R10), Z28; VMOVUPS 64(R10), Z29; MOVQ tile_scaleA(DI), AX; MOVQ tile_scratch(DI), R11
+	VBROADCASTSS 0(AX), Z30
+	VMULPS Z28, Z30, Z0; VMULPS 1792(R11), Z0, Z0
+	VMULPS Z29, Z30, Z1; VMULPS 1856(R11), Z1, Z1
+	VBROADCASTSS 4(AX), Z30
+	VMULPS Z28, Z30, Z2; VMULPS 2048(R11), Z2, Z2
+	VMULPS Z29, Z30, Z3; VMULPS 2112(R11), Z3, Z3
+	VBROADCASTSS 8(AX), Z30
+	VMULPS Z28, Z30, Z4; VMULPS 2304(R11), Z4, Z4
+	VMULPS Z29, Z30, Z5; VMULPS 2368(R11), Z5, Z5
+	VBROADCASTSS 12(AX), Z30
+	VMULPS Z28, Z30, Z6; VMULPS 2560(R11), Z6, Z6
+	VMULPS Z29, Z30, Z7; VMULPS 2624(R11), Z7, Z7
+	VBROADCASTSS 16(AX), Z30
+	VMULPS Z28, Z30, Z8; VMULPS 2816(R11), Z8, Z8
+	VMULPS Z29, Z30, Z9; VMULPS 2880(R11), Z9, Z9
+	VBROADCASTSS 20(AX), Z30
+	VMULPS Z28, Z30, Z10; VMULPS 3072(R11), Z10, Z10
+	VMULPS Z29, Z30, Z11; VMULPS 3136(R11), Z11, Z11
+	VBROADCASTSS 24(AX), Z30
+	VMULPS Z28, Z30, Z12; VMULPS 3328(R11), Z12, Z12
+	VMULPS Z29, Z30, Z13; VMULPS 3392(R11), Z13, Z13
+	VBROADCASTSS 28(AX), Z30
+	VMULPS Z28, Z30, Z14; VMULPS 3584(R11), Z14, Z14
+	VMULPS Z29, Z30, Z15; VMULPS 3648(R11), Z15, Z15
+	VBROADCASTSS 32(AX), Z30
+	VMULPS Z28, Z30, Z16; VMULPS 3840(R11), Z16, Z16
+	VMULPS Z29, Z30, Z17; VMULPS 3904(R11), Z17, Z17
+	VBROADCASTSS 36(AX), Z30
+	VMULPS Z28, Z30, Z18; VMULPS 4096(R11), Z18, Z18
+	VMULPS Z29, Z30, Z19; VMULPS 4160(R11), Z19, Z19
+	VBROADCASTSS 40(AX), Z30
+	VMULPS Z28, Z30, Z20; VMULPS 4352(R11), Z20, Z20
+	VMULPS Z29, Z30, Z21; VMULPS 4416(R11), Z21, Z21
+	VBROADCASTSS 44(AX), Z30
+	VMULPS Z28, Z30, Z22; VMULPS 4608(R11), Z22, Z22
+	VMULPS Z29, Z30, Z23; VMULPS 4672(R11), Z23, Z23
+	VBROADCASTSS 48(AX), Z30
+	VMULPS Z28, Z30, Z24; VMULPS 4864(R11), Z24, Z24
+	VMULPS Z29, Z30, Z25; VMULPS 4928(R11), Z25, Z25
+	VBROADCASTSS 52(AX), Z30
+	VMULPS Z28, Z30, Z26; VMULPS 5120(R11), Z26, Z26
+	VMULPS Z29, Z30, Z27; VMULPS 5184(R11), Z27, Z27
+	MOVQ tile_flags(DI), CX
+	TESTQ $const_scale, CX; JZ scaled0
+	VBROADCASTSS tile_alpha(DI), Z31
+	VMULPS Z31, Z0, Z0
+	VMULPS Z31, Z1, Z1
+	VMULPS Z31, Z2, Z2
+	VMULPS Z31, Z3, Z3
+	VMULPS Z31, Z4, Z4
+	VMULPS Z31, Z5, Z5
+	VMULPS Z31, Z6, Z6
+	VMULPS Z31, Z7, Z7
+	VMULPS Z31, Z8, Z8
+	VMULPS Z31, Z9, Z9
+	VMULPS Z31, Z10, Z10
+	VMULPS Z31, Z11, Z11
+	VMULPS Z31, Z12, Z12
+	VMULPS Z31, Z13, Z13
+	VMULPS Z31, Z14, Z14
+	VMULPS Z31, Z15, Z15
+	VMULPS Z31, Z16, Z16
+	VMULPS Z31, Z17, Z17
+	VMULPS Z31, Z18, Z18
+	VMULPS Z31, Z19, Z19
+	VMULPS Z31, Z20, Z20
+	VMULPS Z31, Z21, Z21
+	VMULPS Z31, Z22, Z22
+	VMULPS Z31, Z23, Z23
+	VMULPS Z31, Z24, Z24
+	VMULPS Z31, Z25, Z25
+	VMULPS Z31, Z26, Z26
+	VMULPS Z31, Z27, Z27
+scaled0:
+	TESTQ $const_addC, CX; JZ addedC0
+	VBROADCASTSS tile_beta(DI), Z31
+	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
+	VFMADD231PS 0(AX), Z31, K1, Z0
+	VFMADD231PS 64(AX), Z31, K2, Z1
+	ADDQ R10, AX
+	VFMADD231PS 0(AX), Z31, K1, Z2
+	VFMADD231PS 64(AX), Z31, K2, Z3
+	ADDQ R10, AX
+	VFMADD231PS 0(AX), Z31, K1, Z4
+	VFMADD231PS 64(AX), Z31, K2, Z5
+	ADDQ R10, AX
+	VFMADD231PS 0(AX), Z31, K1, Z6
+	VFMADD231PS 64(AX), Z31, K2, Z7
+	ADDQ R10, AX
+	VFMADD231PS 0(AX), Z31, K1, Z8
+	VFMADD231PS 64(AX), Z31, K2, Z9
+	ADDQ R10, AX
+	VFMADD231PS 0(AX), Z31, K1, Z10
+	VFMADD231PS 64(AX), Z31, K2, Z11
+	ADDQ R10, AX
+	VFMADD231PS 0(AX), Z31, K1, Z12
+	VFMADD231PS 64(AX), Z31, K2, Z13
+	ADDQ R10, AX
+	VFMADD231PS 0(AX), Z31, K1, Z14
+	VFMADD231PS 64(AX), Z31, K2, Z15
+	ADDQ R10, AX
+	VFMADD231PS 0(AX), Z31, K1, Z16
+	VFMADD231PS 64(AX), Z31, K2, Z17
+	ADDQ R10, AX
+	VFMADD231PS 0(AX), Z31, K1, Z18
+	VFMADD231PS 64(AX), Z31, K2, Z19
+	ADDQ R10, AX
+	VFMADD231PS 0(AX), Z31, K1, Z20
+	VFMADD231PS 64(AX), Z31, K2, Z21
+	ADDQ R10, AX
+	VFMADD231PS 0(AX), Z31, K1, Z22
+	VFMADD231PS 64(AX), Z31, K2, Z23
+	ADDQ R10, AX
+	VFMADD231PS 0(AX), Z31, K1, Z24
+	VFMADD231PS 64(AX), Z31, K2, Z25
+	ADDQ R10, AX
+	VFMADD231PS 0(AX), Z31, K1, Z26
+	VFMADD231PS 64(AX), Z31, K2, Z27
+addedC0:
+	TESTQ $const_addD, CX; JZ addedD0
+	VBROADCASTSS tile_betaD(DI), Z31
+	MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
+	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z0
+	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z1
+	ADDQ R10, AX
+	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z2
+	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z3
+	ADDQ R10, AX
+	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z4
+	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z5
+	ADDQ R10, AX
+	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z6
+	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z7
+	ADDQ R10, AX
+	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z8
+	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z9
+	ADDQ R10, AX
+	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z10
+	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z11
+	ADDQ R10, AX
+	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z12
+	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z13
+	ADDQ R10, AX
+	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z14
+	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z15
+	ADDQ R10, AX
+	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z16
+	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z17
+	ADDQ R10, AX
+	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z18
+	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z19
+	ADDQ R10, AX
+	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z20
+	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z21
+	ADDQ R10, AX
+	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z22
+	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z23
+	ADDQ R10, AX
+	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z24
+	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z25
+	ADDQ R10, AX
+	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z26
+	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z27
+addedD0:
+	TESTQ $const_addBias, CX; JZ addedBias0
+	MOVQ 8(SP), AX
+	VMOVUPS.Z 0(AX), K1, Z28
+	VMOVUPS.Z 64(AX), K2, Z29
+	VADDPS Z28, Z0, Z0
+	VADDPS Z29, Z1, Z1
+	VADDPS Z28, Z2, Z2
+	VADDPS Z29, Z3, Z3
+	VADDPS Z28, Z4, Z4
+	VADDPS Z29, Z5, Z5
+	VADDPS Z28, Z6, Z6
+	VADDPS Z29, Z7, Z7
+	VADDPS Z28, Z8, Z8
+	VADDPS Z29, Z9, Z9
+	VADDPS Z28, Z10, Z10
+	VADDPS Z29, Z11, Z11
+	VADDPS Z28, Z12, Z12
+	VADDPS Z29, Z13, Z13
+	VADDPS Z28, Z14, Z14
+	VADDPS Z29, Z15, Z15
+	VADDPS Z28, Z16, Z16
+	VADDPS Z29, Z17, Z17
+	VADDPS Z28, Z18, Z18
+	VADDPS Z29, Z19, Z19
+	VADDPS Z28, Z20, Z20
+	VADDPS Z29, Z21, Z21
+	VADDPS Z28, Z22, Z22
+	VADDPS Z29, Z23, Z23
+	VADDPS Z28, Z24, Z24
+	VADDPS Z29, Z25, Z25
+	VADDPS Z28, Z26, Z26
+	VADDPS Z29, Z27, Z27
+addedBias0:
+	TESTQ $const_toD, CX; JNZ toD0
+	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
+	VMOVUPS Z0, K1, 0(AX)
+	VMOVUPS Z1, K2, 64(AX)
+	ADDQ R10, AX
+	VMOVUPS Z2, K1, 0(AX)
+	VMOVUPS Z3, K2, 64(AX)
+	ADDQ R10, AX
+	VMOVUPS Z4, K1, 0(AX)
+	VMOVUPS Z5, K2, 64(AX)
+	ADDQ R10, AX
+	VMOVUPS Z6, K1, 0(AX)
+	VMOVUPS Z7, K2, 64(AX)
+	ADDQ R10, AX
+	VMOVUPS Z8, K1, 0(AX)
+	VMOVUPS Z9, K2, 64(AX)
+	ADDQ R10, AX
+	VMOVUPS Z10, K1, 0(AX)
+	VMOVUPS Z11, K2, 64(AX)
+	ADDQ R10, AX
+	VMOVUPS Z12, K1, 0(AX)
+	VMOVUPS Z13, K2, 64(AX)
+	ADDQ R10, AX
+	VMOVUPS Z14, K1, 0(AX)
+	VMOVUPS Z15, K2, 64(AX)
+	ADDQ R10, AX
+	VMOVUPS Z16, K1, 0(AX)
+	VMOVUPS Z17, K2, 64(AX)
+	ADDQ R10, AX
+	VMOVUPS Z18, K1, 0(AX)
+	VMOVUPS Z19, K2, 64(AX)
+	ADDQ R10, AX
+	VMOVUPS Z20, K1, 0(AX)
+	VMOVUPS Z21, K2, 64(AX)
+	ADDQ R10, AX
+	VMOVUPS Z22, K1, 0(AX)
+	VMOVUPS Z23, K2, 64(AX)
+	ADDQ R10, AX
+	VMOVUPS Z24, K1, 0(AX)
+	VMOVUPS Z25, K2, 64(AX)
+	ADDQ R10, AX
+	VMOVUPS Z26, K1, 0(AX)
+	VMOVUPS Z27, K2, 64(AX)
+	JMP stored0
+toD0:
+	MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
+	LONG $0x487e6262; WORD $0xe072 // VCVTNEPS2BF16 Z0, Y28
+	VMOVDQU16 Y28, K1, 0(AX)
+	LONG $0x487e6262; WORD $0xe972 // VCVTNEPS2BF16 Z1, Y29
+	VMOVDQU16 Y29, K2, 32(AX)
+	ADDQ R10, AX
+	LONG $0x487e6262; WORD $0xe272 // VCVTNEPS2BF16 Z2, Y28
+	VMOVDQU16 Y28, K1, 0(AX)
+	LONG $0x487e6262; WORD $0xeb72 // VCVTNEPS2BF16 Z3, Y29
+	VMOVDQU16 Y29, K2, 32(AX)
+	ADDQ R10, AX
+	LONG $0x487e6262; WORD $0xe472 // VCVTNEPS2BF16 Z4, Y28
+	VMOVDQU16 Y28, K1, 0(AX)
+	LONG $0x487e6262; WORD $0xed72 // VCVTNEPS2BF16 Z5, Y29
+	VMOVDQU16 Y29, K2, 32(AX)
+	ADDQ R10, AX
+	LONG $0x487e6262; WORD $0xe672 // VCVTNEPS2BF16 Z6, Y28
+	VMOVDQU16 Y28, K1, 0(AX)
+	LONG $0x487e6262; WORD $0xef72 // VCVTNEPS2BF16 Z7, Y29
+	VMOVDQU16 Y29, K2, 32(AX)
+	ADDQ R10, AX
+	LONG $0x487e4262; WORD $0xe072 // VCVTNEPS2BF16 Z8, Y28
+	VMOVDQU16 Y28, K1, 0(AX)
+	LONG $0x487e4262; WORD $0xe972 // VCVTNEPS2BF16 Z9, Y29
+	VMOVDQU16 Y29, K2, 32(AX)
+	ADDQ R10, AX
+	LONG $0x487e4262; WORD $0xe272 // VCVTNEPS2BF16 Z10, Y28
+	VMOVDQU16 Y28, K1, 0(AX)
+	LONG $0x487e4262; WORD $0xeb72 // VCVTNEPS2BF16 Z11, Y29
+	VMOVDQU16 Y29, K2, 32(AX)
+	ADDQ R10, AX
+	LONG $0x487e4262; WORD $0xe472 // VCVTNEPS2BF16 Z12, Y28
+	VMOVDQU16 Y28, K1, 0(AX)
+	LONG $0x487e4262; WORD $0xed72 // VCVTNEPS2BF16 Z13, Y29
+	VMOVDQU16 Y29, K2, 32(AX)
+	ADDQ R10, AX
+	LONG $0x487e4262; WORD $0xe672 // VCVTNEPS2BF16 Z14, Y28
+	VMOVDQU16 Y28, K1, 0(AX)
+	LONG $0x487e4262; WORD $0xef72 // VCVTNEPS2BF16 Z15, Y29
+	VMOVDQU16 Y29, K2, 32(AX)
+	ADDQ R10, AX
+	LONG $0x487e2262; WORD $0xe072 // VCVTNEPS2BF16 Z16, Y28
+	VMOVDQU16 Y28, K1, 0(AX)
+	LONG $0x487e2262; WORD $0xe972 // VCVTNEPS2BF16 Z17, Y29
+	VMOVDQU16 Y29, K2, 32(AX)
+	ADDQ R10, AX
+	LONG $0x487e2262; WORD $0xe272 // VCVTNEPS2BF16 Z18, Y28
+	VMOVDQU16 Y28, K1, 0(AX)
+	LONG $0x487e2262; WORD $0xeb72 // VCVTNEPS2BF16 Z19, Y29
+	VMOVDQU16 Y29, K2, 32(AX)
+	ADDQ R10, AX
+	LONG $0x487e2262; WORD $0xe472 // VCVTNEPS2BF16 Z20, Y28
+	VMOVDQU16 Y28, K1, 0(AX)
+	LONG $0x487e2262; WORD $0xed72 // VCVTNEPS2BF16 Z21, Y29
+	VMOVDQU16 Y29, K2, 32(AX)
+	ADDQ R10, AX
+	LONG $0x487e2262; WORD $0xe672 // VCVTNEPS2BF16 Z22, Y28
+	VMOVDQU16 Y28, K1, 0(AX)
+	LONG $0x487e2262; WORD $0xef72 // VCVTNEPS2BF16 Z23, Y29
+	VMOVDQU16 Y29, K2, 32(AX)
+	ADDQ R10, AX
+	LONG $0x487e0262; WORD $0xe072 // VCVTNEPS2BF16 Z24, Y28
+	VMOVDQU16 Y28, K1, 0(AX)
+	LONG $0x487e0262; WORD $0xe972 // VCVTNEPS2BF16 Z25, Y29
+	VMOVDQU16 Y29, K2, 32(AX)
+	ADDQ R10, AX
+	LONG $0x487e0262; WORD $0xe272 // VCVTNEPS2BF16 Z26, Y28
+	VMOVDQU16 Y28, K1, 0(AX)
+	LONG $0x487e0262; WORD $0xeb72 // VCVTNEPS2BF16 Z27, Y29
+	VMOVDQU16 Y29, K2, 32(AX)
+stored0:
+	MOVQ 40(SP), R10; VMOVUPS 128(R10), Z28; VMOVUPS 192(R10), Z29; MOVQ tile_scaleA(DI), AX; MOVQ tile_scratch(DI), R11
+	VBROADCASTSS 0(AX), Z30
+	VMULPS Z28, Z30, Z0; VMULPS 1920(R11), Z0, Z0
+	VMULPS Z29, Z30, Z1; VMULPS 1984(R11), Z1, Z1
+	VBROADCASTSS 4(AX), Z30
+	VMULPS Z28, Z30, Z2; VMULPS 2176(R11), Z2, Z2
+	VMULPS Z29, Z30, Z3; VMULPS 2240(R11), Z3, Z3
+	VBROADCASTSS 8(AX), Z30
+	VMULPS Z28, Z30, Z4; VMULPS 2432(R11), Z4, Z4
+	VMULPS Z29, Z30, Z5; VMULPS 2496(R11), Z5, Z5
+	VBROADCASTSS 12(AX), Z30
+	VMULPS Z28, Z30, Z6; VMULPS 2688(R11), Z6, Z6
+	VMULPS Z29, Z30, Z7; VMULPS 2752(R11), Z7, Z7
+	VBROADCASTSS 16(AX), Z30
+	VMULPS Z28, Z30, Z8; VMULPS 2944(R11), Z8, Z8
+	VMULPS Z29, Z30, Z9; VMULPS 3008(R11), Z9, Z9
+	VBROADCASTSS 20(AX), Z30
+	VMULPS Z28, Z30, Z10; VMULPS 3200(R11), Z10, Z10
+	VMULPS Z29, Z30, Z11; VMULPS 3264(R11), Z11, Z11
+	VBROADCASTSS 24(AX), Z30
+	VMULPS Z28, Z30, Z12; VMULPS 3456(R11), Z12, Z12
+	VMULPS Z29, Z30, Z13; VMULPS 3520(R11), Z13, Z13
+	VBROADCASTSS 28(AX), Z30
+	VMULPS Z28, Z30, Z14; VMULPS 3712(R11), Z14, Z14
+	VMULPS Z29, Z30, Z15; VMULPS 3776(R11), Z15, Z15
+	VBROADCASTSS 32(AX), Z30
+	VMULPS Z28, Z30, Z16; VMULPS 3968(R11), Z16, Z16
+	VMULPS Z29, Z30, Z17; VMULPS 4032(R11), Z17, Z17
+	VBROADCASTSS 36(AX), Z30
+	VMULPS Z28, Z30, Z18; VMULPS 4224(R11), Z18, Z18
+	VMULPS Z29, Z30, Z19; VMULPS 4288(R11), Z19, Z19
+	VBROADCASTSS 40(AX), Z30
+	VMULPS Z28, Z30, Z20; VMULPS 4480(R11), Z20, Z20
+	VMULPS Z29, Z30, Z21; VMULPS 4544(R11), Z21, Z21
+	VBROADCASTSS 44(AX), Z30
+	VMULPS Z28, Z30, Z22; VMULPS 4736(R11), Z22, Z22
+	VMULPS Z29, Z30, Z23; VMULPS 4800(R11), Z23, Z23
+	VBROADCASTSS 48(AX), Z30
+	VMULPS Z28, Z30, Z24; VMULPS 4992(R11), Z24, Z24
+	VMULPS Z29, Z30, Z25; VMULPS 5056(R11), Z25, Z25
+	VBROADCASTSS 52(AX), Z30
+	VMULPS Z28, Z30, Z26; VMULPS 5248(R11), Z26, Z26
+	VMULPS Z29, Z30, Z27; VMULPS 5312(R11), Z27, Z27
+	MOVQ tile_flags(DI), CX
+	TESTQ $const_scale, CX; JZ scaled2
+	VBROADCASTSS tile_alpha(DI), Z31
+	VMULPS Z31, Z0, Z0
+	VMULPS Z31, Z1, Z1
+	VMULPS Z31, Z2, Z2
+	VMULPS Z31, Z3, Z3
+	VMULPS Z31, Z4, Z4
+	VMULPS Z31, Z5, Z5
+	VMULPS Z31, Z6, Z6
+	VMULPS Z31, Z7, Z7
+	VMULPS Z31, Z8, Z8
+	VMULPS Z31, Z9, Z9
+	VMULPS Z31, Z10, Z10
+	VMULPS Z31, Z11, Z11
+	VMULPS Z31, Z12, Z12
+	VMULPS Z31, Z13, Z13
+	VMULPS Z31, Z14, Z14
+	VMULPS Z31, Z15, Z15
+	VMULPS Z31, Z16, Z16
+	VMULPS Z31, Z17, Z17
+	VMULPS Z31, Z18, Z18
+	VMULPS Z31, Z19, Z19
+	VMULPS Z31, Z20, Z20
+	VMULPS Z31, Z21, Z21
+	VMULPS Z31, Z22, Z22
+	VMULPS Z31, Z23, Z23
+	VMULPS Z31, Z24, Z24
+	VMULPS Z31, Z25, Z25
+	VMULPS Z31, Z26, Z26
+	VMULPS Z31, Z27, Z27
+scaled2:
+	TESTQ $const_addC, CX; JZ addedC2
+	VBROADCASTSS tile_beta(DI), Z31
+	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
+	VFMADD231PS 128(AX), Z31, K1, Z0
+	VFMADD231PS 192(AX), Z31, K2, Z1
+	ADDQ R10, AX
+	VFMADD231PS 128(AX), Z31, K1, Z2
+	VFMADD231PS 192(AX), Z31, K2, Z3
+	ADDQ R10, AX
+	VFMADD231PS 128(AX), Z31, K1, Z4
+	VFMADD231PS 192(AX), Z31, K2, Z5
+	ADDQ R10, AX
+	VFMADD231PS 128(AX), Z31, K1, Z6
+	VFMADD231PS 192(AX), Z31, K2, Z7
+	ADDQ R10, AX
+	VFMADD231PS 128(AX), Z31, K1, Z8
+	VFMADD231PS 192(AX), Z31, K2, Z9
+	ADDQ R10, AX
+	VFMADD231PS 128(AX), Z31, K1, Z10
+	VFMADD231PS 192(AX), Z31, K2, Z11
+	ADDQ R10, AX
+	VFMADD231PS 128(AX), Z31, K1, Z12
+	VFMADD231PS 192(AX), Z31, K2, Z13
+	ADDQ R10, AX
+	VFMADD231PS 128(AX), Z31, K1, Z14
+	VFMADD231PS 192(AX), Z31, K2, Z15
+	ADDQ R10, AX
+	VFMADD231PS 128(AX), Z31, K1, Z16
+	VFMADD231PS 192(AX), Z31, K2, Z17
+	ADDQ R10, AX
+	VFMADD231PS 128(AX), Z31, K1, Z18
+	VFMADD231PS 192(AX), Z31, K2, Z19
+	ADDQ R10, AX
+	VFMADD231PS 128(AX), Z31, K1, Z20
+	VFMADD231PS 192(AX), Z31, K2, Z21
+	ADDQ R10, AX
+	VFMADD231PS 128(AX), Z31, K1, Z22
+	VFMADD231PS 192(AX), Z31, K2, Z23
+	ADDQ R10, AX
+	VFMADD231PS 128(AX), Z31, K1, Z24
+	VFMADD231PS 192(AX), Z31, K2, Z25
+	ADDQ R10, AX
+	VFMADD231PS 128(AX), Z31, K1, Z26
+	VFMADD231PS 192(AX), Z31, K2, Z27
+addedC2:
+	TESTQ $const_addD, CX; JZ addedD2
+	VBROADCASTSS tile_betaD(DI), Z31
+	MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
+	VPMOVZXWD.Z 64(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z0
+	VPMOVZXWD.Z 96(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z1
+	ADDQ R10, AX
+	VPMOVZXWD.Z 64(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z2
+	VPMOVZXWD.Z 96(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z3
+	ADDQ R10, AX
+	VPMOVZXWD.Z 64(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z4
+	VPMOVZXWD.Z 96(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z5
+	ADDQ R10, AX
+	VPMOVZXWD.Z 64(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z6
+	VPMOVZXWD.Z 96(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z7
+	ADDQ R10, AX
+	VPMOVZXWD.Z 64(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z8
+	VPMOVZXWD.Z 96(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z9
+	ADDQ R10, AX
+	VPMOVZXWD.Z 64(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z10
+	VPMOVZXWD.Z 96(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z11
+	ADDQ R10, AX
+	VPMOVZXWD.Z 64(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z12
+	VPMOVZXWD.Z 96(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z13
+	ADDQ R10, AX
+	VPMOVZXWD.Z 64(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z14
+	VPMOVZXWD.Z 96(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z15
+	ADDQ R10, AX
+	VPMOVZXWD.Z 64(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z16
+	VPMOVZXWD.Z 96(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z17
+	ADDQ R10, AX
+	VPMOVZXWD.Z 64(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z18
+	VPMOVZXWD.Z 96(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z19
+	ADDQ R10, AX
+	VPMOVZXWD.Z 64(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z20
+	VPMOVZXWD.Z 96(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z21
+	ADDQ R10, AX
+	VPMOVZXWD.Z 64(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z22
+	VPMOVZXWD.Z 96(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z23
+	ADDQ R10, AX
+	VPMOVZXWD.Z 64(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z24
+	VPMOVZXWD.Z 96(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z25
+	ADDQ R10, AX
+	VPMOVZXWD.Z 64(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z26
+	VPMOVZXWD.Z 96(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z27
+addedD2:
+	TESTQ $const_addBias, CX; JZ addedBias2
+	MOVQ 8(SP), AX
+	VMOVUPS.Z 128(AX), K1, Z28
+	VMOVUPS.Z 192(AX), K2, Z29
+	VADDPS Z28, Z0, Z0
+	VADDPS Z29, Z1, Z1
+	VADDPS Z28, Z2, Z2
+	VADDPS Z29, Z3, Z3
+	VADDPS Z28, Z4, Z4
+	VADDPS Z29, Z5, Z5
+	VADDPS Z28, Z6, Z6
+	VADDPS Z29, Z7, Z7
+	VADDPS Z28, Z8, Z8
+	VADDPS Z29, Z9, Z9
+	VADDPS Z28, Z10, Z10
+	VADDPS Z29, Z11, Z11
+	VADDPS Z28, Z12, Z12
+	VADDPS Z29, Z13, Z13
+	VADDPS Z28, Z14, Z14
+	VADDPS Z29, Z15, Z15
+	VADDPS Z28, Z16, Z16
+	VADDPS Z29, Z17, Z17
+	VADDPS Z28, Z18, Z18
+	VADDPS Z29, Z19, Z19
+	VADDPS Z28, Z20, Z20
+	VADDPS Z29, Z21, Z21
+	VADDPS Z28, Z22, Z22
+	VADDPS Z29, Z23, Z23
+	VADDPS Z28, Z24, Z24
+	VADDPS Z29, Z25, Z25
+	VADDPS Z28, Z26, Z26
+	VADDPS Z29, Z27, Z27
+addedBias2:
+	TESTQ $const_toD, CX; JNZ toD2
+	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
+	VMOVUPS Z0, K1, 128(AX)
+	VMOVUPS Z1, K2, 192(AX)
+	ADDQ R10, AX
+	VMOVUPS Z2, K1, 128(AX)
+	VMOVUPS Z3, K2, 192(AX)
+	ADDQ R10, AX
+	VMOVUPS Z4, K1, 128(AX)
+	VMOVUPS Z5, K2, 192(AX)
+	ADDQ R10, AX
+	VMOVUPS Z6, K1, 128(AX)
+	VMOVUPS Z7, K2, 192(AX)
+	ADDQ R10, AX
+	VMOVUPS Z8, K1, 128(AX)
+	VMOVUPS Z9, K2, 192(AX)
+	ADDQ R10, AX
+	VMOVUPS Z10, K1, 128(AX)
+	VMOVUPS Z11, K2, 192(AX)
+	ADDQ R10, AX
+	VMOVUPS Z12, K1, 128(AX)
+	VMOVUPS Z13, K2, 192(AX)
+	ADDQ R10, AX
+	VMOVUPS Z14, K1, 128(AX)
+	VMOVUPS Z15, K2, 192(AX)
+	ADDQ R10, AX
+	VMOVUPS Z16, K1, 128(AX)
+	VMOVUPS Z17, K2, 192(AX)
+	ADDQ R10, AX
+	VMOVUPS Z18, K1, 128(AX)
+	VMOVUPS Z19, K2, 192(AX)
+	ADDQ R10, AX
+	VMOVUPS Z20, K1, 128(AX)
+	VMOVUPS Z21, K2, 192(AX)
+	ADDQ R10, AX
+	VMOVUPS Z22, K1, 128(AX)
+	VMOVUPS Z23, K2, 192(AX)
+	ADDQ R10, AX
+	VMOVUPS Z24, K1, 128(AX)
+	VMOVUPS Z25, K2, 192(AX)
+	ADDQ R10, AX
+	VMOVUPS Z26, K1, 128(AX)
+	VMOVUPS Z27, K2, 192(AX)
+	JMP stored2
+toD2:
+	MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
+	LONG $0x487e6262; WORD $0xe072 // VCVTNEPS2BF16 Z0, Y28
+	VMOVDQU16 Y28, K1, 64(AX)
+	LONG $0x487e6262; WORD $0xe972 // VCVTNEPS2BF16 Z1, Y29
+	VMOVDQU16 Y29, K2, 96(AX)
+	ADDQ R10, AX
+	LONG $0x487e6262; WORD $0xe272 // VCVTNEPS2BF16 Z2, Y28
+	VMOVDQU16 Y28, K1, 64(AX)
+	LONG $0x487e6262; WORD $0xeb72 // VCVTNEPS2BF16 Z3, Y29
+	VMOVDQU16 Y29, K2, 96(AX)
+	ADDQ R10, AX
+	LONG $0x487e6262; WORD $0xe472 // VCVTNEPS2BF16 Z4, Y28
+	VMOVDQU16 Y28, K1, 64(AX)
+	LONG $0x487e6262; WORD $0xed72 // VCVTNEPS2BF16 Z5, Y29
+	VMOVDQU16 Y29, K2, 96(AX)
+	ADDQ R10, AX
+	LONG $0x487e6262; WORD $0xe672 // VCVTNEPS2BF16 Z6, Y28
+	VMOVDQU16 Y28, K1, 64(AX)
+	LONG $0x487e6262; WORD $0xef72 // VCVTNEPS2BF16 Z7, Y29
+	VMOVDQU16 Y29, K2, 96(AX)
+	ADDQ R10, AX
+	LONG $0x487e4262; WORD $0xe072 // VCVTNEPS2BF16 Z8, Y28
+	VMOVDQU16 Y28, K1, 64(AX)
+	LONG $0x487e4262; WORD $0xe972 // VCVTNEPS2BF16 Z9, Y29
+	VMOVDQU16 Y29, K2, 96(AX)
+	ADDQ R10, AX
+	LONG $0x487e4262; WORD $0xe272 // VCVTNEPS2BF16 Z10, Y28
+	VMOVDQU16 Y28, K1, 64(AX)
+	LONG $0x487e4262; WORD $0xeb72 // VCVTNEPS2BF16 Z11, Y29
+	VMOVDQU16 Y29, K2, 96(AX)
+	ADDQ R10, AX
+	LONG $0x487e4262; WORD $0xe472 // VCVTNEPS2BF16 Z12, Y28
+	VMOVDQU16 Y28, K1, 64(AX)
+	LONG $0x487e4262; WORD $0xed72 // VCVTNEPS2BF16 Z13, Y29
+	VMOVDQU16 Y29, K2, 96(AX)
+	ADDQ R10, AX
+	LONG $0x487e4262; WORD $0xe672 // VCVTNEPS2BF16 Z14, Y28
+	VMOVDQU16 Y28, K1, 64(AX)
+	LONG $0x487e4262; WORD $0xef72 // VCVTNEPS2BF16 Z15, Y29
+	VMOVDQU16 Y29, K2, 96(AX)
+	ADDQ R10, AX
+	LONG $0x487e2262; WORD $0xe072 // VCVTNEPS2BF16 Z16, Y28
+	VMOVDQU16 Y28, K1, 64(AX)
+	LONG $0x487e2262; WORD $0xe972 // VCVTNEPS2BF16 Z17, Y29
+	VMOVDQU16 Y29, K2, 96(AX)
+	ADDQ R10, AX
+	LONG $0x487e2262; WORD $0xe272 // VCVTNEPS2BF16 Z18, Y28
+	VMOVDQU16 Y28, K1, 64(AX)
+	LONG $0x487e2262; WORD $0xeb72 // VCVTNEPS2BF16 Z19, Y29
+	VMOVDQU16 Y29, K2, 96(AX)
+	ADDQ R10, AX
+	LONG $0x487e2262; WORD $0xe472 // VCVTNEPS2BF16 Z20, Y28
+	VMOVDQU16 Y28, K1, 64(AX)
+	LONG $0x487e2262; WORD $0xed72 // VCVTNEPS2BF16 Z21, Y29
+	VMOVDQU16 Y29, K2, 96(AX)
+	ADDQ R10, AX
+	LONG $0x487e2262; WORD $0xe672 // VCVTNEPS2BF16 Z22, Y28
+	VMOVDQU16 Y28, K1, 64(AX)
+	LONG $0x487e2262; WORD $0xef72 // VCVTNEPS2BF16 Z23, Y29
+	VMOVDQU16 Y29, K2, 96(AX)
+	ADDQ R10, AX
+	LONG $0x487e0262; WORD $0xe072 // VCVTNEPS2BF16 Z24, Y28
+	VMOVDQU16 Y28, K1, 64(AX)
+	LONG $0x487e0262; WORD $0xe972 // VCVTNEPS2BF16 Z25, Y29
+	VMOVDQU16 Y29, K2, 96(AX)
+	ADDQ R10, AX
+	LONG $0x487e0262; WORD $0xe272 // VCVTNEPS2BF16 Z26, Y28
+	VMOVDQU16 Y28, K1, 64(AX)
+	LONG $0x487e0262; WORD $0xeb72 // VCVTNEPS2BF16 Z27, Y29
+	VMOVDQU16 Y29, K2, 96(AX)
+stored2:
+	ADDQ tile_nextA(DI), R13; ADDQ tile_nextB(DI), R14; ADDQ tile_nextC(DI), DX; ADDQ $256, 40(SP)
+	MOVQ tile_nextD(DI), AX; ADDQ AX, 0(SP); MOVQ tile_nextBias(DI), AX; ADDQ AX, 8(SP)
+	MOVQ 24(SP), R12; ADDQ tile_nextFetch(DI), R12; MOVQ R12, 24(SP)
+	DECQ 16(SP); JNZ tile
+	VZEROUPPER
+	RET
+DATA ·halfMasks+0(SB)/4, $0x7fff7fff
+DATA ·halfMasks+4(SB)/4, $0x7f7f7f7f
+DATA ·halfMasks+8(SB)/4, $0xffff0000
+DATA ·halfMasks+12(SB)/4, $0x0
+GLOBL ·halfMasks(SB), RODATA|NOPTR, $16
+
+DATA ·twice+0(SB)/4, $0x00000000
+DATA ·twice+4(SB)/4, $0x00010001
+DATA ·twice+8(SB)/4, $0x00020002
+DATA ·twice+12(SB)/4, $0x00030003
+DATA ·twice+16(SB)/4, $0x00040004
+DATA ·twice+20(SB)/4, $0x00050005
+DATA ·twice+24(SB)/4, $0x00060006
+DATA ·twice+28(SB)/4, $0x00070007
+DATA ·twice+32(SB)/4, $0x00080008
+DATA ·twice+36(SB)/4, $0x00090009
+DATA ·twice+40(SB)/4, $0x000a000a
+DATA ·twice+44(SB)/4, $0x000b000b
+DATA ·twice+48(SB)/4, $0x000c000c
+DATA ·twice+52(SB)/4, $0x000d000d
+DATA ·twice+56(SB)/4, $0x000e000e
+DATA ·twice+60(SB)/4, $0x000f000f
+GLOBL ·twice(SB), RODATA|NOPTR, $64
+
+TEXT ·packAcrossTwice(SB), NOSPLIT, $0-48
+	MOVQ dst+0(FP), DI; MOVQ width+8(FP), R8; SHLQ $2, R8; MOVQ scales+40(FP), DX
+	MOVQ rows+16(FP), SI; MOVQ n+24(FP), CX; XORQ BX, BX
+	KXNORD K0, K0, K1; MOVQ store+32(FP), AX; KMOVW AX, K3
+	SUBQ $32, CX; JLE tail
+loop:
+	MOVQ 0(SI), AX; VMOVDQU16.Z (AX)(BX*1), K1, Z0
+	MOVQ 8(SI), AX; VMOVDQU16.Z (AX)(BX*1), K1, Z1
+	MOVQ 16(SI), AX; VMOVDQU16.Z (AX)(BX*1), K1, Z2
+	MOVQ 24(SI), AX; VMOVDQU16.Z (AX)(BX*1), K1, Z3
+	MOVQ 32(SI), AX; VMOVDQU16.Z (AX)(BX*1), K1, Z4
+	MOVQ 40(SI), AX; VMOVDQU16.Z (AX)(BX*1), K1, Z5
+	MOVQ 48(SI), AX; VMOVDQU16.Z (AX)(BX*1), K1, Z6
+	MOVQ 56(SI), AX; VMOVDQU16.Z (AX)(BX*1), K1, Z7
+	MOVQ 64(SI), AX; VMOVDQU16.Z (AX)(BX*1), K1, Z8
+	MOVQ 72(SI), AX; VMOVDQU16.Z (AX)(BX*1), K1, Z9
+	MOVQ 80(SI), AX; VMOVDQU16.Z (AX)(BX*1), K1, Z10
+	MOVQ 88(SI), AX; VMOVDQU16.Z (AX)(BX*1), K1, Z11
+	MOVQ 96(SI), AX; VMOVDQU16.Z (AX)(BX*1), K1, Z12
+	MOVQ 104(SI), AX; VMOVDQU16.Z (AX)(BX*1), K1, Z13
+	MOVQ 112(SI), AX; VMOVDQU16.Z (AX)(BX*1), K1, Z14
+	MOVQ 120(SI), AX; VMOVDQU16.Z (AX)(BX*1), K1, Z15
+	VUNPCKLPS Z1, Z0, Z16; VUNPCKHPS Z1, Z0, Z17
+	VUNPCKLPS Z3, Z2, Z18; VUNPCKHPS Z3, Z2, Z19
+	VUNPCKLPS Z5, Z4, Z20; VUNPCKHPS Z5, Z4, Z21
+	VUNPCKLPS Z7, Z6, Z22; VUNPCKHPS Z7, Z6, Z23
+	VUNPCKLPS Z9, Z8, Z24; VUNPCKHPS Z9, Z8, Z25
+	VUNPCKLPS Z11, Z10, Z26; VUNPCKHPS Z11, Z10, Z27
+	VUNPCKLPS Z13, Z12, Z28; VUNPCKHPS Z13, Z12, Z29
+	VUNPCKLPS Z15, Z14, Z30; VUNPCKHPS Z15, Z14, Z31
+	VUNPCKLPD Z18, Z16, Z0; VUNPCKHPD Z18, Z16, Z1
+	VUNPCKLPD Z19, Z17, Z2; VUNPCKHPD Z19, Z17, Z3
+	VUNPCKLPD Z22, Z20, Z4; VUNPCKHPD Z22, Z20, Z5
+	VUNPCKLPD Z23, Z21, Z6; VUNPCKHPD Z23, Z21, Z7
+	VUNPCKLPD Z26, Z24, Z8; VUNPCKHPD Z26, Z24, Z9
+	VUNPCKLPD Z27, Z25, Z10; VUNPCKHPD Z27, Z25, Z11
+	VUNPCKLPD Z30, Z28, Z12; VUNPCKHPD Z30, Z28, Z13
+	VUNPCKLPD Z31, Z29, Z14; VUNPCKHPD Z31, Z29, Z15
+	VSHUFF32X4 $0x88, Z4, Z0, Z16; VSHUFF32X4 $0xdd, Z4, Z0, Z17
+	VSHUFF32X4 $0x88, Z12, Z8, Z18; VSHUFF32X4 $0xdd, Z12, Z8, Z19
+	VSHUFF32X4 $0x88, Z18, Z16, Z0; VSHUFF32X4 $0xdd, Z18, Z16, Z8
+	VSHUFF32X4 $0x88, Z19, Z17, Z4; VSHUFF32X4 $0xdd, Z19, Z17, Z12
+	VSHUFF32X4 $0x88, Z5, Z1, Z20; VSHUFF32X4 $0xdd, Z5, Z1, Z21
+	VSHUFF32X4 $0x88, Z13, Z9, Z22; VSHUFF32X4 $0xdd, Z13, Z9, Z23
+	VSHUFF32X4 $0x88, Z22, Z20, Z1; VSHUFF32X4 $0xdd, Z22, Z20, Z9
+	VSHUFF32X4 $0x88, Z23, Z21, Z5; VSHUFF32X4 $0xdd, Z23, Z21, Z13
+	VSHUFF32X4 $0x88, Z6, Z2, Z24; VSHUFF32X4 $0xdd, Z6, Z2, Z25
+	VSHUFF32X4 $0x88, Z14, Z10, Z26; VSHUFF32X4 $0xdd, Z14, Z10, Z27
+	VSHUFF32X4 $0x88, Z26, Z24, Z2; VSHUFF32X4 $0xdd, Z26, Z24, Z10
+	VSHUFF32X4 $0x88, Z27, Z25, Z6; VSHUFF32X4 $0xdd, Z27, Z25, Z14
+	VSHUFF32X4 $0x88, Z7, Z3, Z28; VSHUFF32X4 $0xdd, Z7, Z3, Z29
+	VSHUFF32X4 $0x88, Z15, Z11, Z30; VSHUFF32X4 $0xdd, Z15, Z11, Z31
+	VSHUFF32X4 $0x88, Z30, Z28, Z3; VSHUFF32X4 $0xdd, Z30, Z28, Z11
+	VSHUFF32X4 $0x88, Z31, Z29, Z7; VSHUFF32X4 $0xdd, Z31, Z29, Z15
+	VMOVUPS (DX), Z30
+	VMOVDQU32 ·twice(SB), Z31
+	VPSLLD $16, Z0, Z16
+	VMULPS Z30, Z16, Z16; VCVTPS2PH $0, Z16, Y16
+	VPERMW Z16, Z31, Z16
+	VMOVDQU32 Z16, K3, (DI)
+	ADDQ R8, DI
+	VPANDD.BCST ·halfMasks+8(SB), Z0, Z17
+	VMULPS Z30, Z17, Z17; VCVTPS2PH $0, Z17, Y17
+	VPERMW Z17, Z31, Z17
+	VMOVDQU32 Z17, K3, (DI)
+	ADDQ R8, DI
+	VPSLLD $16, Z1, Z18
+	VMULPS Z30, Z18, Z18; VCVTPS2PH $0, Z18, Y18
+	VPERMW Z18, Z31, Z18
+	VMOVDQU32 Z18, K3, (DI)
+	ADDQ R8, DI
+	VPANDD.BCST ·halfMasks+8(SB), Z1, Z19
+	VMULPS Z30, Z19, Z19; VCVTPS2PH $0, Z19, Y19
+	VPERMW Z19, Z31, Z19
+	VMOVDQU32 Z19, K3, (DI)
+	ADDQ R8, DI
+	VPSLLD $16, Z2, Z20
+	VMULPS Z30, Z20, Z20; VCVTPS2PH $0, Z20, Y20
+	VPERMW Z20, Z31, Z20
+	VMOVDQU32 Z20, K3, (DI)
+	ADDQ R8, DI
+	VPANDD.BCST ·halfMasks+8(SB), Z2, Z21
+	VMULPS Z30, Z21, Z21; VCVTPS2PH $0, Z21, Y21
+	VPERMW Z21, Z31, Z21
+	VMOVDQU32 Z21, K3, (DI)
+	ADDQ R8, DI
+	VPSLLD $16, Z3, Z22
+	VMULPS Z30, Z22, Z22; VCVTPS2PH $0, Z22, Y22
+	VPERMW Z22, Z31, Z22
+	VMOVDQU32 Z22, K3, (DI)
+	ADDQ R8, DI
+	VPANDD.BCST ·halfMasks+8(SB), Z3, Z23
+	VMULPS Z30, Z23, Z23; VCVTPS2PH $0, Z23, Y23
+	VPERMW Z23, Z31, Z23
+	VMOVDQU32 Z23, K3, (DI)
+	ADDQ R8, DI
+	VPSLLD $16, Z4, Z16
+	VMULPS Z30, Z16, Z16; VCVTPS2PH $0, Z16, Y16
+	VPERMW Z16, Z31, Z16
+	VMOVDQU32 Z16, K3, (DI)
+	ADDQ R8, DI
+	VPANDD.BCST ·halfMasks+8(SB), Z4, Z17
+	VMULPS Z30, Z17, Z17; VCVTPS2PH $0, Z17, Y17
+	VPERMW Z17, Z31, Z17
+	VMOVDQU32 Z17, K3, (DI)
+	ADDQ R8, DI
+	VPSLLD $16, Z5, Z18
+	VMULPS Z30, Z18, Z18; VCVTPS2PH $0, Z18, Y18
+	VPERMW Z18, Z31, Z18
+	VMOVDQU32 Z18, K3, (DI)
+	ADDQ R8, DI
+	VPANDD.BCST ·halfMasks+8(SB), Z5, Z19
+	VMULPS Z30, Z19, Z19; VCVTPS2PH $0, Z19, Y19
+	VPERMW Z19, Z31, Z19
+	VMOVDQU32 Z19, K3, (DI)
+	ADDQ R8, DI
+	VPSLLD $16, Z6, Z20
+	VMULPS Z30, Z20, Z20; VCVTPS2PH $0, Z20, Y20
+	VPERMW Z20, Z31, Z20
+	VMOVDQU32 Z20, K3, (DI)
+	ADDQ R8, DI
+	VPANDD.BCST ·halfMasks+8(SB), Z6, Z21
+	VMULPS Z30, Z21, Z21; VCVTPS2PH $0, Z21, Y21
+	VPERMW Z21, Z31, Z21
+	VMOVDQU32 Z21, K3, (DI)
+	ADDQ R8, DI
+	VPSLLD $16, Z7, Z22
+	VMULPS Z30, Z22, Z22; VCVTPS2PH $0, Z22, Y22
+	VPERMW Z22, Z31, Z22
+	VMOVDQU32 Z22, K3, (DI)
+	ADDQ R8, DI
+	VPANDD.BCST ·halfMasks+8(SB), Z7, Z23
+	VMULPS Z30, Z23, Z23; VCVTPS2PH $0, Z23, Y23
+	VPERMW Z23, Z31, Z23
+	VMOVDQU32 Z23, K3, (DI)
+	ADDQ R8, DI
+	VPSLLD $16, Z8, Z16
+	VMULPS Z30, Z16, Z16; VCVTPS2PH $0, Z16, Y16
+	VPERMW Z16, Z31, Z16
+	VMOVDQU32 Z16, K3, (DI)
+	ADDQ R8, DI
+	VPANDD.BCST ·halfMasks+8(SB), Z8, Z17
+	VMULPS Z30, Z17, Z17; VCVTPS2PH $0, Z17, Y17
+	VPERMW Z17, Z31, Z17
+	VMOVDQU32 Z17, K3, (DI)
+	ADDQ R8, DI
+	VPSLLD $16, Z9, Z18
+	VMULPS Z30, Z18, Z18; VCVTPS2PH $0, Z18, Y18
+	VPERMW Z18, Z31, Z18
+	VMOVDQU32 Z18, K3, (DI)
+	ADDQ R8, DI
+	VPANDD.BCST ·halfMasks+8(SB), Z9, Z19
+	VMULPS Z30, Z19, Z19; VCVTPS2PH $0, Z19, Y19
+	VPERMW Z19, Z31, Z19
+	VMOVDQU32 Z19, K3, (DI)
+	ADDQ R8, DI
+	VPSLLD $16, Z10, Z20
+	VMULPS Z30, Z20, Z20; VCVTPS2PH $0, Z20, Y20
+	VPERMW Z20, Z31, Z20
+	VMOVDQU32 Z20, K3, (DI)
+	ADDQ R8, DI
+	VPANDD.BCST ·halfMasks+8(SB), Z10, Z21
+	VMULPS Z30, Z21, Z21; VCVTPS2PH $0, Z21, Y21
+	VPERMW Z21, Z31, Z21
+	VMOVDQU32 Z21, K3, (DI)
+	ADDQ R8, DI
+	VPSLLD $16, Z11, Z22
+	VMULPS Z30, Z22, Z22; VCVTPS2PH $0, Z22, Y22
+	VPERMW Z22, Z31, Z22
+	VMOVDQU32 Z22, K3, (DI)
+	ADDQ R8, DI
+	VPANDD.BCST ·halfMasks+8(SB), Z11, Z23
+	VMULPS Z30, Z23, Z23; VCVTPS2PH $0, Z23, Y23
+	VPERMW Z23, Z31, Z23
+	VMOVDQU32 Z23, K3, (DI)
+	ADDQ R8, DI
+	VPSLLD $16, Z12, Z16
+	VMULPS Z30, Z16, Z16; VCVTPS2PH $0, Z16, Y16
+	VPERMW Z16, Z31, Z16
+	VMOVDQU32 Z16, K3, (DI)
+	ADDQ R8, DI
+	VPANDD.BCST ·halfMasks+8(SB), Z12, Z17
+	VMULPS Z30, Z17, Z17; VCVTPS2PH $0, Z17, Y17
+	VPERMW Z17, Z31, Z17
+	VMOVDQU32 Z17, K3, (DI)
+	ADDQ R8, DI
+	VPSLLD $16, Z13, Z18
+	VMULPS Z30, Z18, Z18; VCVTPS2PH $0, Z18, Y18
+	VPERMW Z18, Z31, Z18
+	VMOVDQU32 Z18, K3, (DI)
+	ADDQ R8, DI
+	VPANDD.BCST ·halfMasks+8(SB), Z13, Z19
+	VMULPS Z30, Z19, Z19; VCVTPS2PH $0, Z19, Y19
+	VPERMW Z19, Z31, Z19
+	VMOVDQU32 Z19, K3, (DI)
+	ADDQ R8, DI
+	VPSLLD $16, Z14, Z20
+	VMULPS Z30, Z20, Z20; VCVTPS2PH $0, Z20, Y20
+	VPERMW Z20, Z31, Z20
+	VMOVDQU32 Z20, K3, (DI)
+	ADDQ R8, DI
+	VPANDD.BCST ·halfMasks+8(SB), Z14, Z21
+	VMULPS Z30, Z21, Z21; VCVTPS2PH $0, Z21, Y21
+	VPERMW Z21, Z31, Z21
+	VMOVDQU32 Z21, K3, (DI)
+	ADDQ R8, DI
+	VPSLLD $16, Z15, Z22
+	VMULPS Z30, Z22, Z22; VCVTPS2PH $0, Z22, Y22
+	VPERMW Z22, Z31, Z22
+	VMOVDQU32 Z22, K3, (DI)
+	ADDQ R8, DI
+	VPANDD.BCST ·halfMasks+8(SB), Z15, Z23
+	VMULPS Z30, Z23, Z23; VCVTPS2PH $0, Z23, Y23
+	VPERMW Z23, Z31, Z23
+	VMOVDQU32 Z23, K3, (DI)
+	ADDQ R8, DI
+	ADDQ $64, BX; SUBQ $32, CX; JGT loop
+tail:
+	ADDQ $32, CX; MOVQ $-1, AX; SHLQ CX, AX; NOTQ AX; KMOVD AX, K1
+	MOVQ 0(SI), AX; VMOVDQU16.Z (AX)(BX*1), K1, Z0
+	MOVQ 8(SI), AX; VMOVDQU16.Z (AX)(BX*1), K1, Z1
+	MOVQ 16(SI), AX; VMOVDQU16.Z (AX)(BX*1), K1, Z2
+	MOVQ 24(SI), AX; VMOVDQU16.Z (AX)(BX*1), K1, Z3
+	MOVQ 32(SI), AX; VMOVDQU16.Z (AX)(BX*1), K1, Z4
+	MOVQ 40(SI), AX; VMOVDQU16.Z (AX)(BX*1), K1, Z5
+	MOVQ 48(SI), AX; VMOVDQU16.Z (AX)(BX*1), K1, Z6
+	MOVQ 56(SI), AX; VMOVDQU16.Z (AX)(BX*1), K1, Z7
+	MOVQ 64(SI), AX; VMOVDQU16.Z (AX)(BX*1), K1, Z8
+	MOVQ 72(SI), AX; VMOVDQU16.Z (AX)(BX*1), K1, Z9
+	MOVQ 80(SI), AX; VMOVDQU16.Z (AX)(BX*1), K1, Z10
+	MOVQ 88(SI), AX; VMOVDQU16.Z (AX)(BX*1), K1, Z11
+	MOVQ 96(SI), AX; VMOVDQU16.Z (AX)(BX*1), K1, Z12
+	MOVQ 104(SI), AX; VMOVDQU16.Z (AX)(BX*1), K1, Z13
+	MOVQ 112(SI), AX; VMOVDQU16.Z (AX)(BX*1), K1, Z14
+	MOVQ 120(SI), AX; VMOVDQU16.Z (AX)(BX*1), K1, Z15
+	VUNPCKLPS Z1, Z0, Z16; VUNPCKHPS Z1, Z0, Z17
+	VUNPCKLPS Z3, Z2, Z18; VUNPCKHPS Z3, Z2, Z19
+	VUNPCKLPS Z5, Z4, Z20; VUNPCKHPS Z5, Z4, Z21
+	VUNPCKLPS Z7, Z6, Z22; VUNPCKHPS Z7, Z6, Z23
+	VUNPCKLPS Z9, Z8, Z24; VUNPCKHPS Z9, Z8, Z25
+	VUNPCKLPS Z11, Z10, Z26; VUNPCKHPS Z11, Z10, Z27
+	VUNPCKLPS Z13, Z12, Z28; VUNPCKHPS Z13, Z12, Z29
+	VUNPCKLPS Z15, Z14, Z30; VUNPCKHPS Z15, Z14, Z31
+	VUNPCKLPD Z18, Z16, Z0; VUNPCKHPD Z18, Z16, Z1
+	VUNPCKLPD Z19, Z17, Z2; VUNPCKHPD Z19, Z17, Z3
+	VUNPCKLPD Z22, Z20, Z4; VUNPCKHPD Z22, Z20, Z5
+	VUNPCKLPD Z23, Z21, Z6; VUNPCKHPD Z23, Z21, Z7
+	VUNPCKLPD Z26, Z24, Z8; VUNPCKHPD Z26, Z24, Z9
+	VUNPCKLPD Z27, Z25, Z10; VUNPCKHPD Z27, Z25, Z11
+	VUNPCKLPD Z30, Z28, Z12; VUNPCKHPD Z30, Z28, Z13
+	VUNPCKLPD Z31, Z29, Z14; VUNPCKHPD Z31, Z29, Z15
+	VSHUFF32X4 $0x88, Z4, Z0, Z16; VSHUFF32X4 $0xdd, Z4, Z0, Z17
+	VSHUFF32X4 $0x88, Z12, Z8, Z18; VSHUFF32X4 $0xdd, Z12, Z8, Z19
+	VSHUFF32X4 $0x88, Z18, Z16, Z0; VSHUFF32X4 $0xdd, Z18, Z16, Z8
+	VSHUFF32X4 $0x88, Z19, Z17, Z4; VSHUFF32X4 $0xdd, Z19, Z17, Z12
+	VSHUFF32X4 $0x88, Z5, Z1, Z20; VSHUFF32X4 $0xdd, Z5, Z1, Z21
+	VSHUFF32X4 $0x88, Z13, Z9, Z22; VSHUFF32X4 $0xdd, Z13, Z9, Z23
+	VSHUFF32X4 $0x88, Z22, Z20, Z1; VSHUFF32X4 $0xdd, Z22, Z20, Z9
+	VSHUFF32X4 $0x88, Z23, Z21, Z5; VSHUFF32X4 $0xdd, Z23, Z21, Z13
+	VSHUFF32X4 $0x88, Z6, Z2, Z24; VSHUFF32X4 $0xdd, Z6, Z2, Z25
+	VSHUFF32X4 $0x88, Z14, Z10, Z26; VSHUFF32X4 $0xdd, Z14, Z10, Z27
+	VSHUFF32X4 $0x88, Z26, Z24, Z2; VSHUFF32X4 $0xdd, Z26, Z24, Z10
+	VSHUFF32X4 $0x88, Z27, Z25, Z6; VSHUFF32X4 $0xdd, Z27, Z25, Z14
+	VSHUFF32X4 $0x88, Z7, Z3, Z28; VSHUFF32X4 $0xdd, Z7, Z3, Z29
+	VSHUFF32X4 $0x88, Z15, Z11, Z30; VSHUFF32X4 $0xdd, Z15, Z11, Z31
+	VSHUFF32X4 $0x88, Z30, Z28, Z3; VSHUFF32X4 $0xdd, Z30, Z28, Z11
+	VSHUFF32X4 $0x88, Z31, Z29, Z7; VSHUFF32X4 $0xdd, Z31, Z29, Z15
+	VMOVUPS (DX), Z30
+	VMOVDQU32 ·twice(SB), Z31
+	VPSLLD $16, Z0, Z16
+	VMULPS Z30, Z16, Z16; VCVTPS2PH $0, Z16, Y16
+	VPERMW Z16, Z31, Z16
+	VMOVDQU32 Z16, K3, (DI)
+	ADDQ R8, DI
+	DECQ CX; JZ done
+	VPANDD.BCST ·halfMasks+8(SB), Z0, Z17
+	VMULPS Z30, Z17, Z17; VCVTPS2PH $0, Z17, Y17
+	VPERMW Z17, Z31, Z17
+	VMOVDQU32 Z17, K3, (DI)
+	ADDQ R8, DI
+	DECQ CX; JZ done
+	VPSLLD $16, Z1, Z18
+	VMULPS Z30, Z18, Z18; VCVTPS2PH $0, Z18, Y18
+	VPERMW Z18, Z31, Z18
+	VMOVDQU32 Z18, K3, (DI)
+	ADDQ R8, DI
+	DECQ CX; JZ done
+	VPANDD.BCST ·halfMasks+8(SB), Z1, Z19
+	VMULPS Z30, Z19, Z19; VCVTPS2PH $0, Z19, Y19
+	VPERMW Z19, Z31, Z19
+	VMOVDQU32 Z19, K3, (DI)
+	ADDQ R8, DI
+	DECQ CX; JZ done
+	VPSLLD $16, Z2, Z20
+	VMULPS Z30, Z20, Z20; VCVTPS2PH $0, Z20, Y20
+	VPERMW Z20, Z31, Z20
+	VMOVDQU32 Z20, K3, (DI)
+	ADDQ R8, DI
+	DECQ CX; JZ done
+	VPANDD.BCST ·halfMasks+8(SB), Z2, Z21
+	VMULPS Z30, Z21, Z21; VCVTPS2PH $0, Z21, Y21
+	VPERMW Z21, Z31, Z21
+	VMOVDQU32 Z21, K3, (DI)
+	ADDQ R8, DI
+	DECQ CX; JZ done
+	VPSLLD $16, Z3, Z22
+	VMULPS Z30, Z22, Z22; VCVTPS2PH $0, Z22, Y22
+	VPERMW Z22, Z31, Z22
+	VMOVDQU32 Z22, K3, (DI)
+	ADDQ R8, DI
+	DECQ CX; JZ done
+	VPANDD.BCST ·halfMasks+8(SB), Z3, Z23
+	VMULPS Z30, Z23, Z23; VCVTPS2PH $0, Z23, Y23
+	VPERMW Z23, Z31, Z23
+	VMOVDQU32 Z23, K3, (DI)
+	ADDQ R8, DI
+	DECQ CX; JZ done
+	VPSLLD $16, Z4, Z16
+	VMULPS Z30, Z16, Z16; VCVTPS2PH $0, Z16, Y16
+	VPERMW Z16, Z31, Z16
+	VMOVDQU32 Z16, K3, (DI)
+	ADDQ R8, DI
+	DECQ CX; JZ done
+	VPANDD.BCST ·halfMasks+8(SB), Z4, Z17
+	VMULPS Z30, Z17, Z17; VCVTPS2PH $0, Z17, Y17
+	VPERMW Z17, Z31, Z17
+	VMOVDQU32 Z17, K3, (DI)
+	ADDQ R8, DI
+	DECQ CX; JZ done
+	VPSLLD $16, Z5, Z18
+	VMULPS Z30, Z18, Z18; VCVTPS2PH $0, Z18, Y18
+	VPERMW Z18, Z31, Z18
+	VMOVDQU32 Z18, K3, (DI)
+	ADDQ R8, DI
+	DECQ CX; JZ done
+	VPANDD.BCST ·halfMasks+8(SB), Z5, Z19
+	VMULPS Z30, Z19, Z19; VCVTPS2PH $0, Z19, Y19
+	VPERMW Z19, Z31, Z19
+	VMOVDQU32 Z19, K3, (DI)
+	ADDQ R8, DI
+	DECQ CX; JZ done
+	VPSLLD $16, Z6, Z20
+	VMULPS Z30, Z20, Z20; VCVTPS2PH $0, Z20, Y20
+	VPERMW Z20, Z31, Z20
+	VMOVDQU32 Z20, K3, (DI)
+	ADDQ R8, DI
+	DECQ CX; JZ done
+	VPANDD.BCST ·halfMasks+8(SB), Z6, Z21
+	VMULPS Z30, Z21, Z21; VCVTPS2PH $0, Z21, Y21
+	VPERMW Z21, Z31, Z21
+	VMOVDQU32 Z21, K3, (DI)
+	ADDQ R8, DI
+	DECQ CX; JZ done
+	VPSLLD $16, Z7, Z22
+	VMULPS Z30, Z22, Z22; VCVTPS2PH $0, Z22, Y22
+	VPERMW Z22, Z31, Z22
+	VMOVDQU32 Z22, K3, (DI)
+	ADDQ R8, DI
+	DECQ CX; JZ done
+	VPANDD.BCST ·halfMasks+8(SB), Z7, Z23
+	VMULPS Z30, Z23, Z23; VCVTPS2PH $0, Z23, Y23
+	VPERMW Z23, Z31, Z23
+	VMOVDQU32 Z23, K3, (DI)
+	ADDQ R8, DI
+	DECQ CX; JZ done
+	VPSLLD $16, Z8, Z16
+	VMULPS Z30, Z16, Z16; VCVTPS2PH $0, Z16, Y16
+	VPERMW Z16, Z31, Z16
+	VMOVDQU32 Z16, K3, (DI)
+	ADDQ R8, DI
+	DECQ CX; JZ done
+	VPANDD.BCST ·halfMasks+8(SB), Z8, Z17
+	VMULPS Z30, Z17, Z17; VCVTPS2PH $0, Z17, Y17
+	VPERMW Z17, Z31, Z17
+	VMOVDQU32 Z17, K3, (DI)
+	ADDQ R8, DI
+	DECQ CX; JZ done
+	VPSLLD $16, Z9, Z18
+	VMULPS Z30, Z18, Z18; VCVTPS2PH $0, Z18, Y18
+	VPERMW Z18, Z31, Z18
+	VMOVDQU32 Z18, K3, (DI)
+	ADDQ R8, DI
+	DECQ CX; JZ done
+	VPANDD.BCST ·halfMasks+8(SB), Z9, Z19
+	VMULPS Z30, Z19, Z19; VCVTPS2PH $0, Z19, Y19
+	VPERMW Z19, Z31, Z19
+	VMOVDQU32 Z19, K3, (DI)
+	ADDQ R8, DI
+	DECQ CX; JZ done
+	VPSLLD $16, Z10, Z20
+	VMULPS Z30, Z20, Z20; VCVTPS2PH $0, Z20, Y20
+	VPERMW Z20, Z31, Z20
+	VMOVDQU32 Z20, K3, (DI)
+	ADDQ R8, DI
+	DECQ CX; JZ done
+	VPANDD.BCST ·halfMasks+8(SB), Z10, Z21
+	VMULPS Z30, Z21, Z21; VCVTPS2PH $0, Z21, Y21
+	VPERMW Z21, Z31, Z21
+	VMOVDQU32 Z21, K3, (DI)
+	ADDQ R8, DI
+	DECQ CX; JZ done
+	VPSLLD $16, Z11, Z22
+	VMULPS Z30, Z22, Z22; VCVTPS2PH $0, Z22, Y22
+	VPERMW Z22, Z31, Z22
+	VMOVDQU32 Z22, K3, (DI)
+	ADDQ R8, DI
+	DECQ CX; JZ done
+	VPANDD.BCST ·halfMasks+8(SB), Z11, Z23
+	VMULPS Z30, Z23, Z23; VCVTPS2PH $0, Z23, Y23
+	VPERMW Z23, Z31, Z23
+	VMOVDQU32 Z23, K3, (DI)
+	ADDQ R8, DI
+	DECQ CX; JZ done
+	VPSLLD $16, Z12, Z16
+	VMULPS Z30, Z16, Z16; VCVTPS2PH $0, Z16, Y16
+	VPERMW Z16, Z31, Z16
+	VMOVDQU32 Z16, K3, (DI)
+	ADDQ R8, DI
+	DECQ CX; JZ done
+	VPANDD.BCST ·halfMasks+8(SB), Z12, Z17
+	VMULPS Z30, Z17, Z17; VCVTPS2PH $0, Z17, Y17
+	VPERMW Z17, Z31, Z17
+	VMOVDQU32 Z17, K3, (DI)
+	ADDQ R8, DI
+	DECQ CX; JZ done
+	VPSLLD $16, Z13, Z18
+	VMULPS Z30, Z18, Z18; VCVTPS2PH $0, Z18, Y18
+	VPERMW Z18, Z31, Z18
+	VMOVDQU32 Z18, K3, (DI)
+	ADDQ R8, DI
+	DECQ CX; JZ done
+	VPANDD.BCST ·halfMasks+8(SB), Z13, Z19
+	VMULPS Z30, Z19, Z19; VCVTPS2PH $0, Z19, Y19
+	VPERMW Z19, Z31, Z19
+	VMOVDQU32 Z19, K3, (DI)
+	ADDQ R8, DI
+	DECQ CX; JZ done
+	VPSLLD $16, Z14, Z20
+	VMULPS Z30, Z20, Z20; VCVTPS2PH $0, Z20, Y20
+	VPERMW Z20, Z31, Z20
+	VMOVDQU32 Z20, K3, (DI)
+	ADDQ R8, DI
+	DECQ CX; JZ done
+	VPANDD.BCST ·halfMasks+8(SB), Z14, Z21
+	VMULPS Z30, Z21, Z21; VCVTPS2PH $0, Z21, Y21
+	VPERMW Z21, Z31, Z21
+	VMOVDQU32 Z21, K3, (DI)
+	ADDQ R8, DI
+	DECQ CX; JZ done
+	VPSLLD $16, Z15, Z22
+	VMULPS Z30, Z22, Z22; VCVTPS2PH $0, Z22, Y22
+	VPERMW Z22, Z31, Z22
+	VMOVDQU32 Z22, K3, (DI)
+	ADDQ R8, DI
+	DECQ CX; JZ done
+	VPANDD.BCST ·halfMasks+8(SB), Z15, Z23
+	VMULPS Z30, Z23, Z23; VCVTPS2PH $0, Z23, Y23
+	VPERMW Z23, Z31, Z23
+	VMOVDQU32 Z23, K3, (DI)
+	ADDQ R8, DI
+done:
+	VZEROUPPER
+	RET
+
+TEXT ·packAlongTwice(SB), NOSPLIT, $0-8
+	MOVQ a+0(FP), DX
+	MOVQ along_dst(DX), DI; MOVQ along_src(DX), SI; MOVQ along_ld(DX), R9; MOVQ along_width(DX), R8; SHLQ $2, R8
+	MOVQ along_steps(DX), CX; MOVQ along_panels(DX), R10; MOVQ along_nextSrc(DX), R11; MOVQ along_nextDst(DX), R12
+	MOVQ along_mask(DX), AX; KMOVW AX, K1; SHRQ $16, AX; KMOVW AX, K2; MOVQ along_store(DX), AX; KMOVW AX, K3
+	VMOVDQU32 ·twice(SB), Z31
+step:
+	MOVQ SI, AX; MOVQ DI, BX; MOVQ R10, R13; MOVQ along_scales(DX), R14
+panel:
+	PREFETCHT0 0(AX)(R9*8); VPMOVZXWD.Z 0(AX), K1, Z0; VPSLLD $16, Z0, Z0
+	VMULPS 0(R14), Z0, Z0; VCVTPS2PH $0, Z0, Y0
+	VPERMW Z0, Z31, Z0
+	VMOVDQU32 Z0, K3, (BX)
+	ADDQ R11, AX; ADDQ R12, BX; ADDQ along_nextScales(DX), R14; DECQ R13; JNZ panel
+	ADDQ R9, SI; ADDQ R8, DI; DECQ CX; JNZ step
+	VZEROUPPER
+	RET
+
+TEXT ·packAcrossHalf(SB), NOSPLIT, $0-48
+	MOVQ dst+0(FP), DI; MOVQ width+8(FP), R8; SHLQ $2, R8; MOVQ scales+40(FP), DX
+	MOVQ rows+16(FP), SI; MOVQ n+24(FP), CX; XORQ BX, BX
+	KXNORD K0, K0, K1; MOVQ store+32(FP), AX; KMOVW AX, K3
+	SUBQ $32, CX; JLE tail
+loop:
+	MOVQ 0(SI), AX; VMOVDQU16.Z (AX)(BX*1), K1, Z0
+	MOVQ 8(SI), AX; VMOVDQU16.Z (AX)(BX*1), K1, Z1
+	MOVQ 16(SI), AX; VMOVDQU16.Z (AX)(BX*1), K1, Z2
+	MOVQ 24(SI), AX; VMOVDQU16.Z (AX)(BX*1), K1, Z3
+	MOVQ 32(SI), AX; VMOVDQU16.Z (AX)(BX*1), K1, Z4
+	MOVQ 40(SI), AX; VMOVDQU16.Z (AX)(BX*1), K1, Z5
+	MOVQ 48(SI), AX; VMOVDQU16.Z (AX)(BX*1), K1, Z6
+	MOVQ 56(SI), AX; VMOVDQU16.Z (AX)(BX*1), K1, Z7
+	MOVQ 64(SI), AX; VMOVDQU16.Z (AX)(BX*1), K1, Z8
+	MOVQ 72(SI), AX; VMOVDQU16.Z (AX)(BX*1), K1, Z9
+	MOVQ 80(SI), AX; VMOVDQU16.Z (AX)(BX*1), K1, Z10
+	MOVQ 88(SI), AX; VMOVDQU16.Z (AX)(BX*1), K1, Z11
+	MOVQ 96(SI), AX; VMOVDQU16.Z (AX)(BX*1), K1, Z12
+	MOVQ 104(SI), AX; VMOVDQU16.Z (AX)(BX*1), K1, Z13
+	MOVQ 112(SI), AX; VMOVDQU16.Z (AX)(BX*1), K1, Z14
+	MOVQ 120(SI), AX; VMOVDQU16.Z (AX)(BX*1), K1, Z15
+	VUNPCKLPS Z1, Z0, Z16; VUNPCKHPS Z1, Z0, Z17
+	VUNPCKLPS Z3, Z2, Z18; VUNPCKHPS Z3, Z2, Z19
+	VUNPCKLPS Z5, Z4, Z20; VUNPCKHPS Z5, Z4, Z21
+	VUNPCKLPS Z7, Z6, Z22; VUNPCKHPS Z7, Z6, Z23
+	VUNPCKLPS Z9, Z8, Z24; VUNPCKHPS Z9, Z8, Z25
+	VUNPCKLPS Z11, Z10, Z26; VUNPCKHPS Z11, Z10, Z27
+	VUNPCKLPS Z13, Z12, Z28; VUNPCKHPS Z13, Z12, Z29
+	VUNPCKLPS Z15, Z14, Z30; VUNPCKHPS Z15, Z14, Z31
+	VUNPCKLPD Z18, Z16, Z0; VUNPCKHPD Z18, Z16, Z1
+	VUNPCKLPD Z19, Z17, Z2; VUNPCKHPD Z19, Z17, Z3
+	VUNPCKLPD Z22, Z20, Z4; VUNPCKHPD Z22, Z20, Z5
+	VUNPCKLPD Z23, Z21, Z6; VUNPCKHPD Z23, Z21, Z7
+	VUNPCKLPD Z26, Z24, Z8; VUNPCKHPD Z26, Z24, Z9
+	VUNPCKLPD Z27, Z25, Z10; VUNPCKHPD Z27, Z25, Z11
+	VUNPCKLPD Z30, Z28, Z12; VUNPCKHPD Z30, Z28, Z13
+	VUNPCKLPD Z31, Z29, Z14; VUNPCKHPD Z31, Z29, Z15
+	VSHUFF32X4 $0x88, Z4, Z0, Z16; VSHUFF32X4 $0xdd, Z4, Z0, Z17
+	VSHUFF32X4 $0x88, Z12, Z8, Z18; VSHUFF32X4 $0xdd, Z12, Z8, Z19
+	VSHUFF32X4 $0x88, Z18, Z16, Z0; VSHUFF32X4 $0xdd, Z18, Z16, Z8
+	VSHUFF32X4 $0x88, Z19, Z17, Z4; VSHUFF32X4 $0xdd, Z19, Z17, Z12
+	VSHUFF32X4 $0x88, Z5, Z1, Z20; VSHUFF32X4 $0xdd, Z5, Z1, Z21
+	VSHUFF32X4 $0x88, Z13, Z9, Z22; VSHUFF32X4 $0xdd, Z13, Z9, Z23
+	VSHUFF32X4 $0x88, Z22, Z20, Z1; VSHUFF32X4 $0xdd, Z22, Z20, Z9
+	VSHUFF32X4 $0x88, Z23, Z21, Z5; VSHUFF32X4 $0xdd, Z23, Z21, Z13
+	VSHUFF32X4 $0x88, Z6, Z2, Z24; VSHUFF32X4 $0xdd, Z6, Z2, Z25
+	VSHUFF32X4 $0x88, Z14, Z10, Z26; VSHUFF32X4 $0xdd, Z14, Z10, Z27
+	VSHUFF32X4 $0x88, Z26, Z24, Z2; VSHUFF32X4 $0xdd, Z26, Z24, Z10
+	VSHUFF32X4 $0x88, Z27, Z25, Z6; VSHUFF32X4 $0xdd, Z27, Z25, Z14
+	VSHUFF32X4 $0x88, Z7, Z3, Z28; VSHUFF32X4 $0xdd, Z7, Z3, Z29
+	VSHUFF32X4 $0x88, Z15, Z11, Z30; VSHUFF32X4 $0xdd, Z15, Z11, Z31
+	VSHUFF32X4 $0x88, Z30, Z28, Z3; VSHUFF32X4 $0xdd, Z30, Z28, Z11
+	VSHUFF32X4 $0x88, Z31, Z29, Z7; VSHUFF32X4 $0xdd, Z31, Z29, Z15
+	VMOVUPS (DX), Z30
+	VPSLLD $16, Z0, Z16
+	VMULPS Z30, Z16, Z16; VCVTPS2PH $0, Z16, Y16
+	VMOVDQU32 Y16, (DI)
+	ADDQ R8, DI
+	VPANDD.BCST ·halfMasks+8(SB), Z0, Z17
+	VMULPS Z30, Z17, Z17; VCVTPS2PH $0, Z17, Y17
+	VMOVDQU32 Y17, (DI)
+	ADDQ R8, DI
+	VPSLLD $16, Z1, Z18
+	VMULPS Z30, Z18, Z18; VCVTPS2PH $0, Z18, Y18
+	VMOVDQU32 Y18, (DI)
+	ADDQ R8, DI
+	VPANDD.BCST ·halfMasks+8(SB), Z1, Z19
+	VMULPS Z30, Z19, Z19; VCVTPS2PH $0, Z19, Y19
+	VMOVDQU32 Y19, (DI)
+	ADDQ R8, DI
+	VPSLLD $16, Z2, Z20
+	VMULPS Z30, Z20, Z20; VCVTPS2PH $0, Z20, Y20
+	VMOVDQU32 Y20, (DI)
+	ADDQ R8, DI
+	VPANDD.BCST ·halfMasks+8(SB), Z2, Z21
+	VMULPS Z30, Z21, Z21; VCVTPS2PH $0, Z21, Y21
+	VMOVDQU32 Y21, (DI)
+	ADDQ R8, DI
+	VPSLLD $16, Z3, Z22
+	VMULPS Z30, Z22, Z22; VCVTPS2PH $0, Z22, Y22
+	VMOVDQU32 Y22, (DI)
+	ADDQ R8, DI
+	VPANDD.BCST ·halfMasks+8(SB), Z3, Z23
+	VMULPS Z30, Z23, Z23; VCVTPS2PH $0, Z23, Y23
+	VMOVDQU32 Y23, (DI)
+	ADDQ R8, DI
+	VPSLLD $16, Z4, Z16
+	VMULPS Z30, Z16, Z16; VCVTPS2PH $0, Z16, Y16
+	VMOVDQU32 Y16, (DI)
+	ADDQ R8, DI
+	VPANDD.BCST ·halfMasks+8(SB), Z4, Z17
+	VMULPS Z30, Z17, Z17; VCVTPS2PH $0, Z17, Y17
+	VMOVDQU32 Y17, (DI)
+	ADDQ R8, DI
+	VPSLLD $16, Z5, Z18
+	VMULPS Z30, Z18, Z18; VCVTPS2PH $0, Z18, Y18
+	VMOVDQU32 Y18, (DI)
+	ADDQ R8, DI
+	VPANDD.BCST ·halfMasks+8(SB), Z5, Z19
+	VMULPS Z30, Z19, Z19; VCVTPS2PH $0, Z19, Y19
+	VMOVDQU32 Y19, (DI)
+	ADDQ R8, DI
+	VPSLLD $16, Z6, Z20
+	VMULPS Z30, Z20, Z20; VCVTPS2PH $0, Z20, Y20
+	VMOVDQU32 Y20, (DI)
+	ADDQ R8, DI
+	VPANDD.BCST ·halfMasks+8(SB), Z6, Z21
+	VMULPS Z30, Z21, Z21; VCVTPS2PH $0, Z21, Y21
+	VMOVDQU32 Y21, (DI)
+	ADDQ R8, DI
+	VPSLLD $16, Z7, Z22
+	VMULPS Z30, Z22, Z22; VCVTPS2PH $0, Z22, Y22
+	VMOVDQU32 Y22, (DI)
+	ADDQ R8, DI
+	VPANDD.BCST ·halfMasks+8(SB), Z7, Z23
+	VMULPS Z30, Z23, Z23; VCVTPS2PH $0, Z23, Y23
+	VMOVDQU32 Y23, (DI)
+	ADDQ R8, DI
+	VPSLLD $16, Z8, Z16
+	VMULPS Z30, Z16, Z16; VCVTPS2PH $0, Z16, Y16
+	VMOVDQU32 Y16, (DI)
+	ADDQ R8, DI
+	VPANDD.BCST ·halfMasks+8(SB), Z8, Z17
+	VMULPS Z30, Z17, Z17; VCVTPS2PH $0, Z17, Y17
+	VMOVDQU32 Y17, (DI)
+	ADDQ R8, DI
+	VPSLLD $16, Z9, Z18
+	VMULPS Z30, Z18, Z18; VCVTPS2PH $0, Z18, Y18
+	VMOVDQU32 Y18, (DI)
+	ADDQ R8, DI
+	VPANDD.BCST ·halfMasks+8(SB), Z9, Z19
+	VMULPS Z30, Z19, Z19; VCVTPS2PH $0, Z19, Y19
+	VMOVDQU32 Y19, (DI)
+	ADDQ R8, DI
+	VPSLLD $16, Z10, Z20
+	VMULPS Z30, Z20, Z20; VCVTPS2PH $0, Z20, Y20
+	VMOVDQU32 Y20, (DI)
+	ADDQ R8, DI
+	VPANDD.BCST ·halfMasks+8(SB), Z10, Z21
+	VMULPS Z30, Z21, Z21; VCVTPS2PH $0, Z21, Y21
+	VMOVDQU32 Y21, (DI)
+	ADDQ R8, DI
+	VPSLLD $16, Z11, Z22
+	VMULPS Z30, Z22, Z22; VCVTPS2PH $0, Z22, Y22
+	VMOVDQU32 Y22, (DI)
+	ADDQ R8, DI
+	VPANDD.BCST ·halfMasks+8(SB), Z11, Z23
+	VMULPS Z30, Z23, Z23; VCVTPS2PH $0, Z23, Y23
+	VMOVDQU32 Y23, (DI)
+	ADDQ R8, DI
+	VPSLLD $16, Z12, Z16
+	VMULPS Z30, Z16, Z16; VCVTPS2PH $0, Z16, Y16
+	VMOVDQU32 Y16, (DI)
+	ADDQ R8, DI
+	VPANDD.BCST ·halfMasks+8(SB), Z12, Z17
+	VMULPS Z30, Z17, Z17; VCVTPS2PH $0, Z17, Y17
+	VMOVDQU32 Y17, (DI)
+	ADDQ R8, DI
+	VPSLLD $16, Z13, Z18
+	VMULPS Z30, Z18, Z18; VCVTPS2PH $0, Z18, Y18
+	VMOVDQU32 Y18, (DI)
+	ADDQ R8, DI
+	VPANDD.BCST ·halfMasks+8(SB), Z13, Z19
+	VMULPS Z30, Z19, Z19; VCVTPS2PH $0, Z19, Y19
+	VMOVDQU32 Y19, (DI)
+	ADDQ R8, DI
+	VPSLLD $16, Z14, Z20
+	VMULPS Z30, Z20, Z20; VCVTPS2PH $0, Z20, Y20
+	VMOVDQU32 Y20, (DI)
+	ADDQ R8, DI
+	VPANDD.BCST ·halfMasks+8(SB), Z14, Z21
+	VMULPS Z30, Z21, Z21; VCVTPS2PH $0, Z21, Y21
+	VMOVDQU32 Y21, (DI)
+	ADDQ R8, DI
+	VPSLLD $16, Z15, Z22
+	VMULPS Z30, Z22, Z22; VCVTPS2PH $0, Z22, Y22
+	VMOVDQU32 Y22, (DI)
+	ADDQ R8, DI
+	VPANDD.BCST ·halfMasks+8(SB), Z15, Z23
+	VMULPS Z30, Z23, Z23; VCVTPS2PH $0, Z23, Y23
+	VMOVDQU32 Y23, (DI)
+	ADDQ R8, DI
+	ADDQ $64, BX; SUBQ $32, CX; JGT loop
+tail:
+	ADDQ $32, CX; MOVQ $-1, AX; SHLQ CX, AX; NOTQ AX; KMOVD AX, K1
+	MOVQ 0(SI), AX; VMOVDQU16.Z (AX)(BX*1), K1, Z0
+	MOVQ 8(SI), AX; VMOVDQU16.Z (AX)(BX*1), K1, Z1
+	MOVQ 16(SI), AX; VMOVDQU16.Z (AX)(BX*1), K1, Z2
+	MOVQ 24(SI), AX; VMOVDQU16.Z (AX)(BX*1), K1, Z3
+	MOVQ 32(SI), AX; VMOVDQU16.Z (AX)(BX*1), K1, Z4
+	MOVQ 40(SI), AX; VMOVDQU16.Z (AX)(BX*1), K1, Z5
+	MOVQ 48(SI), AX; VMOVDQU16.Z (AX)(BX*1), K1, Z6
+	MOVQ 56(SI), AX; VMOVDQU16.Z (AX)(BX*1), K1, Z7
+	MOVQ 64(SI), AX; VMOVDQU16.Z (AX)(BX*1), K1, Z8
+	MOVQ 72(SI), AX; VMOVDQU16.Z (AX)(BX*1), K1, Z9
+	MOVQ 80(SI), AX; VMOVDQU16.Z (AX)(BX*1), K1, Z10
+	MOVQ 88(SI), AX; VMOVDQU16.Z (AX)(BX*1), K1, Z11
+	MOVQ 96(SI), AX; VMOVDQU16.Z (AX)(BX*1), K1, Z12
+	MOVQ 104(SI), AX; VMOVDQU16.Z (AX)(BX*1), K1, Z13
+	MOVQ 112(SI), AX; VMOVDQU16.Z (AX)(BX*1), K1, Z14
+	MOVQ 120(SI), AX; VMOVDQU16.Z (AX)(BX*1), K1, Z15
+	VUNPCKLPS Z1, Z0, Z16; VUNPCKHPS Z1, Z0, Z17
+	VUNPCKLPS Z3, Z2, Z18; VUNPCKHPS Z3, Z2, Z19
+	VUNPCKLPS Z5, Z4, Z20; VUNPCKHPS Z5, Z4, Z21
+	VUNPCKLPS Z7, Z6, Z22; VUNPCKHPS Z7, Z6, Z23
+	VUNPCKLPS Z9, Z8, Z24; VUNPCKHPS Z9, Z8, Z25
+	VUNPCKLPS Z11, Z10, Z26; VUNPCKHPS Z11, Z10, Z27
+	VUNPCKLPS Z13, Z12, Z28; VUNPCKHPS Z13, Z12, Z29
+	VUNPCKLPS Z15, Z14, Z30; VUNPCKHPS Z15, Z14, Z31
+	VUNPCKLPD Z18, Z16, Z0; VUNPCKHPD Z18, Z16, Z1
+	VUNPCKLPD Z19, Z17, Z2; VUNPCKHPD Z19, Z17, Z3
+	VUNPCKLPD Z22, Z20, Z4; VUNPCKHPD Z22, Z20, Z5
+	VUNPCKLPD Z23, Z21, Z6; VUNPCKHPD Z23, Z21, Z7
+	VUNPCKLPD Z26, Z24, Z8; VUNPCKHPD Z26, Z24, Z9
+	VUNPCKLPD Z27, Z25, Z10; VUNPCKHPD Z27, Z25, Z11
+	VUNPCKLPD Z30, Z28, Z12; VUNPCKHPD Z30, Z28, Z13
+	VUNPCKLPD Z31, Z29, Z14; VUNPCKHPD Z31, Z29, Z15
+	VSHUFF32X4 $0x88, Z4, Z0, Z16; VSHUFF32X4 $0xdd, Z4, Z0, Z17
+	VSHUFF32X4 $0x88, Z12, Z8, Z18; VSHUFF32X4 $0xdd, Z12, Z8, Z19
+	VSHUFF32X4 $0x88, Z18, Z16, Z0; VSHUFF32X4 $0xdd, Z18, Z16, Z8
+	VSHUFF32X4 $0x88, Z19, Z17, Z4; VSHUFF32X4 $0xdd, Z19, Z17, Z12
+	VSHUFF32X4 $0x88, Z5, Z1, Z20; VSHUFF32X4 $0xdd, Z5, Z1, Z21
+	VSHUFF32X4 $0x88, Z13, Z9, Z22; VSHUFF32X4 $0xdd, Z13, Z9, Z23
+	VSHUFF32X4 $0x88, Z22, Z20, Z1; VSHUFF32X4 $0xdd, Z22, Z20, Z9
+	VSHUFF32X4 $0x88, Z23, Z21, Z5; VSHUFF32X4 $0xdd, Z23, Z21, Z13
+	VSHUFF32X4 $0x88, Z6, Z2, Z24; VSHUFF32X4 $0xdd, Z6, Z2, Z25
+	VSHUFF32X4 $0x88, Z14, Z10, Z26; VSHUFF32X4 $0xdd, Z14, Z10, Z27
+	VSHUFF32X4 $0x88, Z26, Z24, Z2; VSHUFF32X4 $0xdd, Z26, Z24, Z10
+	VSHUFF32X4 $0x88, Z27, Z25, Z6; VSHUFF32X4 $0xdd, Z27, Z25, Z14
+	VSHUFF32X4 $0x88, Z7, Z3, Z28; VSHUFF32X4 $0xdd, Z7, Z3, Z29
+	VSHUFF32X4 $0x88, Z15, Z11, Z30; VSHUFF32X4 $0xdd, Z15, Z11, Z31
+	VSHUFF32X4 $0x88, Z30, Z28, Z3; VSHUFF32X4 $0xdd, Z30, Z28, Z11
+	VSHUFF32X4 $0x88, Z31, Z29, Z7; VSHUFF32X4 $0xdd, Z31, Z29, Z15
+	VMOVUPS (DX), Z30
+	VPSLLD $16, Z0, Z16
+	VMULPS Z30, Z16, Z16; VCVTPS2PH $0, Z16, Y16
+	VMOVDQU32 Y16, (DI)
+	ADDQ R8, DI
+	DECQ CX; JZ done
+	VPANDD.BCST ·halfMasks+8(SB), Z0, Z17
+	VMULPS Z30, Z17, Z17; VCVTPS2PH $0, Z17, Y17
+	VMOVDQU32 Y17, (DI)
+	ADDQ R8, DI
+	DECQ CX; JZ done
+	VPSLLD $16, Z1, Z18
+	VMULPS Z30, Z18, Z18; VCVTPS2PH $0, Z18, Y18
+	VMOVDQU32 Y18, (DI)
+	ADDQ R8, DI
+	DECQ CX; JZ done
+	VPANDD.BCST ·halfMasks+8(SB), Z1, Z19
+	VMULPS Z30, Z19, Z19; VCVTPS2PH $0, Z19, Y19
+	VMOVDQU32 Y19, (DI)
+	ADDQ R8, DI
+	DECQ CX; JZ done
+	VPSLLD $16, Z2, Z20
+	VMULPS Z30, Z20, Z20; VCVTPS2PH $0, Z20, Y20
+	VMOVDQU32 Y20, (DI)
+	ADDQ R8, DI
+	DECQ CX; JZ done
+	VPANDD.BCST ·halfMasks+8(SB), Z2, Z21
+	VMULPS Z30, Z21, Z21; VCVTPS2PH $0, Z21, Y21
+	VMOVDQU32 Y21, (DI)
+	ADDQ R8, DI
+	DECQ CX; JZ done
+	VPSLLD $16, Z3, Z22
+	VMULPS Z30, Z22, Z22; VCVTPS2PH $0, Z22, Y22
+	VMOVDQU32 Y22, (DI)
+	ADDQ R8, DI
+	DECQ CX; JZ done
+	VPANDD.BCST ·halfMasks+8(SB), Z3, Z23
+	VMULPS Z30, Z23, Z23; VCVTPS2PH $0, Z23, Y23
+	VMOVDQU32 Y23, (DI)
+	ADDQ R8, DI
+	DECQ CX; JZ done
+	VPSLLD $16, Z4, Z16
+	VMULPS Z30, Z16, Z16; VCVTPS2PH $0, Z16, Y16
+	VMOVDQU32 Y16, (DI)
+	ADDQ R8, DI
+	DECQ CX; JZ done
+	VPANDD.BCST ·halfMasks+8(SB), Z4, Z17
+	VMULPS Z30, Z17, Z17; VCVTPS2PH $0, Z17, Y17
+	VMOVDQU32 Y17, (DI)
+	ADDQ R8, DI
+	DECQ CX; JZ done
+	VPSLLD $16, Z5, Z18
+	VMULPS Z30, Z18, Z18; VCVTPS2PH $0, Z18, Y18
+	VMOVDQU32 Y18, (DI)
+	ADDQ R8, DI
+	DECQ CX; JZ done
+	VPANDD.BCST ·halfMasks+8(SB), Z5, Z19
+	VMULPS Z30, Z19, Z19; VCVTPS2PH $0, Z19, Y19
+	VMOVDQU32 Y19, (DI)
+	ADDQ R8, DI
+	DECQ CX; JZ done
+	VPSLLD $16, Z6, Z20
+	VMULPS Z30, Z20, Z20; VCVTPS2PH $0, Z20, Y20
+	VMOVDQU32 Y20, (DI)
+	ADDQ R8, DI
+	DECQ CX; JZ done
+	VPANDD.BCST ·halfMasks+8(SB), Z6, Z21
+	VMULPS Z30, Z21, Z21; VCVTPS2PH $0, Z21, Y21
+	VMOVDQU32 Y21, (DI)
+	ADDQ R8, DI
+	DECQ CX; JZ done
+	VPSLLD $16, Z7, Z22
+	VMULPS Z30, Z22, Z22; VCVTPS2PH $0, Z22, Y22
+	VMOVDQU32 Y22, (DI)
+	ADDQ R8, DI
+	DECQ CX; JZ done
+	VPANDD.BCST ·halfMasks+8(SB), Z7, Z23
+	VMULPS Z30, Z23, Z23; VCVTPS2PH $0, Z23, Y23
+	VMOVDQU32 Y23, (DI)
+	ADDQ R8, DI
+	DECQ CX; JZ done
+	VPSLLD $16, Z8, Z16
+	VMULPS Z30, Z16, Z16; VCVTPS2PH $0, Z16, Y16
+	VMOVDQU32 Y16, (DI)
+	ADDQ R8, DI
+	DECQ CX; JZ done
+	VPANDD.BCST ·halfMasks+8(SB), Z8, Z17
+	VMULPS Z30, Z17, Z17; VCVTPS2PH $0, Z17, Y17
+	VMOVDQU32 Y17, (DI)
+	ADDQ R8, DI
+	DECQ CX; JZ done
+	VPSLLD $16, Z9, Z18
+	VMULPS Z30, Z18, Z18; VCVTPS2PH $0, Z18, Y18
+	VMOVDQU32 Y18, (DI)
+	ADDQ R8, DI
+	DECQ CX; JZ done
+	VPANDD.BCST ·halfMasks+8(SB), Z9, Z19
+	VMULPS Z30, Z19, Z19; VCVTPS2PH $0, Z19, Y19
+	VMOVDQU32 Y19, (DI)
+	ADDQ R8, DI
+	DECQ CX; JZ done
+	VPSLLD $16, Z10, Z20
+	VMULPS Z30, Z20, Z20; VCVTPS2PH $0, Z20, Y20
+	VMOVDQU32 Y20, (DI)
+	ADDQ R8, DI
+	DECQ CX; JZ done
+	VPANDD.BCST ·halfMasks+8(SB), Z10, Z21
+	VMULPS Z30, Z21, Z21; VCVTPS2PH $0, Z21, Y21
+	VMOVDQU32 Y21, (DI)
+	ADDQ R8, DI
+	DECQ CX; JZ done
+	VPSLLD $16, Z11, Z22
+	VMULPS Z30, Z22, Z22; VCVTPS2PH $0, Z22, Y22
+	VMOVDQU32 Y22, (DI)
+	ADDQ R8, DI
+	DECQ CX; JZ done
+	VPANDD.BCST ·halfMasks+8(SB), Z11, Z23
+	VMULPS Z30, Z23, Z23; VCVTPS2PH $0, Z23, Y23
+	VMOVDQU32 Y23, (DI)
+	ADDQ R8, DI
+	DECQ CX; JZ done
+	VPSLLD $16, Z12, Z16
+	VMULPS Z30, Z16, Z16; VCVTPS2PH $0, Z16, Y16
+	VMOVDQU32 Y16, (DI)
+	ADDQ R8, DI
+	DECQ CX; JZ done
+	VPANDD.BCST ·halfMasks+8(SB), Z12, Z17
+	VMULPS Z30, Z17, Z17; VCVTPS2PH $0, Z17, Y17
+	VMOVDQU32 Y17, (DI)
+	ADDQ R8, DI
+	DECQ CX; JZ done
+	VPSLLD $16, Z13, Z18
+	VMULPS Z30, Z18, Z18; VCVTPS2PH $0, Z18, Y18
+	VMOVDQU32 Y18, (DI)
+	ADDQ R8, DI
+	DECQ CX; JZ done
+	VPANDD.BCST ·halfMasks+8(SB), Z13, Z19
+	VMULPS Z30, Z19, Z19; VCVTPS2PH $0, Z19, Y19
+	VMOVDQU32 Y19, (DI)
+	ADDQ R8, DI
+	DECQ CX; JZ done
+	VPSLLD $16, Z14, Z20
+	VMULPS Z30, Z20, Z20; VCVTPS2PH $0, Z20, Y20
+	VMOVDQU32 Y20, (DI)
+	ADDQ R8, DI
+	DECQ CX; JZ done
+	VPANDD.BCST ·halfMasks+8(SB), Z14, Z21
+	VMULPS Z30, Z21, Z21; VCVTPS2PH $0, Z21, Y21
+	VMOVDQU32 Y21, (DI)
+	ADDQ R8, DI
+	DECQ CX; JZ done
+	VPSLLD $16, Z15, Z22
+	VMULPS Z30, Z22, Z22; VCVTPS2PH $0, Z22, Y22
+	VMOVDQU32 Y22, (DI)
+	ADDQ R8, DI
+	DECQ CX; JZ done
+	VPANDD.BCST ·halfMasks+8(SB), Z15, Z23
+	VMULPS Z30, Z23, Z23; VCVTPS2PH $0, Z23, Y23
+	VMOVDQU32 Y23, (DI)
+	ADDQ R8, DI
+done:
+	VZEROUPPER
+	RET
+
+TEXT ·packAlongHalf(SB), NOSPLIT, $0-8
+	MOVQ a+0(FP), DX
+	MOVQ along_dst(DX), DI; MOVQ along_src(DX), SI; MOVQ along_ld(DX), R9; MOVQ along_width(DX), R8; SHLQ $2, R8
+	MOVQ along_steps(DX), CX; MOVQ along_panels(DX), R10; MOVQ along_nextSrc(DX), R11; MOVQ along_nextDst(DX), R12
+	MOVQ along_mask(DX), AX; KMOVW AX, K1; SHRQ $16, AX; KMOVW AX, K2; MOVQ along_store(DX), AX; KMOVW AX, K3
+step:
+	MOVQ SI, AX; MOVQ DI, BX; MOVQ R10, R13; MOVQ along_scales(DX), R14
+panel:
+	PREFETCHT0 0(AX)(R9*8); VPMOVZXWD.Z 0(AX), K1, Z0; VPSLLD $16, Z0, Z0
+	VMULPS 0(R14), Z0, Z0; VCVTPS2PH $0, Z0, Y0
+	VMOVDQU32 Y0, 0(BX)
+	PREFETCHT0 32(AX)(R9*8); VPMOVZXWD.Z 32(AX), K2, Z1; VPSLLD $16, Z1, Z1
+	VMULPS 64(R14), Z1, Z1; VCVTPS2PH $0, Z1, Y1
+	VMOVDQU32 Y1, 32(BX)
+	ADDQ R11, AX; ADDQ R12, BX; ADDQ along_nextScales(DX), R14; DECQ R13; JNZ panel
+	ADDQ R9, SI; ADDQ R8, DI; DECQ CX; JNZ step
+	VZEROUPPER
+	RET
+
+TEXT ·amaxRow(SB), NOSPLIT, $0-18
+	MOVQ p+0(FP), SI; MOVQ n+8(FP), CX
+	VPBROADCASTD ·halfMasks+0(SB), Z30; VPBROADCASTD ·halfMasks+4(SB), Z31
+	VPXORD Z0, Z0, Z0; VPXORD Z1, Z1, Z1; KXNORD K0, K0, K1
+	SUBQ $64, CX; JL tail
+loop:
+	VMOVDQU16.Z (SI), K1, Z2; VPANDD Z30, Z2, Z2
+	VPCMPUW $2, Z31, Z2, K7; VPMAXUW Z2, Z0, K7, Z0
+	VMOVDQU16.Z 64(SI), K1, Z3; VPANDD Z30, Z3, Z3
+	VPCMPUW $2, Z31, Z3, K7; VPMAXUW Z3, Z1, K7, Z1
+	ADDQ $128, SI; SUBQ $64, CX; JGE loop
+tail:
+	ADDQ $64, CX; MOVQ $-1, AX; SHLQ CX, AX; NOTQ AX; KMOVD AX, K1; SHRQ $32, AX; KMOVD AX, K2
+	VMOVDQU16.Z (SI), K1, Z2; VPANDD Z30, Z2, Z2
+	VPCMPUW $2, Z31, Z2, K7; VPMAXUW Z2, Z0, K7, Z0
+	VMOVDQU16.Z 64(SI), K2, Z3; VPANDD Z30, Z3, Z3
+	VPCMPUW $2, Z31, Z3, K7; VPMAXUW Z3, Z1, K7, Z1
+	VPMAXUW Z1, Z0, Z0; VEXTRACTI64X4 $1, Z0, Y1; VPMAXUW Y1, Y0, Y0; VEXTRACTI128 $1, Y0, X1; VPMAXUW X1, X0, X0
+	VPTERNLOGD $0x55, X0, X0, X0; VPHMINPOSUW X0, X0; VMOVD X0, AX; NOTL AX
+	MOVW AX, bits+16(FP)
+	VZEROUPPER
+	RET
+
+TEXT ·amaxAlong(SB), NOSPLIT, $0-40
+	MOVQ src+0(FP), SI; MOVQ ld+8(FP), R8; MOVQ steps+16(FP), CX; MOVQ mask+24(FP), AX; MOVQ out+32(FP), DI
+	VPBROADCASTD ·halfMasks+0(SB), Z30; VPBROADCASTD ·halfMasks+4(SB), Z31
+	KMOVD 0(AX), K1; VPXORD Z0, Z0, Z0
+	KMOVD 4(AX), K2; VPXORD Z1, Z1, Z1
+	KMOVD 8(AX), K3; VPXORD Z2, Z2, Z2
+	KMOVD 12(AX), K4; VPXORD Z3, Z3, Z3
+step:
+	PREFETCHT0 0(SI)(R8*8)
+	VMOVDQU16.Z 0(SI), K1, Z4; VPANDD Z30, Z4, Z4
+	VPCMPUW $2, Z31, Z4, K7; VPMAXUW Z4, Z0, K7, Z0
+	PREFETCHT0 64(SI)(R8*8)
+	VMOVDQU16.Z 64(SI), K2, Z5; VPANDD Z30, Z5, Z5
+	VPCMPUW $2, Z31, Z5, K7; VPMAXUW Z5, Z1, K7, Z1
+	PREFETCHT0 128(SI)(R8*8)
+	VMOVDQU16.Z 128(SI), K3, Z6; VPANDD Z30, Z6, Z6
+	VPCMPUW $2, Z31, Z6, K7; VPMAXUW Z6, Z2, K7, Z2
+	PREFETCHT0 192(SI)(R8*8)
+	VMOVDQU16.Z 192(SI), K4, Z7; VPANDD Z30, Z7, Z7
+	VPCMPUW $2, Z31, Z7, K7; VPMAXUW Z7, Z3, K7, Z3
+	ADDQ R8, SI; DECQ CX; JNZ step
+	VMOVDQU16 Z0, 0(DI)
+	VMOVDQU16 Z1, 64(DI)
+	VMOVDQU16 Z2, 128(DI)
+	VMOVDQU16 Z3, 192(DI)
 	VZEROUPPER
 	RET
 
@@ -18207,6 +30128,74 @@ loop:
 	VZEROUPPER
 	RET
 
+TEXT ·peakF16x512(SB), NOSPLIT, $0-8
+	MOVQ steps+0(FP), CX
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	VPXORD Z12, Z12, Z12
+	VPXORD Z13, Z13, Z13
+	VPXORD Z14, Z14, Z14
+	VPXORD Z15, Z15, Z15
+	VPXORD Z16, Z16, Z16
+	VPXORD Z17, Z17, Z17
+	VPXORD Z18, Z18, Z18
+	VPXORD Z19, Z19, Z19
+	VPXORD Z20, Z20, Z20
+	VPXORD Z21, Z21, Z21
+	VPXORD Z22, Z22, Z22
+	VPXORD Z23, Z23, Z23
+	VPXORD Z24, Z24, Z24
+	VPXORD Z25, Z25, Z25
+	VPXORD Z26, Z26, Z26
+	VPXORD Z27, Z27, Z27
+	VPXORD Z28, Z28, Z28
+	VPXORD Z29, Z29, Z29
+	VPXORD Z30, Z30, Z30
+	VPXORD Z31, Z31, Z31
+	PCALIGN $64
+loop:
+	LONG $0x40059662; WORD $0xc6b8 // VFMADD231PH Z30, Z31, Z0
+	LONG $0x40059662; WORD $0xceb8 // VFMADD231PH Z30, Z31, Z1
+	LONG $0x40059662; WORD $0xd6b8 // VFMADD231PH Z30, Z31, Z2
+	LONG $0x40059662; WORD $0xdeb8 // VFMADD231PH Z30, Z31, Z3
+	LONG $0x40059662; WORD $0xe6b8 // VFMADD231PH Z30, Z31, Z4
+	LONG $0x40059662; WORD $0xeeb8 // VFMADD231PH Z30, Z31, Z5
+	LONG $0x40059662; WORD $0xf6b8 // VFMADD231PH Z30, Z31, Z6
+	LONG $0x40059662; WORD $0xfeb8 // VFMADD231PH Z30, Z31, Z7
+	LONG $0x40051662; WORD $0xc6b8 // VFMADD231PH Z30, Z31, Z8
+	LONG $0x40051662; WORD $0xceb8 // VFMADD231PH Z30, Z31, Z9
+	LONG $0x40051662; WORD $0xd6b8 // VFMADD231PH Z30, Z31, Z10
+	LONG $0x40051662; WORD $0xdeb8 // VFMADD231PH Z30, Z31, Z11
+	LONG $0x40051662; WORD $0xe6b8 // VFMADD231PH Z30, Z31, Z12
+	LONG $0x40051662; WORD $0xeeb8 // VFMADD231PH Z30, Z31, Z13
+	LONG $0x40051662; WORD $0xf6b8 // VFMADD231PH Z30, Z31, Z14
+	LONG $0x40051662; WORD $0xfeb8 // VFMADD231PH Z30, Z31, Z15
+	LONG $0x40058662; WORD $0xc6b8 // VFMADD231PH Z30, Z31, Z16
+	LONG $0x40058662; WORD $0xceb8 // VFMADD231PH Z30, Z31, Z17
+	LONG $0x40058662; WORD $0xd6b8 // VFMADD231PH Z30, Z31, Z18
+	LONG $0x40058662; WORD $0xdeb8 // VFMADD231PH Z30, Z31, Z19
+	LONG $0x40058662; WORD $0xe6b8 // VFMADD231PH Z30, Z31, Z20
+	LONG $0x40058662; WORD $0xeeb8 // VFMADD231PH Z30, Z31, Z21
+	LONG $0x40058662; WORD $0xf6b8 // VFMADD231PH Z30, Z31, Z22
+	LONG $0x40058662; WORD $0xfeb8 // VFMADD231PH Z30, Z31, Z23
+	LONG $0x40050662; WORD $0xc6b8 // VFMADD231PH Z30, Z31, Z24
+	LONG $0x40050662; WORD $0xceb8 // VFMADD231PH Z30, Z31, Z25
+	LONG $0x40050662; WORD $0xd6b8 // VFMADD231PH Z30, Z31, Z26
+	LONG $0x40050662; WORD $0xdeb8 // VFMADD231PH Z30, Z31, Z27
+	DECQ CX; JNZ loop
+	VZEROUPPER
+	RET
+
 TEXT ·peakF32x256(SB), NOSPLIT, $0-8
 	MOVQ steps+0(FP), CX
 	VXORPS Y0, Y0, Y0
@@ -18248,6 +30237,10 @@ loop:
 TEXT ·vendor(SB), NOSPLIT, $0-8
 	XORL AX, AX; XORL CX, CX; CPUID
 	MOVQ name+0(FP), DI; MOVL BX, (DI); MOVL DX, 4(DI); MOVL CX, 8(DI)
+	RET
+
+TEXT ·features(SB), NOSPLIT, $0-4
+	MOVL $7, AX; XORL CX, CX; CPUID; MOVL DX, edx+0(FP)
 	RET
 
 TEXT ·tileAVX2x6x16(SB), NOSPLIT, $24-8

@@ -19,7 +19,7 @@ func MaxPackBytes(workers int) int64 {
 	s := standard
 	margin := 1 << 12 // rounding to tiles
 	slab := max(s.slabWords, minSlabRows*32768) + margin
-	block := s.columnBlock*s.kBlock + s.columnBlock*(s.slabRows+minSlabRows) + margin
+	block := s.columnBlock*s.kBlock + s.columnBlock*(s.slabRows+minSlabRows) + s.columnBlock + halfScratch + margin
 	return 4 * int64(slab+wideWords+workers*block)
 }
 
@@ -58,6 +58,15 @@ func grow(s []uint32, n int) []uint32 {
 	if cap(s) < n {
 		packBytes.Add(4 * int64(n-cap(s)))
 		return make([]uint32, n)
+	}
+	return s[:n]
+}
+
+// growFloats is grow for float32.
+func growFloats(s []float32, n int) []float32 {
+	if cap(s) < n {
+		packBytes.Add(4 * int64(n-cap(s)))
+		return make([]float32, n)
 	}
 	return s[:n]
 }

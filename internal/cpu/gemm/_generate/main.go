@@ -40,12 +40,18 @@ func (w *printer) ret() {
 	w.p("RET")
 }
 
-// evex prints a 512-bit register-to-register instruction of the map 0F38 that the Go assembler has no name for.
-// prefix 2 is F3, 3 is F2; vvvv is the first source (0 where there is none) and rm the second.
+// The opcode maps of evex: 0F38, and MAP6, which AVX512-FP16 brought.
+const (
+	map0F38 = 2
+	map6    = 6
+)
+
+// evex prints a 512-bit register-to-register instruction that the Go assembler has no name for.
+// prefix 1 is 66, 2 is F3, 3 is F2; vvvv is the first source (0 where there is none) and rm the second.
 // Encoding: Intel 64 and IA-32 Architectures Software Developer's Manual, volume 2, section 2.7.
-func (w *printer) evex(comment string, prefix, opcode, dst, vvvv, rm int) {
+func (w *printer) evex(comment string, opmap, prefix, opcode, dst, vvvv, rm int) {
 	inverse := func(x, bit int) int { return ^x >> bit & 1 }
-	p0 := inverse(dst, 3)<<7 | inverse(rm, 4)<<6 | inverse(rm, 3)<<5 | inverse(dst, 4)<<4 | 2
+	p0 := inverse(dst, 3)<<7 | inverse(rm, 4)<<6 | inverse(rm, 3)<<5 | inverse(dst, 4)<<4 | opmap
 	p1 := (^vvvv&15)<<3 | 4 | prefix
 	p2 := 2<<5 | inverse(vvvv, 4)<<3
 	modrm := 3<<6 | dst&7<<3 | rm&7
@@ -54,17 +60,22 @@ func (w *printer) evex(comment string, prefix, opcode, dst, vvvv, rm int) {
 
 // dpbf16 prints dst += a·b over pairs of bfloat16.
 func (w *printer) dpbf16(a, b, dst int) {
-	w.evex(fmt.Sprintf("VDPBF16PS Z%d, Z%d, Z%d", a, b, dst), 2, 0x52, dst, b, a)
+	w.evex(fmt.Sprintf("VDPBF16PS Z%d, Z%d, Z%d", a, b, dst), map0F38, 2, 0x52, dst, b, a)
+}
+
+// fmaPH prints dst += a·b over 32 halves.
+func (w *printer) fmaPH(a, b, dst int) {
+	w.evex(fmt.Sprintf("VFMADD231PH Z%d, Z%d, Z%d", a, b, dst), map6, 1, 0xb8, dst, b, a)
 }
 
 // cvt2bf16 prints dst = 16 bfloat16 of lo, then 16 of hi.
 func (w *printer) cvt2bf16(lo, hi, dst int) {
-	w.evex(fmt.Sprintf("VCVTNE2PS2BF16 Z%d, Z%d, Z%d", lo, hi, dst), 3, 0x72, dst, hi, lo)
+	w.evex(fmt.Sprintf("VCVTNE2PS2BF16 Z%d, Z%d, Z%d", lo, hi, dst), map0F38, 3, 0x72, dst, hi, lo)
 }
 
 // cvtbf16 prints Y dst = the 16 bfloat16 of Z src.
 func (w *printer) cvtbf16(src, dst int) {
-	w.evex(fmt.Sprintf("VCVTNEPS2BF16 Z%d, Y%d", src, dst), 2, 0x72, dst, 0, src)
+	w.evex(fmt.Sprintf("VCVTNEPS2BF16 Z%d, Y%d", src, dst), map0F38, 2, 0x72, dst, 0, src)
 }
 
 // roundBF16 prints dst = src rounded to bfloat16 in the lower halves of 32-bit lanes, with AVX-512F alone:
@@ -99,10 +110,12 @@ func main() {
 	fmt.Fprint(&w.decls, head+"package gemm\n\nimport \"unsafe\"\n")
 	w.data()
 	w.tiles512()
+	w.halves512()
 	w.packs512()
 	w.vectors512()
 	w.peaks()
 	w.vendor()
+	w.features()
 	w.avx2()
 	src, err := format.Source(w.decls.Bytes())
 	if err == nil {

@@ -1,12 +1,10 @@
 package main
 
+import "fmt"
+
 // peaks prints loops of independent multiplications, which measure what the CPU can do at most: 28 vectors a step.
 func (w *printer) peaks() {
-	for _, pairs := range []bool{false, true} {
-		name := "peakF32x512"
-		if pairs {
-			name = "peakBF16x512"
-		}
+	for _, name := range []string{"peakF32x512", "peakBF16x512", "peakF16x512"} {
 		w.text(name, "steps int", 0, 8)
 		w.p("MOVQ steps+0(FP), CX")
 		for r := range 32 {
@@ -15,10 +13,13 @@ func (w *printer) peaks() {
 		w.p("PCALIGN $64")
 		w.label("loop")
 		for r := range 28 {
-			if pairs {
-				w.dpbf16(30, 31, r)
-			} else {
+			switch name {
+			case "peakF32x512":
 				w.p("VFMADD231PS Z30, Z31, Z%d", r)
+			case "peakBF16x512":
+				w.dpbf16(30, 31, r)
+			default:
+				w.fmaPH(30, 31, r)
 			}
 		}
 		w.p("DECQ CX; JNZ loop")
@@ -43,5 +44,13 @@ func (w *printer) vendor() {
 	w.text("vendor", "name *[12]byte", 0, 8)
 	w.p("XORL AX, AX; XORL CX, CX; CPUID")
 	w.p("MOVQ name+0(FP), DI; MOVL BX, (DI); MOVL DX, 4(DI); MOVL CX, 8(DI)")
+	w.p("RET")
+}
+
+// features prints the function that reads the third word of features: CPUID leaf 7.
+func (w *printer) features() {
+	fmt.Fprintf(&w.decls, "\n//go:noescape\nfunc features() (edx uint32)\n")
+	fmt.Fprintf(&w.asm, "\nTEXT ·features(SB), NOSPLIT, $0-4\n")
+	w.p("MOVL $7, AX; XORL CX, CX; CPUID; MOVL DX, edx+0(FP)")
 	w.p("RET")
 }

@@ -55,17 +55,6 @@ func (w *printer) tile512(pairs, inPlace bool, rows, vectors int) string {
 			}
 		}
 	}
-	// rowwise runs f on every row with AX at the row's elements.
-	rowwise := func(start, ld string, f func(row int)) {
-		w.p("MOVQ %s, AX; MOVQ %s(DI), R10", start, ld)
-		for row := range rows {
-			f(row)
-			if row < rows-1 {
-				w.p("ADDQ R10, AX")
-			}
-		}
-	}
-
 	// 0(SP), 8(SP), 16(SP), 24(SP) and 32(SP) are the current d and bias, the tiles to go, what this tile fetches and the distance of
 	// the rows that it writes.
 	w.text(name, "t *tile", 40, 8)
@@ -92,7 +81,7 @@ func (w *printer) tile512(pairs, inPlace bool, rows, vectors int) string {
 		}
 	}
 	if inPlace {
-		rowwise("DX", "tile_ldc", func(int) { fetchC() })
+		w.rowwise(rows, "DX", "tile_ldc", func(int) { fetchC() })
 	} else {
 		w.p("MOVQ DX, AX; MOVQ tile_ldc(DI), R10")
 		w.p("TESTQ $const_toD, tile_flags(DI); JZ fetch; MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10")
@@ -149,54 +138,7 @@ func (w *printer) tile512(pairs, inPlace bool, rows, vectors int) string {
 	}
 	w.p("%s; ADDQ R9, BX; DECQ CX; JNZ step", next)
 
-	w.p("MOVQ tile_flags(DI), CX")
-	w.p("TESTQ $const_scale, CX; JZ scaled")
-	w.p("VBROADCASTSS tile_alpha(DI), Z31")
-	each(func(row, v int) { w.p("VMULPS Z31, Z%[1]d, Z%[1]d", acc(row, v)) })
-	w.label("scaled")
-	w.p("TESTQ $const_addC, CX; JZ addedC")
-	w.p("VBROADCASTSS tile_beta(DI), Z31")
-	rowwise("DX", "tile_ldc", func(row int) {
-		for v := range vectors {
-			w.p("VFMADD231PS %d(AX), Z31, K%d, Z%d", 64*v, v+1, acc(row, v))
-		}
-	})
-	w.label("addedC")
-	w.p("TESTQ $const_addD, CX; JZ addedD")
-	w.p("VBROADCASTSS tile_betaD(DI), Z31")
-	rowwise("0(SP)", "tile_ldd", func(row int) {
-		for v := range vectors {
-			w.p("VPMOVZXWD.Z %d(AX), K%d, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z%d", 32*v, v+1, acc(row, v))
-		}
-	})
-	w.label("addedD")
-	w.p("TESTQ $const_addBias, CX; JZ addedBias")
-	w.p("MOVQ 8(SP), AX")
-	for v := range vectors {
-		w.p("VMOVUPS.Z %d(AX), K%d, Z%d", 64*v, v+1, 28+v)
-	}
-	each(func(row, v int) { w.p("VADDPS Z%d, Z%[2]d, Z%[2]d", 28+v, acc(row, v)) })
-	w.label("addedBias")
-	w.p("TESTQ $const_toD, CX; JNZ toD")
-	rowwise("DX", "tile_ldc", func(row int) {
-		for v := range vectors {
-			w.p("VMOVUPS Z%d, K%d, %d(AX)", acc(row, v), v+1, 64*v)
-		}
-	})
-	w.p("JMP stored")
-	w.label("toD")
-	rowwise("0(SP)", "tile_ldd", func(row int) {
-		for v := range vectors {
-			if pairs {
-				w.cvtbf16(acc(row, v), 28+v)
-				w.p("VMOVDQU16 Y%d, K%d, %d(AX)", 28+v, v+1, 32*v)
-			} else {
-				w.roundBF16(acc(row, v), 28+v)
-				w.p("VPMOVDW Z%d, K%d, %d(AX)", 28+v, v+1, 32*v)
-			}
-		}
-	})
-	w.label("stored")
+	w.finish(finish512{rows: rows, vectors: vectors, pairs: pairs, acc: acc})
 	w.p("ADDQ tile_nextA(DI), R13; ADDQ tile_nextB(DI), R14; ADDQ tile_nextC(DI), DX")
 	w.p("MOVQ tile_nextD(DI), AX; ADDQ AX, 0(SP); MOVQ tile_nextBias(DI), AX; ADDQ AX, 8(SP)")
 	if fetches {
@@ -205,4 +147,82 @@ func (w *printer) tile512(pairs, inPlace bool, rows, vectors int) string {
 	w.p("DECQ 16(SP); JNZ tile")
 	w.ret()
 	return name
+}
+
+// finish512 is what becomes of sums in registers: rows × vectors of C from vector first on, each in register acc(row, v).
+type finish512 struct {
+	rows, first, vectors int
+	pairs                bool // the CPU has AVX512_BF16
+	acc                  func(row, v int) int
+}
+
+func (f finish512) each(do func(row, v int)) {
+	for row := range f.rows {
+		for v := range f.vectors {
+			do(row, v)
+		}
+	}
+}
+
+// rowwise runs f on every row with AX at the row's elements.
+func (w *printer) rowwise(rows int, start, ld string, f func(row int)) {
+	w.p("MOVQ %s, AX; MOVQ %s(DI), R10", start, ld)
+	for row := range rows {
+		f(row)
+		if row < rows-1 {
+			w.p("ADDQ R10, AX")
+		}
+	}
+}
+
+// finish prints what follows the sums in type tile. C is at DX, 0(SP) and 8(SP) are d and the bias. It uses AX, CX, R10 and Z28 on.
+func (w *printer) finish(f finish512) {
+	w.p("MOVQ tile_flags(DI), CX")
+	w.p("TESTQ $const_scale, CX; JZ scaled%d", f.first)
+	w.p("VBROADCASTSS tile_alpha(DI), Z31")
+	f.each(func(row, v int) { w.p("VMULPS Z31, Z%[1]d, Z%[1]d", f.acc(row, v)) })
+	w.label(fmt.Sprintf("scaled%d", f.first))
+	w.p("TESTQ $const_addC, CX; JZ addedC%d", f.first)
+	w.p("VBROADCASTSS tile_beta(DI), Z31")
+	w.rowwise(f.rows, "DX", "tile_ldc", func(row int) {
+		for v := range f.vectors {
+			w.p("VFMADD231PS %d(AX), Z31, K%d, Z%d", 64*(f.first+v), v+1, f.acc(row, v))
+		}
+	})
+	w.label(fmt.Sprintf("addedC%d", f.first))
+	w.p("TESTQ $const_addD, CX; JZ addedD%d", f.first)
+	w.p("VBROADCASTSS tile_betaD(DI), Z31")
+	w.rowwise(f.rows, "0(SP)", "tile_ldd", func(row int) {
+		for v := range f.vectors {
+			w.p("VPMOVZXWD.Z %d(AX), K%d, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z%d", 32*(f.first+v), v+1, f.acc(row, v))
+		}
+	})
+	w.label(fmt.Sprintf("addedD%d", f.first))
+	w.p("TESTQ $const_addBias, CX; JZ addedBias%d", f.first)
+	w.p("MOVQ 8(SP), AX")
+	for v := range f.vectors {
+		w.p("VMOVUPS.Z %d(AX), K%d, Z%d", 64*(f.first+v), v+1, 28+v)
+	}
+	f.each(func(row, v int) { w.p("VADDPS Z%d, Z%[2]d, Z%[2]d", 28+v, f.acc(row, v)) })
+	w.label(fmt.Sprintf("addedBias%d", f.first))
+	w.p("TESTQ $const_toD, CX; JNZ toD%d", f.first)
+	w.rowwise(f.rows, "DX", "tile_ldc", func(row int) {
+		for v := range f.vectors {
+			w.p("VMOVUPS Z%d, K%d, %d(AX)", f.acc(row, v), v+1, 64*(f.first+v))
+		}
+	})
+	w.p("JMP stored%d", f.first)
+	w.label(fmt.Sprintf("toD%d", f.first))
+	w.rowwise(f.rows, "0(SP)", "tile_ldd", func(row int) {
+		for v := range f.vectors {
+			if f.pairs {
+				w.cvtbf16(f.acc(row, v), 28+v)
+				w.p("VMOVDQU16 Y%d, K%d, %d(AX)", 28+v, v+1, 32*(f.first+v))
+			} else {
+				w.roundBF16(f.acc(row, v), 28+v)
+				w.p("VPMOVDW Z%d, K%d, %d(AX)", 28+v, v+1, 32*(f.first+v))
+			}
+		}
+	})
+	w.label(fmt.Sprintf("stored%d", f.first))
 }
