@@ -2,6 +2,7 @@ package cpu
 
 import (
 	"fmt"
+	"slices"
 	"unsafe"
 
 	"github.com/mltrain/mltrain/internal/cpu/par"
@@ -84,6 +85,11 @@ func (c *call) float(name string, t tensor.Tensor, n int, write bool) floats {
 		return floats{h: unsafe.Slice((*uint16)(p), n)}
 	}
 	return floats{}
+}
+
+// halves tells whether all operands are bfloat16.
+func halves(xs ...floats) bool {
+	return !slices.ContainsFunc(xs, func(x floats) bool { return x.h == nil })
 }
 
 // in and out return whole float operands.

@@ -4,7 +4,7 @@
 // Kernels check types, sizes and indices before they touch memory and return errors that name the kernel and the
 // operands. Work is cut by shapes alone, and every reduction has a fixed order, so that a result is the same bits for any
 // GOMAXPROCS. Element-wise kernels work on pieces that fit the first-level cache, in float32: operands in bfloat16 are
-// converted piece by piece, so each kernel exists once.
+// converted piece by piece, so each kernel exists once. The commonest have loops on bfloat16, too, which give the same bits.
 package cpu
 
 import (

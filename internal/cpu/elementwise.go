@@ -137,6 +137,10 @@ func (b *Backend) Binary(op tensor.BinaryOp, y, a, x tensor.Tensor, acc bool) er
 	if c.err != nil {
 		return c.err
 	}
+	if op == tensor.OpAdd && !row && !col && !acc && b.v.AddBF16 != nil && halves(yf, af, bf) {
+		parts(a.Len(), grain, func(lo, hi int) { b.v.AddBF16(yf.h[lo:hi], af.h[lo:hi], bf.h[lo:hi]) })
+		return nil
+	}
 	f := [...]func(y, a, b []float32){b.v.Add, b.v.Sub, b.v.Mul}[op]
 	if !row && !col {
 		rows, cols = 1, a.Len()
@@ -203,7 +207,14 @@ func (b *Backend) Gate(s tensor.GateSpec, y, gate, up tensor.Tensor) error {
 		return c.err
 	}
 	f := unary(b.v, s.Op)
+	direct := s.Op == tensor.OpSiLU && b.v.SwiGLUBF16 != nil && halves(yf, gf, uf)
 	rowParts(s.Rows, s.Cols, func(lo, hi int) {
+		if direct {
+			for r := lo; r < hi; r++ {
+				b.v.SwiGLUBF16(yf.h[r*s.StrideY:][:s.Cols], gf.h[r*s.StrideGate:], uf.h[r*s.StrideUp:])
+			}
+			return
+		}
 		sc := b.borrow()
 		defer b.giveBack(sc)
 		t1, t2, t3 := sc.floats(0, piece), sc.floats(1, piece), sc.floats(2, piece)
@@ -244,7 +255,15 @@ func (b *Backend) GateBwd(s tensor.GateSpec, dgate, dup, dy, gate, up tensor.Ten
 		return c.err
 	}
 	f, df := unary(b.v, s.Op), unaryBwd(b.v, s.Op)
+	direct := s.Op == tensor.OpSiLU && b.v.SwiGLUBwdBF16 != nil && halves(dgf, duf, dyf, gf, uf)
 	rowParts(s.Rows, s.Cols, func(lo, hi int) {
+		if direct {
+			for r := lo; r < hi; r++ {
+				at, up := r*s.StrideGate, r*s.StrideUp
+				b.v.SwiGLUBwdBF16(dgf.h[at:][:s.Cols], duf.h[up:], dyf.h[r*s.StrideY:], gf.h[at:], uf.h[up:])
+			}
+			return
+		}
 		sc := b.borrow()
 		defer b.giveBack(sc)
 		t1, t2, t3 := sc.floats(0, piece), sc.floats(1, piece), sc.floats(2, piece)

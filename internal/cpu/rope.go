@@ -23,6 +23,7 @@ func (b *Backend) Rope(s tensor.RopeSpec, y, x, table, pos tensor.Tensor) error 
 		return c.err
 	}
 	h := s.RotaryDim / 2
+	direct := !s.Interleaved && s.RotaryDim == s.HeadDim && b.v.RotateBF16 != nil && halves(yf, xf)
 	rowParts(rows, width, func(lo, hi int) {
 		sc := b.borrow()
 		defer b.giveBack(sc)
@@ -31,6 +32,10 @@ func (b *Backend) Rope(s tensor.RopeSpec, y, x, table, pos tensor.Tensor) error 
 		for r := lo; r < hi; r++ {
 			cos := tab[int(ps[r])*s.RotaryDim:][:s.RotaryDim]
 			cos, sin := cos[:h], cos[h:]
+			if direct {
+				b.v.RotateBF16(yf.h[r*s.StrideY:], xf.h[r*s.StrideX:], cos, sin, s.Sign, s.Heads, s.HeadDim)
+				continue
+			}
 			for head := range s.Heads {
 				from, to := r*s.StrideX+head*s.HeadDim, r*s.StrideY+head*s.HeadDim
 				xs := xf.read(b.v, from, s.HeadDim, in)

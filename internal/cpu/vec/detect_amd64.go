@@ -36,11 +36,13 @@ func accelerate(o *Ops, l Level) {
 		o.TanhBwd, o.SigmoidBwd, o.SoftcapBwd = tanhBwd512, sigmoidBwd512, softcapBwd512
 		o.SwiGLU, o.SwiGLUBwd = swiGLU512, swiGLUBwd512
 		o.Norm, o.NormDots, o.NormBwd, o.NormBwdW = norm512, normDots512, normBwd512, normBwdW512
-		o.Rotate = rotate512
+		o.AddBF16, o.ExpScaleBF16 = addBF16x512, expScaleBF16x512
+		o.SwiGLUBF16, o.SwiGLUBwdBF16 = swiGLUBF16x512, swiGLUBwdBF16x512
+		o.Rotate, o.RotateBF16 = rotate512, rotateBF16
 		o.NF4 = nf4AVX512
 		o.SoftmaxTile, o.ExpTile, o.ScoreGradTile = checkedSoftmax(softmaxTile512), checkedExp(expTile512), checkedGrad(scoreGradTile512)
 		o.Tile, o.ScaleRows, o.Transpose = tileAVX512, checkedScaleRows(scaleRows512), checkedTranspose(16, transpose512)
-		o.AdamW = adam(adamW512)
+		o.AdamW, o.AdamWBF16 = adam(adamW512), adamBF16
 		o.FromBF16, o.ToBF16 = widening(fromBF16x512), rounding(toBF16x512)
 		o.FromBF16Rows = checkedBF16Rows(fromBF16Rows512)
 		o.Keep = keepAVX512
@@ -161,6 +163,17 @@ func tiled(wide bool, c []float32, ldc int, a []float32, rs, cs int, b []float32
 func adam(f func(w, m, v, g []float32, gscale, l2, decay, b1, c1, b2, c2, lr, root, eps float32)) func(w, m, v, g []float32, p AdamArgs) {
 	return func(w, m, v, g []float32, p AdamArgs) {
 		f(w, m, v, g, p.GScale, p.L2, p.Decay, p.B1, p.C1, p.B2, p.C2, p.LR, p.Root, p.Eps)
+	}
+}
+
+func adamBF16(w, m, v []float32, h []uint16, g []float32, p AdamArgs) {
+	adamWBF16x512(w, m, v, h, g, p.GScale, p.L2, p.Decay, p.B1, p.C1, p.B2, p.C2, p.LR, p.Root, p.Eps)
+}
+
+func rotateBF16(y, x []uint16, c, s []float32, sign float32, heads, dim int) {
+	if n := len(c); n > 0 && heads > 0 {
+		_, _, _ = y[(heads-1)*dim+2*n-1], x[(heads-1)*dim+2*n-1], s[n-1]
+		rotateBF16x512(unsafe.SliceData(y), unsafe.SliceData(x), unsafe.SliceData(c), unsafe.SliceData(s), sign, n, heads, 2*dim)
 	}
 }
 

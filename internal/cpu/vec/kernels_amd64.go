@@ -110,6 +110,24 @@ func expSum512(y, x []float32, max float32) (ret float32)
 func normDots512(dy, x, w []float32, mean, rstd float32) (s1, s2 float32)
 
 //go:noescape
+func addBF16x512(y, a, b []uint16)
+
+//go:noescape
+func swiGLUBF16x512(y, gate, up []uint16)
+
+//go:noescape
+func swiGLUBwdBF16x512(dgate, dup, dy, gate, up []uint16)
+
+//go:noescape
+func expScaleBF16x512(y, x []uint16, max, k float32)
+
+//go:noescape
+func adamWBF16x512(w, m, v []float32, h []uint16, g []float32, gscale, l2, decay, b1, c1, b2, c2, lr, root, eps float32)
+
+//go:noescape
+func rotateBF16x512(y, x *uint16, c, s *float32, sign float32, pairs, heads, dim int)
+
+//go:noescape
 func softmaxTile512(s []float32, rows, n int, m []float32, l []float32, alpha []float32)
 
 //go:noescape

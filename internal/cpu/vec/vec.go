@@ -25,6 +25,9 @@ func (l Level) String() string { return [...]string{"portable", "avx2", "avx512"
 
 // Ops is the set of loops of one instruction set. Slices of one call have equal lengths, that of the first; longer ones
 // are cut. An output may be the same slice as an input, but not overlap it otherwise.
+//
+// Functions named BF16 give the bits of FromBF16, the function without it, and ToBF16, in one pass. They are nil where
+// there is no such loop.
 type Ops struct {
 	Level Level
 
@@ -34,8 +37,11 @@ type Ops struct {
 	SumSqDev func(x []float32, mean float32) float32   // Σ (x−mean)²
 	Max      func(x []float32) float32                 // largest x; −Inf for none
 	ExpSum   func(y, x []float32, max float32) float32 // y = exp(x−max); Σ y
+	// ExpScaleBF16 computes y = k·exp(x−max): ExpSum and Scale.
+	ExpScaleBF16 func(y, x []uint16, max, k float32)
 
 	Add      func(y, a, b []float32)         // y = a+b
+	AddBF16  func(y, a, b []uint16)          // y = a+b
 	Sub      func(y, a, b []float32)         // y = a−b
 	Mul      func(y, a, b []float32)         // y = a·b
 	MulAdd   func(y, a, b []float32)         // y += a·b
@@ -48,8 +54,10 @@ type Ops struct {
 	SiLUBwd, GELUBwd, GELUTanhBwd, ReLUBwd, TanhBwd, SigmoidBwd, SoftcapBwd func(dx, dy, x []float32, k float32)
 
 	// SwiGLU computes y = silu(gate)·up and SwiGLUBwd its gradients.
-	SwiGLU    func(y, gate, up []float32)
-	SwiGLUBwd func(dgate, dup, dy, gate, up []float32)
+	SwiGLU        func(y, gate, up []float32)
+	SwiGLUBwd     func(dgate, dup, dy, gate, up []float32)
+	SwiGLUBF16    func(y, gate, up []uint16)
+	SwiGLUBwdBF16 func(dgate, dup, dy, gate, up []uint16)
 
 	// Norm computes y = (x−mean)·rstd·w.
 	Norm func(y, x, w []float32, mean, rstd float32)
@@ -62,6 +70,8 @@ type Ops struct {
 
 	// Rotate turns the pairs (x1, x2) by the angles with cosines c and sines s·sign: y1 = x1·c − x2·s, y2 = x2·c + x1·s.
 	Rotate func(y1, y2, x1, x2, c, s []float32, sign float32)
+	// RotateBF16 is Rotate on heads, dim elements apart, whose first len(c) elements are x1 and whose next are x2.
+	RotateBF16 func(y, x []uint16, c, s []float32, sign float32, heads, dim int)
 
 	// Tile multiplies small matrices: C[m,n] = A[m,k]·B[k,n], or += if acc. A's element (i,j) is at a[i·rs+j·cs]; rows of
 	// B and C are ldb and ldc apart. n is a multiple of 16.
@@ -85,7 +95,8 @@ type Ops struct {
 	// threshold, else scale.
 	Keep func(y []float32, key tensor.RNGKey, first uint64, threshold uint32, scale float32)
 
-	AdamW func(w, m, v, g []float32, p AdamArgs) // an Adam or AdamW step
+	AdamW     func(w, m, v, g []float32, p AdamArgs)                       // an Adam or AdamW step
+	AdamWBF16 func(w, m, v []float32, h []uint16, g []float32, p AdamArgs) // AdamW, and h = w, rounded to nearest even
 
 	// NF4 decodes pairs of four-bit codes, the first in the high half of each byte: y = value[code]·k, for an even number.
 	NF4 func(y []float32, codes []byte, k float32)

@@ -330,6 +330,109 @@ func TestBF16(t *testing.T) {
 	}
 }
 
+// guardedBF16 are n numbers at the very end of a page that is followed by one without access, as guarded's; most are of
+// the size of activations, the others any bits.
+func guardedBF16(t *testing.T, rng *rand.Rand, n int) []uint16 {
+	b := guardedBytes(t, 2*n)
+	x := unsafe.Slice((*uint16)(unsafe.Pointer(unsafe.SliceData(b))), n)
+	for i := range x {
+		x[i] = BF16(float32(rng.NormFloat64()))
+		if rng.IntN(3) == 0 {
+			x[i] = uint16(rng.Uint32())
+		}
+	}
+	return x
+}
+
+// Loops on bfloat16 give the bits of conversions around the loops in float32, in place, too.
+func TestBF16Loops(t *testing.T) {
+	inf, nan := float32(math.Inf(1)), math.Float32frombits(0x7fffffff)
+	args := AdamArgs{0.5, 0.01, 0.02, 0.9, 0.1, 0.99, 0.01, 0.1, 0.7, 1e-8}
+	each(t, func(t *testing.T, o *Ops, n int, rng *rand.Rand) {
+		wide := func(x []uint16) []float32 {
+			y := make([]float32, len(x))
+			o.FromBF16(y, x)
+			return y
+		}
+		same := func(what string, got []uint16, want []float32) {
+			t.Helper()
+			for i, v := range want {
+				if BF16(v) != got[i] {
+					t.Fatalf("%s: element %d is %#04x, want %#04x of %v", what, i, got[i], BF16(v), v)
+				}
+			}
+		}
+		half := func() []uint16 { return guardedBF16(t, rng, n) }
+		if o.AddBF16 != nil {
+			a, b, y := half(), half(), make([]float32, n)
+			o.Add(y, wide(a), wide(b))
+			o.AddBF16(a, a, b)
+			same("add", a, y)
+		}
+		if o.ExpScaleBF16 != nil {
+			for _, k := range []float32{-1, 0, 0.37, inf, nan} {
+				x, y := half(), make([]float32, n)
+				o.ExpSum(y, wide(x), 1.3)
+				o.Scale(y, y, k)
+				o.ExpScaleBF16(x, x, 1.3, k)
+				same("exp scale", x, y)
+			}
+		}
+		if o.SwiGLUBF16 != nil {
+			gate, up, y := half(), half(), make([]float32, n)
+			h := half()
+			o.SwiGLU(y, wide(gate), wide(up))
+			o.SwiGLUBF16(h, gate, up)
+			same("swiglu", h, y)
+		}
+		if o.SwiGLUBwdBF16 != nil {
+			dy, gate, up, dg, du := half(), half(), half(), make([]float32, n), make([]float32, n)
+			o.SwiGLUBwd(dg, du, wide(dy), wide(gate), wide(up))
+			o.SwiGLUBwdBF16(gate, up, dy, gate, up)
+			same("dgate", gate, dg)
+			same("dup", up, du)
+		}
+		if o.RotateBF16 != nil {
+			const heads = 3
+			dim := 2*n + 5
+			size := max(0, (heads-1)*dim+2*n)
+			c, s := random(t, rng, n), random(t, rng, n)
+			if n > 2 {
+				c[1], s[2] = nan, inf
+			}
+			x := guardedBF16(t, rng, size)
+			old, y := slices.Clone(x), wide(x)
+			o.RotateBF16(x, x, c, s, -1, heads, dim)
+			for head := range heads {
+				at := head * dim
+				p := y[at : at+2*n]
+				o.Rotate(p[:n], p[n:], p[:n], p[n:], c, s, -1)
+				same("rotate", x[at:], p)
+				if end := at + dim; head < heads-1 && !slices.Equal(x[at+2*n:end], old[at+2*n:end]) {
+					t.Fatalf("rotate changed what lies between heads %d and %d", head, head+1)
+				}
+			}
+		}
+		if o.AdamWBF16 != nil {
+			w, m, v, g := random(t, rng, n), random(t, rng, n), random(t, rng, n), random(t, rng, n)
+			if n > 2 {
+				w[0], g[1], g[2] = nan, inf, 1e-45
+			}
+			w2, m2, v2, h := slices.Clone(w), slices.Clone(m), slices.Clone(v), half()
+			o.AdamW(w2, m2, v2, g, args)
+			o.AdamWBF16(w, m, v, h, g, args)
+			same("adamw", h, w2)
+			for i := range w {
+				for _, p := range [][2]float32{{w[i], w2[i]}, {m[i], m2[i]}, {v[i], v2[i]}} {
+					if math.Float32bits(p[0]) != math.Float32bits(p[1]) {
+						t.Fatalf("adamw: element %d is %v, want %v", i, p[0], p[1])
+					}
+				}
+			}
+		}
+	})
+}
+
 func TestBF16Rows(t *testing.T) {
 	for _, o := range levels() {
 		for _, rows := range []int{0, 1, 5} {

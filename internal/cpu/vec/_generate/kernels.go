@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"math"
+	"slices"
 )
 
 var negInf = math.Inf(-1)
@@ -12,6 +13,7 @@ var negInf = math.Inf(-1)
 type mapKernel struct {
 	name    string
 	slices  []string
+	half    set // slices of bfloat16
 	outs    int
 	ins     []int // slices to load, into registers in0 on
 	in0     reg
@@ -23,25 +25,36 @@ type mapKernel struct {
 const in0 = 2 // most kernels compute one or two outputs in registers 0 and 1
 
 func (g *gen) mapKernel(m mapKernel) {
-	g.open(m.name, m.slices, m.scalars, nil)
+	g.open(m.name, m.slices, m.half, m.scalars, nil)
 	if m.exp {
 		g.expSetup()
 	}
-	g.p("XORL AX, AX; MOVQ CX, R12; ANDQ $-%d, R12; SHLQ $2, R12", g.lanes())
+	if m.half != 0 {
+		g.setupBF16()
+	}
+	g.p("XORL AX, AX; MOVQ CX, R12; ANDQ $-%d, R12", g.lanes())
 	g.p("JZ rest")
 	once := func() {
 		for i, s := range m.ins {
-			g.load(fmt.Sprintf("(%s)(AX*1)", pointers[s]), m.in0+reg(i))
+			if m.half.has(s) {
+				g.loadBF16(fmt.Sprintf("(%s)(AX*2)", pointers[s]), m.in0+reg(i))
+			} else {
+				g.load(fmt.Sprintf("(%s)(AX*4)", pointers[s]), m.in0+reg(i))
+			}
 		}
 		m.body(g)
 		for i := range m.outs {
-			g.store(reg(i), fmt.Sprintf("(%s)(AX*1)", pointers[i]))
+			if m.half.has(i) {
+				g.storeBF16(reg(i), fmt.Sprintf("(%s)(AX*2)", pointers[i]))
+			} else {
+				g.store(reg(i), fmt.Sprintf("(%s)(AX*4)", pointers[i]))
+			}
 		}
 	}
 	g.p("PCALIGN $32")
 	g.label("loop")
 	once()
-	g.p("ADDQ $%d, AX; CMPQ AX, R12; JB loop", 4*g.lanes())
+	g.p("ADDQ $%d, AX; CMPQ AX, R12; JB loop", g.lanes())
 	g.label("rest")
 	g.mask()
 	g.masked = true
@@ -316,10 +329,7 @@ var maps = []mapKernel{
 	}},
 	{name: "rotate", slices: []string{"y1", "y2", "x1", "x2", "c", "s"}, outs: 2, ins: []int{2, 3, 4, 5}, in0: in0, scalars: []string{"sign"}, body: func(g *gen) {
 		g.mul(5, 5, g.scalar(0))
-		g.mul(0, 2, reg(4))
-		g.mulsub(0, 3, reg(5))
-		g.mul(1, 3, reg(4))
-		g.muladd(1, 2, reg(5))
+		g.turn()
 	}},
 	{name: "adamW", slices: []string{"w", "m", "v", "g"}, outs: 3, ins: []int{0, 1, 2, 3}, in0: 0,
 		scalars: []string{"gscale", "l2", "decay", "b1", "c1", "b2", "c2", "lr", "root", "eps"}, body: func(g *gen) {
@@ -339,6 +349,118 @@ var maps = []mapKernel{
 			g.div(t, t, reg(u))
 			g.sub(w, w, reg(t))
 		}},
+}
+
+// mapsBF16 prints kernels on bfloat16 with the same arithmetic in float32. AVX-512 only.
+func (g *gen) mapsBF16() {
+	named := func(name string) mapKernel {
+		return maps[slices.IndexFunc(maps, func(m mapKernel) bool { return m.name == name })]
+	}
+	for _, name := range []string{"add", "swiGLU", "swiGLUBwd"} {
+		g.mapBF16(named(name))
+	}
+	g.mapBF16(mapKernel{name: "expScale", slices: []string{"y", "x"}, outs: 1, ins: []int{1}, in0: in0, scalars: []string{"max", "k"}, exp: true, body: func(g *gen) {
+		g.sub(0, 2, g.scalar(0))
+		g.exp(0, 3, 4)
+		g.mul(0, 0, g.scalar(1))
+	}})
+	m := named("adamW")
+	update := m.body
+	m.name, m.slices, m.half = "adamWBF16x", []string{"w", "m", "v", "h", "g"}, 1<<3
+	m.outs, m.ins = 4, []int{0, 1, 2, 4}
+	m.body = func(g *gen) {
+		update(g)
+		g.mov(3, 0)
+	}
+	g.mapKernel(m)
+}
+
+// mapBF16 prints a kernel whose slices are all of bfloat16, 32 elements at a time: those at even places, shifted to the
+// high halves of lanes, then those at odd places, which are there; so are the results joined. AVX-512 only.
+//
+// Without scalars, NaNs need no care: their low halves are 0, as the operands' are.
+func (g *gen) mapBF16(m mapKernel) {
+	const raw, even, odd = 16, 19, 21
+	g.open(m.name+"BF16x", m.slices, 1<<len(m.slices)-1, m.scalars, nil)
+	if m.exp {
+		g.expSetup()
+	}
+	g.p("MOVL $0xaaaaaaaa, AX; KMOVD AX, K4")
+	g.p("XORL AX, AX; MOVQ CX, R12; ANDQ $-32, R12; JZ rest")
+	half := func(first reg, prepare func(i, dst reg)) {
+		for i := range m.ins {
+			prepare(raw+reg(i), m.in0+reg(i))
+		}
+		m.body(g)
+		for i := range reg(m.outs) {
+			g.roundBF16(i, first+i, len(m.scalars) > 0)
+		}
+	}
+	once := func(zero, mask string) {
+		for i, s := range m.ins {
+			g.p("VMOVDQU16%s (%s)(AX*2), %s%s", zero, pointers[s], mask, g.r(raw+reg(i)))
+		}
+		half(even, func(i, dst reg) { g.p("VPSLLD $16, %s, %s", g.r(i), g.r(dst)) })
+		half(odd, func(i, dst reg) { g.op("VPANDD", konst(0xffff0000), i, dst) })
+		for i := range reg(m.outs) {
+			e, o := g.r(even+i), g.r(odd+i)
+			g.p("VPSRLD $16, %s, %s; VMOVDQU16 %s, K4, %s", e, e, o, e)
+			g.p("VMOVDQU16 %s, %s(%s)(AX*2)", e, mask, pointers[i])
+		}
+	}
+	g.p("PCALIGN $32")
+	g.label("loop")
+	once("", "")
+	g.p("ADDQ $32, AX; CMPQ AX, R12; JB loop")
+	g.label("rest")
+	g.mask512(32)
+	once(".Z", "K1, ")
+	g.label("done")
+	g.close()
+}
+
+// turn computes registers 0 and 1 from the pairs in 2 and 3, the cosines in 4 and the sines in 5.
+func (g *gen) turn() {
+	g.mul(0, 2, reg(4))
+	g.mulsub(0, 3, reg(5))
+	g.mul(1, 3, reg(4))
+	g.muladd(1, 2, reg(5))
+}
+
+// rotateBF16: see Ops.RotateBF16. It turns the same vector's worth of pairs of all heads, then the next; distances are
+// in bytes. AVX-512 only.
+func (g *gen) rotateBF16() {
+	fmt.Fprintf(g.decls, "\n//go:noescape\nfunc rotateBF16x%s(y, x *uint16, c, s *float32, sign float32, pairs, heads, dim int)\n", g.suffix())
+	fmt.Fprintf(g.asm, "\nTEXT ·rotateBF16x%s(SB), NOSPLIT, $0-64\n", g.suffix())
+	g.p("MOVQ y+0(FP), DI; MOVQ x+8(FP), SI; MOVQ c+16(FP), R8; MOVQ s+24(FP), R9")
+	g.p("VBROADCASTSS sign+32(FP), %s", g.r(8))
+	g.p("MOVQ pairs+40(FP), CX; MOVQ dim+56(FP), R11; LEAQ (SI)(CX*2), BX; LEAQ (DI)(CX*2), DX")
+	g.setupBF16()
+	once := func(loop string) {
+		g.load("(R8)", 4)
+		g.load("(R9)", 5)
+		g.mul(5, 5, reg(8))
+		g.p("MOVQ heads+48(FP), R10; XORL AX, AX")
+		g.p("PCALIGN $32")
+		g.label(loop)
+		g.loadBF16("(SI)(AX*1)", 2)
+		g.loadBF16("(BX)(AX*1)", 3)
+		g.turn()
+		g.storeBF16(0, "(DI)(AX*1)")
+		g.storeBF16(1, "(DX)(AX*1)")
+		g.p("ADDQ R11, AX; DECQ R10; JNZ %s", loop)
+	}
+	g.p("MOVQ CX, R12; SHRQ $4, R12; JZ rest")
+	g.label("column")
+	once("head")
+	g.p("ADDQ $64, R8; ADDQ $64, R9; ADDQ $32, SI; ADDQ $32, BX; ADDQ $32, DI; ADDQ $32, DX; DECQ R12; JNZ column")
+	g.label("rest")
+	g.mask()
+	g.masked = true
+	once("last")
+	g.masked = false
+	g.label("done")
+	g.close()
 }
 
 // tanhD computes register 0 = dy·(1−t²) from t in 1 and dy in 2.
@@ -408,7 +530,7 @@ var folds = []foldKernel{
 }
 
 func (g *gen) foldKernel(m foldKernel) {
-	g.open(m.name, m.slices, m.scalars, m.results)
+	g.open(m.name, m.slices, 0, m.scalars, m.results)
 	if m.exp {
 		g.expSetup()
 	}

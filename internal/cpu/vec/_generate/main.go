@@ -28,6 +28,8 @@ const (
 	rMask  reg = 10 // AVX2: lanes of the rest. AVX-512 uses K1.
 	rExpLo reg = 11
 	rExpHi reg = 12
+	rHigh  reg = 13 // AVX-512: where the high halves of lanes are, for storeBF16
+	rRound reg = 14 // AVX-512: scratch of storeBF16
 )
 
 // gen prints for one instruction set.
@@ -206,6 +208,42 @@ func (g *gen) store(src reg, at string) {
 	}
 }
 
+// loadBF16 reads a vector of bfloat16, or its part with zeros elsewhere. AVX-512 only.
+func (g *gen) loadBF16(at string, dst reg) {
+	if g.masked {
+		g.p("VPMOVZXWD.Z %s, K1, %s", at, g.r(dst))
+	} else {
+		g.p("VPMOVZXWD %s, %s", at, g.r(dst))
+	}
+	g.p("VPSLLD $16, %[1]s, %[1]s", g.r(dst))
+}
+
+// roundBF16 computes t, whose high halves are those of x rounded as toBF16x rounds: u + 0x7fff, + 1 if the bit to become
+// the last is set; NaNs become u | 0x400000. It costs less than VCVTNEPS2BF16 and its care for denormal numbers, which
+// that takes for 0. AVX-512 only.
+func (g *gen) roundBF16(x, t reg, nan bool) {
+	at := func(bits uint32) string { return fmt.Sprintf("·constants+%d(SB)", g.consts.at(bits)) }
+	g.op("VPADDD", konst(0x7fff), x, t)
+	g.p("VPTESTMD.BCST %s, %s, K3; VPADDD.BCST %s, %s, K3, %s", at(1<<16), g.r(x), at(1), g.r(t), g.r(t))
+	if nan {
+		g.p("VCMPPS $3, %[1]s, %[1]s, K3; VPORD.BCST %[2]s, %[1]s, K3, %[3]s", g.r(x), at(0x400000), g.r(t))
+	}
+}
+
+// storeBF16 writes src rounded. AVX-512 only, after setupBF16.
+func (g *gen) storeBF16(src reg, at string) {
+	g.roundBF16(src, rRound, true)
+	g.p("VPERMW %[1]s, %[2]s, %[1]s", g.r(rRound), g.r(rHigh))
+	if g.masked {
+		g.p("VMOVDQU16 Y%d, K1, %s", rRound, at)
+	} else {
+		g.p("VMOVDQU Y%d, %s", rRound, at)
+	}
+}
+
+// setupBF16 loads what storeBF16 needs.
+func (g *gen) setupBF16() { g.p("VMOVDQU ·high(SB), Y%d", rHigh) }
+
 // keepLanes clears the lanes of x that the rest does not have.
 func (g *gen) keepLanes(x reg) {
 	switch {
@@ -219,14 +257,21 @@ func (g *gen) keepLanes(x reg) {
 
 // mask makes the mask of the rest: the low bits of CX count its lanes.
 func (g *gen) mask() {
-	g.p("ANDQ $%d, CX", g.lanes()-1)
-	g.p("JZ done")
 	if g.wide {
-		g.p("MOVL $1, R13; SHLL CX, R13; DECL R13; KMOVW R13, K1")
+		g.mask512(g.lanes())
 		return
 	}
+	g.p("ANDQ $%d, CX", g.lanes()-1)
+	g.p("JZ done")
 	g.p("LEAQ ·lanes(SB), R13; SHLQ $2, CX; SUBQ CX, R13")
 	g.p("VMOVUPS 32(R13), %s", g.r(rMask))
+}
+
+// mask512 is mask for vectors of 16 or 32 elements.
+func (g *gen) mask512(lanes int) {
+	g.p("ANDQ $%d, CX", lanes-1)
+	g.p("JZ done")
+	g.p("MOVL $1, R13; SHLL CX, R13; DECL R13; KMOVD R13, K1")
 }
 
 // fold adds (or takes the maximum of) the lanes of x into the low lane, using tmp.
@@ -262,6 +307,10 @@ func run() error {
 		for _, m := range folds {
 			g.foldKernel(m)
 		}
+		if wide {
+			g.mapsBF16()
+			g.rotateBF16()
+		}
 		g.softmaxTile()
 		g.expTile()
 		g.scoreGradTile()
@@ -288,6 +337,10 @@ func run() error {
 		fmt.Fprintf(&file, "DATA ·lanes+%d(SB)/4, $0x%08x\n", 4*i, v)
 	}
 	fmt.Fprint(&file, "GLOBL ·lanes(SB), RODATA|NOPTR, $64\n")
+	for i := range 8 {
+		fmt.Fprintf(&file, "DATA ·high+%d(SB)/4, $%#08x\n", 4*i, (4*i+3)<<16|(4*i+1))
+	}
+	fmt.Fprint(&file, "GLOBL ·high(SB), RODATA|NOPTR, $32\n")
 	file.Write(asm.Bytes())
 	src, err := format.Source(decls.Bytes())
 	if err != nil {
@@ -302,14 +355,28 @@ func run() error {
 // pointers are the registers that hold the addresses of slices.
 var pointers = []string{"DI", "SI", "BX", "DX", "R8", "R9", "R10", "R11"}
 
-// open starts a function of slices and float32 scalars; result is empty or one float32 per name. It loads the
-// addresses, the length (the least of the slices') into CX, and the scalars.
-func (g *gen) open(name string, slices, scalars []string, results []string) {
+// set is a set of small numbers.
+type set uint
+
+func (s set) has(i int) bool { return s>>i&1 != 0 }
+
+// open starts a function of slices, those in half of bfloat16 and the others of float32, and float32 scalars; result is
+// empty or one float32 per name. It loads the addresses, the length (the least of the slices') into CX, and the scalars.
+func (g *gen) open(name string, slices []string, half set, scalars []string, results []string) {
 	size := 24*len(slices) + 4*len(scalars)
 	if len(results) > 0 { // results begin at a multiple of 8
 		size = (size+7)&^7 + 4*len(results)
 	}
-	params := strings.Join(slices, ", ") + " []float32"
+	kind := map[bool]string{true: " []uint16", false: " []float32"}
+	params := ""
+	for i, s := range slices {
+		params += s
+		if last := i == len(slices)-1; last || half.has(i) != half.has(i+1) {
+			params += kind[half.has(i)]
+		}
+		params += ", "
+	}
+	params = strings.TrimSuffix(params, ", ")
 	if len(scalars) > 0 {
 		params += ", " + strings.Join(scalars, ", ") + " float32"
 	}
