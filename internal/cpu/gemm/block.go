@@ -228,6 +228,13 @@ func (j *job) readBInPlace() bool {
 	return j.engine.inPlace != nil && j.m <= inPlaceRows && b.kind == copyF32 && !b.contig && b.ld%cacheStride != 0
 }
 
+// readBByRows reports whether few rows of A meet rows of B as they lie, in place or widened block by block. Exchanged, B would be packed
+// all the same, and met by half as many columns as a tile has.
+func (j *job) readBByRows() bool {
+	b := &j.b
+	return j.readBInPlace() || j.engine.inPlace != nil && j.m <= inPlaceRows && !b.contig && b.kind == widenBF16
+}
+
 // columnTasks is how many tasks the columns are cut into: blocks of B, or less to give every worker as many. It may depend on the
 // number of workers because no sum does.
 func (j *job) columnTasks() int {

@@ -20,7 +20,7 @@ const (
 
 // narrow reports whether runNarrow takes the product, and exchanges the operands if that is what makes it narrow.
 func (j *job) narrow() bool {
-	swap := j.m <= swapRows && j.n > narrowCols && !j.readBInPlace()
+	swap := j.m <= swapRows && j.n > narrowCols && !j.readBByRows()
 	cols := j.n
 	if swap {
 		cols = j.m
@@ -51,7 +51,7 @@ func (j *job) fewColumns() bool {
 		return false
 	}
 	j.exchange()
-	if j.readBInPlace() {
+	if j.readBByRows() {
 		j.mr = even(j.m, j.engine.mr, 1)
 		return true
 	}
