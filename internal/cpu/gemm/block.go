@@ -1,6 +1,7 @@
 package gemm
 
 import (
+	"slices"
 	"unsafe"
 
 	"github.com/mltrain/mltrain/internal/cpu/par"
@@ -53,9 +54,7 @@ type job struct {
 	kBlock      int // steps of a block of k, at least 1
 	workers     int
 
-	slab      []uint32
-	undo      []float32 // the scales of a slab of halves: [block of k][row]
-	wide      []uint32  // float32 sums of a slab's rows of a bfloat16 C, between ranges of k
+	*slabs
 	inWide    bool
 	row, rows int // of the slab
 	from, to  int // steps of the slab
@@ -66,9 +65,20 @@ type job struct {
 	groupRows int // rows of a task of a narrow product
 	swapped   bool
 
+	own    slabs
+	others []*job // products of the same A, to be computed with this one or after it
+	shared []*job // those of them that this slab serves
+
 	packTask, mulTask         func(task int)
 	packColsTask, mulRowsTask func(task int)
 	vectorTask                func(task int)
+}
+
+// slabs are a job's large buffers, or those of the job that it is computed with.
+type slabs struct {
+	slab []uint32
+	undo []float32 // the scales of a slab of halves: [block of k][row]
+	wide []uint32  // float32 sums of a slab's rows of a bfloat16 C, between ranges of k
 }
 
 // block is what one worker needs for one task.
@@ -85,7 +95,7 @@ type block struct {
 }
 
 func (j *job) set(e *engine, s Spec, p Precision, c, a, b, bias Data) {
-	j.engine = e
+	j.engine, j.slabs = e, &j.own
 	j.m, j.n, j.k = s.M, s.N, s.K
 	j.alpha, j.beta = s.Alpha, s.Beta
 	j.a.set(e, a, s.LDA, !s.TransA, p)
@@ -125,9 +135,15 @@ func (j *job) set(e *engine, s Spec, p Precision, c, a, b, bias Data) {
 	}
 }
 
-// release drops the references to the caller's memory.
-func (j *job) release() {
+// done drops the references to the caller's memory and gives the job back, with the others.
+func (j *job) done() {
+	for _, o := range j.others {
+		o.done()
+	}
+	clear(j.others)
+	j.others = j.others[:0]
 	j.a.p, j.b.p, j.c, j.bias = nil, nil, nil, nil
+	jobs.put(j)
 }
 
 // even is the length of a part when total is cut into the fewest equal parts of at most limit, each a multiple of unit.
@@ -151,22 +167,65 @@ func (j *job) do(tasks int, fn func(task int)) {
 
 const groupPanels = 8 // panels of A packed by one task
 
-// run takes the path for the shape, and here cuts C into slabs of rows and, where A is too deep for a slab, k into ranges.
+// run computes the product and the others.
 func (j *job) run() {
-	j.row = 0
-	if j.k == 0 {
+	j.shared = j.shared[:0]
+	switch {
+	case j.k == 0:
 		j.withoutProduct()
-		return
-	}
-	if j.isVector() {
+	case j.isVector():
+		j.share((*job).isVector)
 		j.runVector()
-		return
-	}
-	if !j.fewColumns() && j.narrow() {
+	case !j.fewColumns() && j.narrow():
 		j.runNarrow()
-		return
+	default:
+		j.runBlocks()
 	}
+	for _, o := range j.others {
+		if !slices.Contains(j.shared, o) {
+			o.run()
+		}
+	}
+	clear(j.shared)
+}
+
+// share lists the others that fit.
+func (j *job) share(fits func(o *job) bool) {
+	for _, o := range j.others {
+		if fits(o) {
+			j.shared = append(j.shared, o)
+		}
+	}
+}
+
+// part finds the job that a task belongs to among this one and those that share with it, and the task's number there.
+func (j *job) part(task int) (*job, int) {
+	if task < j.tasks {
+		return j, task
+	}
+	task -= j.tasks
+	for _, o := range j.shared {
+		if task < o.tasks {
+			return o, task
+		}
+		task -= o.tasks
+	}
+	panic("gemm: no such task")
+}
+
+// allTasks is the number of tasks of this job and those that share with it.
+func (j *job) allTasks() int {
+	n := j.tasks
+	for _, o := range j.shared {
+		n += o.tasks
+	}
+	return n
+}
+
+// runBlocks cuts C into slabs of rows and, where A is too deep for a slab, k into ranges.
+func (j *job) runBlocks() {
 	e := j.engine
+	j.row = 0
 	if j.half = j.takesHalves(); j.half {
 		j.kBlock = even(j.steps, e.halfBlock, halfChunk)
 	}
@@ -191,6 +250,13 @@ func (j *job) run() {
 	rows = even(j.m, max(j.mr, rows/j.mr*j.mr), j.mr)
 	j.tasks = j.columnTasks()
 	j.bInPlace = j.readBInPlace()
+	if !j.swapped && depth >= j.steps {
+		j.share(func(o *job) bool { return o.takesHalves() == j.half && (rows <= most || !o.cBF16) })
+	}
+	for _, o := range j.shared {
+		o.half, o.kBlock = j.half, j.kBlock
+		o.tasks, o.bInPlace = o.columnTasks(), o.readBInPlace()
+	}
 	if j.inWide {
 		j.wide = grow(j.wide, rows*j.n)
 	}
@@ -205,7 +271,10 @@ func (j *job) run() {
 				j.undo = growFloats(j.undo, blocks*ceil(j.rows, j.mr))
 			}
 			j.do(j.groups*blocks, j.packTask)
-			j.do(j.tasks, j.mulTask)
+			for _, o := range j.shared {
+				o.row, o.rows, o.from, o.to = j.row, j.rows, j.from, j.to
+			}
+			j.do(j.allTasks(), j.mulTask)
 		}
 	}
 }
@@ -284,6 +353,7 @@ func (j *job) packRows(task int) {
 
 // mulColumns multiplies the slab with one chunk of columns of B.
 func (j *job) mulColumns(task int) {
+	j, task = j.part(task)
 	e := j.engine
 	w := blocks.get()
 	t := &w.t

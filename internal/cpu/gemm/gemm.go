@@ -64,8 +64,50 @@ func F32(s Spec, c, a, b, bias []float32) {
 // the shape contradicts itself or the slices.
 func Mul(s Spec, p Precision, c, a, b, bias Data) { mul(&engines[0], s, p, c, a, b, bias) }
 
+// Product is one of several products of one A. Its Spec has the TransA, M, K and LDA of the others.
+type Product struct {
+	Spec
+	C, B, Bias Data
+}
+
+// MulShared is Mul for each of the products, which it computes in turn or together: then A is packed once, and threads wait for each other
+// once. It panics where Mul would, and if the products do not agree on A. The way that is taken depends on the shapes alone.
+func MulShared(p Precision, a Data, products []Product) { mulShared(&engines[0], p, a, products) }
+
+func mulShared(e *engine, p Precision, a Data, products []Product) {
+	var first *job
+	for i := range products {
+		s := &products[i]
+		if f := &products[0]; s.TransA != f.TransA || s.M != f.M || s.K != f.K || s.LDA != f.LDA {
+			panic(fmt.Sprintf("gemm: A is %v %d×%d (%d apart) in product %d, but %v %d×%d (%d apart) in the first",
+				s.TransA, s.M, s.K, s.LDA, i, f.TransA, f.M, f.K, f.LDA))
+		}
+		j := prepare(e, s.Spec, p, s.C, a, s.B, s.Bias)
+		switch {
+		case j == nil:
+		case first == nil:
+			first = j
+		default:
+			j.slabs = first.slabs
+			first.others = append(first.others, j)
+		}
+	}
+	if first != nil {
+		first.run()
+		first.done()
+	}
+}
+
 // mul is Mul with a given engine.
 func mul(e *engine, s Spec, p Precision, c, a, b, bias Data) {
+	if j := prepare(e, s, p, c, a, b, bias); j != nil {
+		j.run()
+		j.done()
+	}
+}
+
+// prepare checks a product and returns its job, or nil if there is nothing to do.
+func prepare(e *engine, s Spec, p Precision, c, a, b, bias Data) *job {
 	if s.M < 0 || s.N < 0 || s.K < 0 {
 		panic(fmt.Sprintf("gemm: negative size in M=%d N=%d K=%d", s.M, s.N, s.K))
 	}
@@ -76,16 +118,14 @@ func mul(e *engine, s Spec, p Precision, c, a, b, bias Data) {
 		check("the bias", bias, false, 1, s.N, s.N)
 	}
 	if s.M == 0 || s.N == 0 {
-		return
+		return nil
 	}
 	if s.Alpha == 0 {
 		s.K = 0
 	}
 	j := jobs.get()
 	j.set(e, s, p, c, a, b, bias)
-	j.run()
-	j.release()
-	jobs.put(j)
+	return j
 }
 
 func (d Data) length() int { return max(len(d.F32), len(d.BF16)) }

@@ -17,11 +17,12 @@ type product struct {
 	aBF16, bBF16, cBF16 bool
 	bias                bool
 	padA, padB, padC    int
+	tolerance           float64 // more of the norm of the sum
 }
 
 func (p product) String() string {
 	return fmt.Sprintf("%d×%d×%d transA=%v transB=%v bf16(compute=%v a=%v b=%v c=%v) alpha=%v beta=%v bias=%v pads=%d,%d,%d",
-		p.M, p.N, p.K, p.TransA, p.TransB, p.compute == ComputeBF16, p.aBF16, p.bBF16, p.cBF16, p.Alpha, p.Beta, p.bias, p.padA, p.padB, p.padC)
+		p.M, p.N, p.K, p.TransA, p.TransB, p.compute, p.aBF16, p.bBF16, p.cBF16, p.Alpha, p.Beta, p.bias, p.padA, p.padB, p.padC)
 }
 
 func floats(t testing.TB, n int) []float32 {
@@ -97,7 +98,7 @@ func lanes(d Data, ld, n, k int, contig bool, p Precision) [][]float64 {
 				at = q*ld + i
 			}
 			v := d.value(at)
-			if p == ComputeBF16 {
+			if p != ComputeF32 {
 				v = widen(round(v))
 			}
 			out[i][q] = float64(v)
@@ -165,13 +166,15 @@ func (p product) compare(t *testing.T, got, before, bias Data, x, y [][]float64)
 			}
 			continue
 		}
-		var sum, size float64
+		var sum, size, squares float64
 		for k, v := range x[row] {
 			sum += v * y[col][k]
 			size += math.Abs(v * y[col][k])
+			squares += v * y[col][k] * v * y[col][k]
 		}
 		sum *= float64(p.Alpha)
 		size *= math.Abs(float64(p.Alpha))
+		norm := math.Sqrt(squares) * math.Abs(float64(p.Alpha))
 		if p.Beta != 0 {
 			sum += float64(p.Beta) * float64(before.value(i))
 			size += math.Abs(float64(p.Beta) * float64(before.value(i)))
@@ -181,7 +184,7 @@ func (p product) compare(t *testing.T, got, before, bias Data, x, y [][]float64)
 			size += math.Abs(float64(bias.value(col)))
 		}
 		// Random rounding errors grow like √K, and one more rounding makes a bfloat16.
-		tolerance := 1e-7 * (2 + math.Sqrt(float64(p.K))/4) * size
+		tolerance := 1e-7*(2+math.Sqrt(float64(p.K))/4)*size + p.tolerance*norm
 		if p.cBF16 {
 			tolerance += math.Abs(sum) / 256
 		}
@@ -299,6 +302,82 @@ func TestNaNAndInf(t *testing.T) {
 }
 
 func ones(n int) []float32 { return slices.Repeat([]float32{1}, n) }
+
+// TestSharedProducts: products of one A, computed together, are each what they should be, whatever they are: wide or narrow, of other
+// types, orders and ends than the first, with operands that halves, pairs or float32 are made of.
+func TestSharedProducts(t *testing.T) {
+	eachEngine(t, func(t *testing.T, e *engine) {
+		r := rand.New(rand.NewPCG(13, 14))
+		defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(0))
+		for _, s := range [][2]int{{1, 70}, {4, 33}, {8, 100}, {30, 64}, {40, 65}, {57, 130}, {130, 97}, {60, 700}, {70, 1}, {33, 0}} {
+			for trans := range 2 {
+				for compute := range Precision(3) {
+					p := Spec{TransA: trans == 1, M: s[0], K: s[1], LDA: s[1] + 1}
+					rows, cols := s[0], s[1]
+					if p.TransA {
+						p.LDA = s[0] + 1
+						rows, cols = cols, rows
+					}
+					a := matrix(t, r, r.IntN(3) > 0, rows, cols, p.LDA)
+					var products []Product
+					for range 1 + r.IntN(4) {
+						q := randomProduct(r)
+						p.TransB, p.N, p.Alpha, p.Beta = q.TransB, []int{1, 16, 33, 65, 123, 200}[r.IntN(6)], q.Alpha, q.Beta
+						p.LDB, p.LDC = p.N+q.padB, p.N+q.padC
+						rows, cols := p.K, p.N
+						if p.TransB {
+							p.LDB = p.K + 1
+							rows, cols = cols, rows
+						}
+						one := Product{Spec: p, C: matrix(t, r, q.cBF16, p.M, p.N, p.LDC), B: matrix(t, r, r.IntN(3) > 0, rows, cols, p.LDB)}
+						if q.bias {
+							one.Bias = matrix(t, r, false, 1, p.N, p.N)
+						}
+						products = append(products, one)
+					}
+					var first []Data
+					for procs := 1; procs <= 3; procs++ {
+						runtime.GOMAXPROCS(procs)
+						got := slices.Clone(products)
+						for i := range got {
+							got[i].C = products[i].C.clone(t)
+						}
+						mulShared(e, compute, a, got)
+						for i, q := range got {
+							if procs > 1 {
+								if !sameBits(first[i], q.C) {
+									t.Fatalf("%+v: %d threads differ from one", q.Spec, procs)
+								}
+								continue
+							}
+							first = append(first, q.C)
+							c := product{Spec: q.Spec, compute: compute, cBF16: q.C.BF16 != nil, bias: q.Bias.length() > 0}
+							if compute == ComputeBF16Reduced && a.BF16 != nil && q.B.BF16 != nil && e.half != nil {
+								c.tolerance = 6e-3 // of the norm of normal values: half_test.go has the bits
+							}
+							x, y := lanes(a, q.LDA, q.M, q.K, !q.TransA, compute), lanes(q.B, q.LDB, q.N, q.K, q.TransB, compute)
+							c.compare(t, q.C, products[i].C, q.Bias, x, y)
+						}
+					}
+					unguard()
+				}
+			}
+		}
+	})
+}
+
+func TestSharedProductsDisagree(t *testing.T) {
+	defer func() {
+		if recover() == nil {
+			t.Fatal("no panic")
+		}
+	}()
+	x := Data{F32: make([]float32, 12)}
+	s := Spec{M: 2, N: 2, K: 2, LDA: 2, LDB: 2, LDC: 2, Alpha: 1}
+	other := s
+	other.K = 3
+	MulShared(ComputeF32, x, []Product{{Spec: s, C: x, B: x}, {Spec: other, C: x, B: x}})
+}
 
 func TestAlphaZeroReadsNeitherOperand(t *testing.T) {
 	nan := slices.Repeat([]float32{float32(math.NaN())}, 6)

@@ -51,14 +51,22 @@ func (j *job) runVector() {
 			packLane(&j.a, x[k:], 1, j.a.at(row, k), 1)
 		}
 	}
-	// As many columns for every worker, in whole lines of C, and in runs of some lines where rows of B are cut.
+	j.cutVector()
+	for _, o := range j.shared {
+		o.b.kind = o.b.kind.word()
+		o.cutVector()
+	}
+	j.do(j.allTasks(), j.vectorTask)
+}
+
+// cutVector gives every worker as many columns, in whole lines of C, and in runs of some lines where rows of B are cut.
+func (j *job) cutVector() {
 	j.unit = 16
 	if !j.b.contig {
 		j.unit = 64
 	}
 	units := max(1, j.n/j.unit)
 	j.tasks = min(units, max(4*j.workers, (j.n+vectorColumns-1)/vectorColumns))
-	j.do(j.tasks, j.vectorTask)
 }
 
 // vectorColumn is where a task's columns begin. The last one takes what is less than a unit, too: dots needs four columns.
@@ -71,6 +79,7 @@ func (j *job) vectorColumn(task int) int {
 
 // mulVectors computes one chunk of columns.
 func (j *job) mulVectors(task int) {
+	j, task = j.part(task)
 	w := blocks.get()
 	col := j.vectorColumn(task)
 	cols := j.vectorColumn(task+1) - col
