@@ -81,7 +81,7 @@ func (b *Backend) Optim(s tensor.OptSpec, segs []tensor.Segment, w, master, s1, 
 	if v := float64(sc[0]); math.IsNaN(v) || math.IsInf(v, 0) {
 		return nil
 	}
-	direct := m2 != nil && b.v.AdamWBF16 != nil && halves(wf)
+	direct := m2 != nil && b.v.AdamWBF16 != nil && halves(wf) && gf.h == nil
 	par.Do((end+optChunk-1)/optChunk, func(task int) {
 		tmp := b.borrow()
 		defer b.giveBack(tmp)
@@ -92,6 +92,10 @@ func (b *Backend) Optim(s tensor.OptSpec, segs []tensor.Segment, w, master, s1, 
 				continue
 			}
 			u := updateOf(s, seg, sc[0])
+			if direct {
+				b.v.AdamWBF16(m[lo:hi], m1[lo:], m2[lo:], wf.h[lo:], gf.f[lo:], u.adam)
+				continue
+			}
 			pieces(lo, hi, func(lo, n int) {
 				var a1, a2 []float32
 				if m1 != nil {
@@ -101,10 +105,6 @@ func (b *Backend) Optim(s tensor.OptSpec, segs []tensor.Segment, w, master, s1, 
 					a2 = m2[lo : lo+n]
 				}
 				p := m[lo : lo+n]
-				if direct {
-					b.v.AdamWBF16(p, a1, a2, wf.h[lo:], gf.read(b.v, lo, n, t1), u.adam)
-					return
-				}
 				u.apply(b.v, p, a1, a2, gf.read(b.v, lo, n, t1), t2[:n])
 				if !w.IsZero() {
 					wf.store(b.v, lo, p, false, nil)

@@ -166,8 +166,13 @@ func adam(f func(w, m, v, g []float32, gscale, l2, decay, b1, c1, b2, c2, lr, ro
 	}
 }
 
+// adamBF16 begins with less than a vector if h is not aligned as the loop over vectors needs it.
 func adamBF16(w, m, v []float32, h []uint16, g []float32, p AdamArgs) {
-	adamWBF16x512(w, m, v, h, g, p.GScale, p.L2, p.Decay, p.B1, p.C1, p.B2, p.C2, p.LR, p.Root, p.Eps)
+	n := min(len(w), int(-uintptr(unsafe.Pointer(unsafe.SliceData(h)))%32/2))
+	if n > 0 {
+		adamWBF16x512(w[:n], m, v, h, g, p.GScale, p.L2, p.Decay, p.B1, p.C1, p.B2, p.C2, p.LR, p.Root, p.Eps)
+	}
+	adamWBF16x512(w[n:], m[n:], v[n:], h[n:], g[n:], p.GScale, p.L2, p.Decay, p.B1, p.C1, p.B2, p.C2, p.LR, p.Root, p.Eps)
 }
 
 func rotateBF16(y, x []uint16, c, s []float32, sign float32, heads, dim int) {

@@ -96,7 +96,7 @@ type Ops struct {
 	Keep func(y []float32, key tensor.RNGKey, first uint64, threshold uint32, scale float32)
 
 	AdamW     func(w, m, v, g []float32, p AdamArgs)                       // an Adam or AdamW step
-	AdamWBF16 func(w, m, v []float32, h []uint16, g []float32, p AdamArgs) // AdamW, and h = w, rounded to nearest even
+	AdamWBF16 func(w, m, v []float32, h []uint16, g []float32, p AdamArgs) // AdamW, and h = w, rounded, past the caches
 
 	// NF4 decodes pairs of four-bit codes, the first in the high half of each byte: y = value[code]·k, for an even number.
 	NF4 func(y []float32, codes []byte, k float32)

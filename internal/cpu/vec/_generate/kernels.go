@@ -13,7 +13,8 @@ var negInf = math.Inf(-1)
 type mapKernel struct {
 	name    string
 	slices  []string
-	half    set // slices of bfloat16
+	half    set // outputs of bfloat16, aligned to 32 bytes, which are written past the caches
+	ahead   int // bytes by which to prefetch inputs that are in main memory
 	outs    int
 	ins     []int // slices to load, into registers in0 on
 	in0     reg
@@ -36,16 +37,15 @@ func (g *gen) mapKernel(m mapKernel) {
 	g.p("JZ rest")
 	once := func() {
 		for i, s := range m.ins {
-			if m.half.has(s) {
-				g.loadBF16(fmt.Sprintf("(%s)(AX*2)", pointers[s]), m.in0+reg(i))
-			} else {
-				g.load(fmt.Sprintf("(%s)(AX*4)", pointers[s]), m.in0+reg(i))
+			if m.ahead > 0 && !g.masked {
+				g.p("PREFETCHT0 %d(%s)(AX*4)", m.ahead, pointers[s])
 			}
+			g.load(fmt.Sprintf("(%s)(AX*4)", pointers[s]), m.in0+reg(i))
 		}
 		m.body(g)
 		for i := range m.outs {
 			if m.half.has(i) {
-				g.storeBF16(reg(i), fmt.Sprintf("(%s)(AX*2)", pointers[i]))
+				g.storeBF16(reg(i), fmt.Sprintf("(%s)(AX*2)", pointers[i]), "VMOVNTDQ")
 			} else {
 				g.store(reg(i), fmt.Sprintf("(%s)(AX*4)", pointers[i]))
 			}
@@ -61,6 +61,9 @@ func (g *gen) mapKernel(m mapKernel) {
 	once()
 	g.masked = false
 	g.label("done")
+	if m.half != 0 {
+		g.p("SFENCE")
+	}
 	g.close()
 }
 
@@ -331,7 +334,7 @@ var maps = []mapKernel{
 		g.mul(5, 5, g.scalar(0))
 		g.turn()
 	}},
-	{name: "adamW", slices: []string{"w", "m", "v", "g"}, outs: 3, ins: []int{0, 1, 2, 3}, in0: 0,
+	{name: "adamW", slices: []string{"w", "m", "v", "g"}, outs: 3, ins: []int{0, 1, 2, 3}, in0: 0, ahead: 2048,
 		scalars: []string{"gscale", "l2", "decay", "b1", "c1", "b2", "c2", "lr", "root", "eps"}, body: func(g *gen) {
 			const w, m, v, d, t, u = 0, 1, 2, 3, 4, 5
 			g.mul(d, d, g.kept(0, t))
@@ -446,8 +449,8 @@ func (g *gen) rotateBF16() {
 		g.loadBF16("(SI)(AX*1)", 2)
 		g.loadBF16("(BX)(AX*1)", 3)
 		g.turn()
-		g.storeBF16(0, "(DI)(AX*1)")
-		g.storeBF16(1, "(DX)(AX*1)")
+		g.storeBF16(0, "(DI)(AX*1)", "VMOVDQU")
+		g.storeBF16(1, "(DX)(AX*1)", "VMOVDQU")
 		g.p("ADDQ R11, AX; DECQ R10; JNZ %s", loop)
 	}
 	g.p("MOVQ CX, R12; SHRQ $4, R12; JZ rest")

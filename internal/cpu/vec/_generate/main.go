@@ -230,14 +230,14 @@ func (g *gen) roundBF16(x, t reg, nan bool) {
 	}
 }
 
-// storeBF16 writes src rounded. AVX-512 only, after setupBF16.
-func (g *gen) storeBF16(src reg, at string) {
+// storeBF16 writes src rounded, whole vectors by mov. AVX-512 only, after setupBF16.
+func (g *gen) storeBF16(src reg, at, mov string) {
 	g.roundBF16(src, rRound, true)
 	g.p("VPERMW %[1]s, %[2]s, %[1]s", g.r(rRound), g.r(rHigh))
 	if g.masked {
 		g.p("VMOVDQU16 Y%d, K1, %s", rRound, at)
 	} else {
-		g.p("VMOVDQU Y%d, %s", rRound, at)
+		g.p("%s Y%d, %s", mov, rRound, at)
 	}
 }
 
