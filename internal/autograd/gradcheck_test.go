@@ -353,7 +353,10 @@ func gradCases() map[string][]gradCase {
 		}
 	}}}
 	cases["Attention"] = attentionCases()
-	cases["LowRank"], cases["DoRA"] = lowRankCases(), doraCases()
+	cases["LowRank"] = lowRankCases(func(t *Tape, x *Var, w, b *Param, layout Layout, l *LowRank) *Var {
+		return t.LowRank(t.Linear(x, w, b, layout), x, l)
+	})
+	cases["LowRankLinear"], cases["DoRA"] = lowRankCases((*Tape).LowRankLinear), doraCases()
 	return cases
 }
 

@@ -19,14 +19,15 @@ func (w *world) frozen(name string, shape ...int) *Param {
 	return &Param{Name: name, Shape: shape, Value: w.floats(1, shape...)}
 }
 
-func lowRankCases() (cases []gradCase) {
+// lowRankCases are those of a linear layer with a correction, however it is made.
+func lowRankCases(linear func(t *Tape, x *Var, w, b *Param, layout Layout, l *LowRank) *Var) (cases []gradCase) {
 	for _, dropout := range []float32{0, 0.4} {
 		cases = append(cases, gradCase{fmt.Sprintf("on a frozen layer, dropout %g", dropout), func(w *world) func(*Tape) ([]*Var, float64) {
 			x, base, b := w.param("x", 0, 1, 5, 7), w.frozen("w", 3, 7), w.param("b", 0, 1, 3)
 			l := w.lowRank(2, 7, 3, dropout)
 			return func(t *Tape) ([]*Var, float64) {
 				v := w.input(t, x)
-				return one(t.LowRank(t.Linear(v, base, b, OutIn), v, l))
+				return one(linear(t, v, base, b, OutIn, l))
 			}
 		}})
 	}
@@ -36,8 +37,8 @@ func lowRankCases() (cases []gradCase) {
 			l, l2 := w.lowRank(2, 4, 6, 0.3), w.lowRank(3, 4, 6, 0)
 			return func(t *Tape) ([]*Var, float64) {
 				v := w.input(t, x)
-				up := t.LowRank(t.Linear(v, base, nil, InOut), v, l2)
-				return one(t.Gate(tensor.OpSiLU, t.LowRank(t.Linear(v, base, nil, InOut), v, l), up))
+				up := linear(t, v, base, nil, InOut, l2)
+				return one(t.Gate(tensor.OpSiLU, linear(t, v, base, nil, InOut, l), up))
 			}
 		}},
 		gradCase{"of an embedding", func(w *world) func(*Tape) ([]*Var, float64) {
@@ -116,7 +117,7 @@ func TestDoRAGradientOfAAndB(t *testing.T) {
 	a1, b1 := grads(func() *Var { return tape.DoRA(tape.Const(x), base, nil, OutIn, l, m) })
 	a2, b2 := grads(func() *Var {
 		v := tape.Const(x)
-		return tape.LowRank(tape.Linear(v, base, nil, OutIn), v, l)
+		return tape.LowRankLinear(v, base, nil, OutIn, l)
 	})
 	for name, pair := range map[string][2][]float32{"A": {a1, a2}, "B": {b1, b2}} {
 		for i := range pair[0] {

@@ -30,7 +30,7 @@ func TestQuantisedLayersEqualDecodedOnes(t *testing.T) {
 			for kind, layer := range map[string]func(t *Tape, x *Var, w, b *Param, l *LowRank, m *Param) *Var{
 				"linear": func(t *Tape, x *Var, w, b *Param, _ *LowRank, _ *Param) *Var { return t.Linear(x, w, b, layout) },
 				"lora": func(t *Tape, x *Var, w, b *Param, l *LowRank, _ *Param) *Var {
-					return t.LowRank(t.Linear(x, w, b, layout), x, l)
+					return t.LowRankLinear(x, w, b, layout, l)
 				},
 				"dora": func(t *Tape, x *Var, w, b *Param, l *LowRank, m *Param) *Var { return t.DoRA(x, w, b, layout, l, m) },
 			} {

@@ -180,6 +180,20 @@ func (t *Tape) gemm(s tensor.GemmSpec, c, a, b, bias tensor.Tensor) {
 	t.check(t.b.Gemm(s, c, a, b, bias))
 }
 
+// gemmShared multiplies a with several matrices in the tape's precision, together where the backend can.
+func (t *Tape) gemmShared(a tensor.Tensor, parts ...tensor.GemmPart) {
+	for i := range parts {
+		parts[i].Reduced = t.ReducedSums
+	}
+	if b, ok := t.b.(tensor.SharedGemm); ok {
+		t.check(b.GemmShared(a, parts))
+		return
+	}
+	for _, p := range parts {
+		t.check(t.b.Gemm(p.GemmSpec, p.C, a, p.B, p.Bias))
+	}
+}
+
 var errNested = errors.New("autograd: a program is already running on this tape")
 
 // Step runs fn, then the backward pass from the losses that fn recorded, adding to the gradients of the trainable

@@ -1,6 +1,7 @@
 package backendtest
 
 import (
+	"fmt"
 	"math"
 
 	"github.com/mltrain/mltrain/internal/tensor"
@@ -122,6 +123,60 @@ func (l *list) gemm() {
 		for _, batch := range []int{2, 5} {
 			s := tensor.GemmSpec{TransB: true, M: 13, N: 17, K: 31, Alpha: 1, Batch: batch}
 			l.add("Gemm", gemmCase(s, dt, true, 2), "%v/batch=%d", dt, batch)
+		}
+	}
+}
+
+// gemmShared covers tensor.SharedGemm: products of every width with one matrix of many rows or few.
+func (l *list) gemmShared() {
+	f, h := tensor.F32, tensor.BF16
+	for i, dt := range []tensor.DType{f, h} {
+		for _, m := range []int{1, 7, 65, 150} {
+			for _, trans := range []bool{false, true} {
+				l.add("GemmShared", func(e *Env) Job {
+					const k = 130
+					ar, ac := m, k
+					if trans {
+						ar, ac = k, m
+					}
+					as := e.Rand(ar * ac)
+					a := e.In("a", dt, as, ar, ac)
+					var parts []tensor.GemmPart
+					var checks []func()
+					for j, n := range []int{16, 97, 200} {
+						s := tensor.GemmSpec{TransA: trans, TransB: j != i, M: m, N: n, K: k, LDA: ac, LDB: n, LDC: n, Alpha: 0.5, Beta: float32(j % 2), Reduced: m > 65}
+						if s.TransB {
+							s.LDB = k
+						}
+						out := []tensor.DType{dt, dt, f}[j]
+						bs, cs := e.Rand(k*n), e.Rand(m*n)
+						b, c := e.In(fmt.Sprintf("b%d", j), []tensor.DType{dt, dt, h}[j], bs, k*n), e.InOut(fmt.Sprintf("c%d", j), out, cs, m*n)
+						p := tensor.GemmPart{GemmSpec: s, C: c, B: b}
+						var bias []float64
+						if j == 1 {
+							bias = e.Rand(n)
+							p.Bias = e.In("bias", dt, bias, n)
+						}
+						parts = append(parts, p)
+						checks = append(checks, func() {
+							refGemm(s, cs, as, bs, bias)
+							tolerance := Tolerance(out)
+							if s.Reduced && dt == h {
+								tolerance = Tolerance(h)
+							}
+							e.Expect(c, cs, tolerance)
+						})
+					}
+					return Job{
+						Run: func() error { return e.B.(tensor.SharedGemm).GemmShared(a, parts) },
+						Check: func() {
+							for _, check := range checks {
+								check()
+							}
+						},
+					}
+				}, "%v/%d rows/%v", dt, m, trans)
+			}
 		}
 	}
 }

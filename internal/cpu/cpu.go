@@ -12,6 +12,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/mltrain/mltrain/internal/cpu/gemm"
 	"github.com/mltrain/mltrain/internal/cpu/vec"
 	"github.com/mltrain/mltrain/internal/tensor"
 )
@@ -64,6 +65,8 @@ type scratch struct {
 	d []float64
 	h []uint16
 	n []atomic.Int32
+
+	products []gemm.Product
 }
 
 var negInf = float32(math.Inf(-1))

@@ -328,11 +328,10 @@ type LoRALinear struct {
 
 // Forward computes x [R,in] → [R,out].
 func (l *LoRALinear) Forward(t *autograd.Tape, x *autograd.Var) *autograd.Var {
-	y := l.Base.Forward(t, x)
 	if t.Unadapted() {
-		return y
+		return l.Base.Forward(t, x)
 	}
-	return t.LowRank(y, x, l.LowRank)
+	return t.LowRankLinear(x, l.Base.W, l.Base.B, l.Base.Layout, l.LowRank)
 }
 
 // DoRALinear is a linear layer whose weight W + s·B·A has rows of length M: see autograd.Tape.DoRA.

@@ -2,6 +2,7 @@ package profile
 
 import (
 	"fmt"
+	"strconv"
 
 	"github.com/mltrain/mltrain/internal/tensor"
 )
@@ -16,6 +17,36 @@ func (t *Timer) Gemm(s tensor.GemmSpec, c, a, b, bias tensor.Tensor) error {
 	}
 	flops := 2 * float64(s.M) * float64(s.N) * float64(s.K) * float64(max(1, s.Batch))
 	return t.run(name, flops, func() error { return t.Backend.Gemm(s, c, a, b, bias) })
+}
+
+// GemmShared measures products of one matrix as one kernel where the backend has it, else each by itself.
+func (t *Timer) GemmShared(a tensor.Tensor, parts []tensor.GemmPart) error {
+	together, ok := t.Backend.(tensor.SharedGemm)
+	if !ok {
+		for _, p := range parts {
+			if err := t.Gemm(p.GemmSpec, p.C, a, p.B, p.Bias); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	name, flops := "gemm", 0.0
+	for i, p := range parts {
+		if i == 0 {
+			name = fmt.Sprintf("gemm %s %d×(", layout(p.GemmSpec), p.M)
+		} else {
+			name += "+"
+		}
+		name += strconv.Itoa(p.N)
+		flops += 2 * float64(p.M) * float64(p.N) * float64(p.K)
+	}
+	if len(parts) > 0 {
+		name += fmt.Sprintf(")×%d", parts[0].K)
+		if b := parts[0].B; a.DType != tensor.F32 || b.DType != tensor.F32 {
+			name += fmt.Sprintf(" %v·%v", a.DType, b.DType)
+		}
+	}
+	return t.run(name, flops, func() error { return together.GemmShared(a, parts) })
 }
 
 // layout writes which operand is transposed, as BLAS does.

@@ -92,6 +92,19 @@ type Updater8 interface {
 	Optim8(s OptSpec, regions []Region8, w, master, s1, s2 Tensor, q1, q2 Blocks8, g, scale Tensor) error
 }
 
+// GemmPart is one of several products of a matrix A: Gemm(GemmSpec, C, A, B, Bias).
+type GemmPart struct {
+	GemmSpec
+	C, B, Bias Tensor
+}
+
+// SharedGemm is implemented by backends that compute several products of one matrix faster together.
+type SharedGemm interface {
+	// GemmShared computes the parts, none of which may write what another reads or writes. TransA, M, K and LDA are the same in all,
+	// and Batch is 0 or 1.
+	GemmShared(a Tensor, parts []GemmPart) error
+}
+
 // Backend is a device with its kernels.
 type Backend interface {
 	Device
