@@ -356,7 +356,9 @@ func gradCases() map[string][]gradCase {
 	cases["LowRank"] = lowRankCases(func(t *Tape, x *Var, w, b *Param, layout Layout, l *LowRank) *Var {
 		return t.LowRank(t.Linear(x, w, b, layout), x, l)
 	})
-	cases["LowRankLinear"], cases["DoRA"] = lowRankCases((*Tape).LowRankLinear), doraCases()
+	cases["Linears"], cases["DoRA"] = append(lowRankCases(func(t *Tape, x *Var, w, b *Param, layout Layout, l *LowRank) *Var {
+		return t.Linears(x, LinearLayer{w, b, layout, l})[0]
+	}), linearsCase()), doraCases()
 	return cases
 }
 

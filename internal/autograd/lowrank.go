@@ -18,12 +18,9 @@ func (l *LowRank) Rank() int { return l.B.Shape[1] }
 func (t *Tape) LowRank(y, x *Var, l *LowRank) *Var {
 	t.takeOver("lora", y)
 	t.use("lora", x)
-	r, in, out := l.Rank(), x.Value.Cols(), y.Value.Cols()
-	if l.A.Shape[0] != r || l.A.Shape[1] != in || l.B.Shape[0] != out {
-		t.failf("input %v, output %v, A %v, B %v", x.Value, y.Value, l.A.Shape, l.B.Shape)
-	}
+	t.checkLowRank(l, x.Value, y.Value)
 	drop := t.dropper(l.Dropout)
-	h := t.Alloc(t.ActDType, x.Value.Rows(), r)
+	h := t.Alloc(t.ActDType, x.Value.Rows(), l.Rank())
 	drop.with(t, x.Value, func(xd tensor.Tensor) { t.mulT(h, xd, l.A.Value, 1, 0) })
 	t.mulT(y.Value, h, l.B.Value, l.Scale, 1)
 	o := t.new(y.Value, t.trains(l.A, l.B) || anyNeeds(x, y))
@@ -38,74 +35,20 @@ func (t *Tape) LowRank(y, x *Var, l *LowRank) *Var {
 	return o
 }
 
-// LowRankLinear is Linear followed by LowRank: y = x·Wᵀ + b + Scale·B·A·dropout(x) for x [R,in], or with x·W under InOut. What multiplies x
-// by itself, W and A, does so together, and likewise what multiplies the gradient of y.
-func (t *Tape) LowRankLinear(x *Var, w, b *Param, layout Layout, l *LowRank) *Var {
-	if t.training && l.Dropout > 0 { // A meets another matrix than W
-		return t.LowRank(t.Linear(x, w, b, layout), x, l)
+// drops tells whether dropout applies to the input of A, which then is another matrix than the layer's input.
+func (t *Tape) drops(l *LowRank) bool { return t.training && l.Dropout > 0 }
+
+func (t *Tape) checkLowRank(l *LowRank, x, y tensor.Tensor) {
+	if l.A.Shape[0] != l.Rank() || l.A.Shape[1] != x.Cols() || l.B.Shape[0] != y.Cols() {
+		t.failf("input %v, output %v, A %v, B %v", x, y, l.A.Shape, l.B.Shape)
 	}
-	t.use("lora", x)
-	in, out := t.linearShape(x, w, layout)
-	r, rows := l.Rank(), x.Value.Rows()
-	if l.A.Shape[0] != r || l.A.Shape[1] != in || l.B.Shape[0] != out {
-		t.failf("input %v, weight %s %v, A %v, B %v", x.Value, w.Name, w.Shape, l.A.Shape, l.B.Shape)
-	}
-	y, h := t.Alloc(t.ActDType, rows, out), t.Alloc(t.ActDType, rows, r)
-	narrow := tensor.GemmPart{GemmSpec: tensor.GemmSpec{M: rows, N: r, K: in, LDA: in, LDB: in, LDC: r, TransB: true, Alpha: 1}, C: h, B: l.A.Value}
-	if w.Quant != nil { // W is decoded in parts
-		t.weightMul(y, x.Value, w, b, layout, 0)
-		t.gemmShared(x.Value, narrow)
-	} else {
-		whole := tensor.GemmSpec{M: rows, N: out, K: in, LDA: in, LDB: w.Shape[1], LDC: out, TransB: layout == OutIn, Alpha: 1}
-		var bias tensor.Tensor
-		if b != nil {
-			bias = b.Value
-		}
-		t.gemmShared(x.Value, tensor.GemmPart{GemmSpec: whole, C: y, B: w.Value, Bias: bias}, narrow)
-	}
-	t.mulT(y, h, l.B.Value, l.Scale, 1)
-	o := t.new(y, t.trains(w, b, l.A, l.B) || x.needs)
-	t.record(o, func() {
-		dy := o.take()
-		if dy == nil {
-			return
-		}
-		if b.Trainable() {
-			t.check(t.b.Reduce(tensor.ReduceSum, t.sum(b), dy.t, 0, true))
-		}
-		if w.Trainable() {
-			t.weightGrad(w, dy.t, x.Value, layout)
-		}
-		if l.B.Trainable() {
-			t.mulAcc(l.B, dy.t, h, l.Scale)
-		}
-		dh := t.scratchLike(h)
-		narrow := tensor.GemmPart{GemmSpec: tensor.GemmSpec{M: rows, N: r, K: out, LDA: out, LDB: r, LDC: r, Alpha: l.Scale}, C: dh.t, B: l.B.Value}
-		var g tensor.Tensor
-		var acc bool
-		if x.needs {
-			g, acc = t.gradOut(x)
-		}
-		switch {
-		case x.needs && w.Quant == nil:
-			whole := tensor.GemmSpec{M: rows, N: in, K: out, LDA: out, LDB: w.Shape[1], LDC: in, TransB: layout == InOut, Alpha: 1, Beta: b2f(acc)}
-			t.gemmShared(dy.t, tensor.GemmPart{GemmSpec: whole, C: g, B: w.Value}, narrow)
-		case x.needs:
-			t.weightMulBwd(g, dy.t, w, layout, b2f(acc))
-			t.gemmShared(dy.t, narrow)
-		case l.A.Trainable():
-			t.gemmShared(dy.t, narrow)
-		}
-		if x.needs {
-			t.mul(g, dh.t, l.A.Value, 1, 1)
-		}
-		if l.A.Trainable() {
-			t.mulAcc(l.A, dh.t, x.Value, 1)
-		}
-		t.pool.release(dh)
-		t.pool.release(dy)
-	})
-	return o
+}
+
+// down is the product h = x·Aᵀ.
+func (l *LowRank) down(x, h tensor.Tensor) tensor.GemmPart {
+	in, r := x.Cols(), l.Rank()
+	s := tensor.GemmSpec{M: x.Rows(), N: r, K: in, LDA: in, LDB: in, LDC: r, TransB: true, Alpha: 1}
+	return tensor.GemmPart{GemmSpec: s, C: h, B: l.A.Value}
 }
 
 // lowRankBwd adds the gradients of A and B, and of x, for y = Scale·B·A·dropout(x). extra adds another contribution to the

@@ -49,6 +49,19 @@ func lowRankCases(linear func(t *Tape, x *Var, w, b *Param, layout Layout, l *Lo
 	)
 }
 
+// linearsCase is three layers of one input: trained, with an adapter, and frozen, of which one is used twice.
+func linearsCase() gradCase {
+	return gradCase{"three layers", func(w *world) func(*Tape) ([]*Var, float64) {
+		x, trained, b := w.param("x", 0, 1, 5, 7), w.param("w", 0, 1, 3, 7), w.param("b", 0, 1, 3)
+		first, second := w.frozen("w1", 7, 3), w.frozen("w2", 3, 7)
+		l, dropped := w.lowRank(2, 7, 3, 0), w.lowRank(2, 7, 3, 0.4)
+		return func(t *Tape) ([]*Var, float64) {
+			y := t.Linears(w.input(t, x), LinearLayer{trained, b, OutIn, nil}, LinearLayer{first, nil, InOut, l}, LinearLayer{second, nil, OutIn, dropped})
+			return one(t.Add(t.Mul(y[0], y[1]), t.Mul(y[1], y[2])))
+		}
+	}}
+}
+
 // The norm of DoRA's weight is a constant in the backward pass, so differences agree only where it is one: for the input, the
 // bias and the magnitudes. A and B are compared with a reference in TestDoRAGradientOfAAndB.
 func doraCases() (cases []gradCase) {
@@ -117,7 +130,7 @@ func TestDoRAGradientOfAAndB(t *testing.T) {
 	a1, b1 := grads(func() *Var { return tape.DoRA(tape.Const(x), base, nil, OutIn, l, m) })
 	a2, b2 := grads(func() *Var {
 		v := tape.Const(x)
-		return tape.LowRankLinear(v, base, nil, OutIn, l)
+		return tape.Linears(v, LinearLayer{base, nil, OutIn, l})[0]
 	})
 	for name, pair := range map[string][2][]float32{"A": {a1, a2}, "B": {b1, b2}} {
 		for i := range pair[0] {

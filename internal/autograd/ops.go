@@ -87,33 +87,6 @@ func (t *Tape) trains(params ...*Param) bool {
 	return false
 }
 
-// Linear computes y = x·Wᵀ + b for x [R,in], or x·W + b under InOut. b may be nil.
-func (t *Tape) Linear(x *Var, w, b *Param, layout Layout) *Var {
-	t.use("linear", x)
-	_, nout := t.linearShape(x, w, layout)
-	y := t.Alloc(t.ActDType, x.Value.Rows(), nout)
-	t.weightMul(y, x.Value, w, b, layout, 0)
-	out := t.new(y, t.trains(w, b) || x.needs)
-	t.record(out, func() {
-		dy := out.take()
-		if dy == nil {
-			return
-		}
-		if b.Trainable() {
-			t.check(t.b.Reduce(tensor.ReduceSum, t.sum(b), dy.t, 0, true))
-		}
-		if w.Trainable() {
-			t.weightGrad(w, dy.t, x.Value, layout)
-		}
-		if x.needs {
-			g, acc := t.gradOut(x)
-			t.weightMulBwd(g, dy.t, w, layout, b2f(acc))
-		}
-		t.pool.release(dy)
-	})
-	return out
-}
-
 // weightGrad adds dyᵀ·x (OutIn) or xᵀ·dy (InOut) to the weight's gradient.
 func (t *Tape) weightGrad(w *Param, dy, x tensor.Tensor, layout Layout) {
 	if layout == InOut {

@@ -30,7 +30,7 @@ func TestQuantisedLayersEqualDecodedOnes(t *testing.T) {
 			for kind, layer := range map[string]func(t *Tape, x *Var, w, b *Param, l *LowRank, m *Param) *Var{
 				"linear": func(t *Tape, x *Var, w, b *Param, _ *LowRank, _ *Param) *Var { return t.Linear(x, w, b, layout) },
 				"lora": func(t *Tape, x *Var, w, b *Param, l *LowRank, _ *Param) *Var {
-					return t.LowRankLinear(x, w, b, layout, l)
+					return t.Linears(x, LinearLayer{w, b, layout, l})[0]
 				},
 				"dora": func(t *Tape, x *Var, w, b *Param, l *LowRank, m *Param) *Var { return t.DoRA(x, w, b, layout, l, m) },
 			} {

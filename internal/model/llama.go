@@ -356,7 +356,8 @@ func (l *llamaLayer) forward(t *autograd.Tape, x *autograd.Var, b *nn.Batch, lay
 		if l.gateUp != nil {
 			return l.down.Forward(t, t.GateSplit(l.act, l.gateUp.Forward(t, h)))
 		}
-		return l.down.Forward(t, t.Gate(l.act, l.gate.Forward(t, h), l.up.Forward(t, h)))
+		g := nn.Forward(t, h, l.gate, l.up)
+		return l.down.Forward(t, t.Gate(l.act, g[0], g[1]))
 	})
 }
 

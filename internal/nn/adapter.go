@@ -328,10 +328,15 @@ type LoRALinear struct {
 
 // Forward computes x [R,in] → [R,out].
 func (l *LoRALinear) Forward(t *autograd.Tape, x *autograd.Var) *autograd.Var {
-	if t.Unadapted() {
-		return l.Base.Forward(t, x)
+	return t.Linears(x, l.layer(t))[0]
+}
+
+func (l *LoRALinear) layer(t *autograd.Tape) autograd.LinearLayer {
+	layer := l.Base.layer(t)
+	if !t.Unadapted() {
+		layer.LowRank = l.LowRank
 	}
-	return t.LowRankLinear(x, l.Base.W, l.Base.B, l.Base.Layout, l.LowRank)
+	return layer
 }
 
 // DoRALinear is a linear layer whose weight W + s·B·A has rows of length M: see autograd.Tape.DoRA.

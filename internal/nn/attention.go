@@ -68,8 +68,8 @@ func (a *SelfAttention) project(t *autograd.Tape, x *autograd.Var, b *Batch) (q,
 		}
 		return autograd.Part{Var: f}, autograd.Part{Var: f, Off: nq}, autograd.Part{Var: f, Off: nq + nkv}
 	}
-	one := func(proj Linear, norm *Norm, heads int) autograd.Part {
-		y := proj.Forward(t, x)
+	projected := Forward(t, x, a.Q, a.K, a.V)
+	one := func(y *autograd.Var, norm *Norm, heads int) autograd.Part {
 		if norm != nil {
 			y = norm.Forward(t, y)
 		}
@@ -78,7 +78,7 @@ func (a *SelfAttention) project(t *autograd.Tape, x *autograd.Var, b *Batch) (q,
 		}
 		return autograd.Part{Var: y}
 	}
-	return one(a.Q, a.QNorm, a.Heads), one(a.K, a.KNorm, a.KVHeads), autograd.Part{Var: a.V.Forward(t, x)}
+	return one(projected[0], a.QNorm, a.Heads), one(projected[1], a.KNorm, a.KVHeads), autograd.Part{Var: projected[2]}
 }
 
 func (a *SelfAttention) rotate(t *autograd.Tape, x *autograd.Var, b *Batch, parts ...autograd.RopePart) *autograd.Var {

@@ -22,6 +22,30 @@ func (d *Dense) Forward(t *autograd.Tape, x *autograd.Var) *autograd.Var {
 	return t.Linear(x, d.W, d.B, d.Layout)
 }
 
+func (d *Dense) layer(*autograd.Tape) autograd.LinearLayer {
+	return autograd.LinearLayer{W: d.W, B: d.B, Layout: d.Layout}
+}
+
+// Forward computes several layers of one input, together where they are of a form that can be.
+func Forward(t *autograd.Tape, x *autograd.Var, linears ...Linear) []*autograd.Var {
+	var layers []autograd.LinearLayer
+	for _, l := range linears {
+		if l, ok := l.(interface {
+			layer(t *autograd.Tape) autograd.LinearLayer
+		}); ok {
+			layers = append(layers, l.layer(t))
+		}
+	}
+	if len(layers) == len(linears) {
+		return t.Linears(x, layers...)
+	}
+	outs := make([]*autograd.Var, len(linears))
+	for i, l := range linears {
+		outs[i] = l.Forward(t, x)
+	}
+	return outs
+}
+
 // Linear asks for name.weight [out,in], and name.bias [out] if bias.
 func (b *Builder) Linear(name string, in, out int, bias bool, std float32) Linear {
 	return b.linear(name, autograd.OutIn, []int{out, in}, out, bias, std)
