@@ -49,7 +49,7 @@ const (
 	// VDPBF16PS (AVX512_BF16) it is used, which treats denormal numbers as zero; elsewhere the rounded operands are
 	// multiplied in float32, about half as fast.
 	ComputeBF16
-	// ComputeBF16Reduced is ComputeBF16 that may sum up to 32 products in float16 before they are added in float32, where that is faster
+	// ComputeBF16Reduced is ComputeBF16 that may sum up to 64 products in float16 before they are added in float32, where that is faster
 	// (see half.go): large products of two matrices stored in bfloat16, on Intel's CPUs with AVX512-FP16.
 	ComputeBF16Reduced
 )

@@ -10,16 +10,16 @@ import (
 //
 // A row of A and a column of B are scaled, in each block of k, by the power of two that brings their largest magnitude to [16,32).
 // A bfloat16 is then a float16 exactly, unless it is less than 2⁻²¹ of that largest one; smaller ones lose digits, and vanish below 2⁻²⁹.
-// Products are exact inside a fused multiply-add. Sums of up to halfChunk of them are float16, 8 times as precise as bfloat16, and
-// cannot overflow (32·32·32 = 2¹⁵); sums of these sums are float32. Scales are exact, undone at the end of a block, and belong to one
+// Products are exact inside a fused multiply-add. Sums of up to halfChunk of them and sums of two such sums are float16, 8 times as
+// precise as bfloat16, and cannot overflow (64·31.875² < 65504); sums of these are float32. Scales are exact, undone at the end of a block, and belong to one
 // row or one column, so that no row and no column of C depends on another. NaNs and infinities count as no magnitude and stay what
 // they are. What this costs, and why it is allowed: docs/adr/0007.
 
 const (
 	halfLanes   = 32              // columns of B of a unit, whose step is halfLanes halves
 	halfWords   = halfLanes / 2   // of a step of a unit
-	halfScratch = 3 * 14 * 2 * 16 // words of tile.scratch: the accumulators of 14 × 2 units, and their sums as float32
-	halfChunk   = 32              // products that are summed as float16
+	halfScratch = 4 * 14 * 2 * 16 // words of tile.scratch: the accumulators of 14 × 2 units, those before, and their sums as float32
+	halfChunk   = 32              // products that are summed one by one as float16
 	halfDepth   = 64              // steps that a product must have at least
 )
 

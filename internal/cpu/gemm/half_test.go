@@ -1,7 +1,6 @@
 package gemm
 
 import (
-	"fmt"
 	"math"
 	"math/rand/v2"
 	"runtime"
@@ -30,7 +29,7 @@ func roundHalf(x float64) float64 {
 	return math.Float64frombits((u + 1<<(dropped-1) - 1 + u>>dropped&1) >> dropped << dropped)
 }
 
-// halfProducts is the product as half.go describes it, in plain Go: blocks of k, chunks of float16 sums, float32 sums of those.
+// halfProducts is the product as half.go describes it, in plain Go: blocks of k, pairs of chunks of float16 sums, float32 sums of those.
 //
 //go:norace
 func halfProducts(block int, x, y [][]float64) (c []float32) {
@@ -48,13 +47,15 @@ func halfProduct(block int, x, y []float64) (c float32) {
 	for start := 0; start < len(x); start += block {
 		a, scaleA := scaled(x[start:min(len(x), start+block)])
 		b, scaleB := scaled(y[start:min(len(x), start+block)])
-		var sum float32
-		for first := 0; first < len(a); first += halfChunk {
-			chunk := 0.0
+		chunk := func(first int) (s float64) {
 			for k := first; k < min(len(a), first+halfChunk); k++ {
-				chunk = roundHalf(chunk + a[k]*b[k]) // exact in float64 before it is rounded
+				s = roundHalf(s + a[k]*b[k]) // exact in float64 before it is rounded
 			}
-			sum += float32(chunk)
+			return s
+		}
+		var sum float32
+		for first := 0; first < len(a); first += 2 * halfChunk {
+			sum += float32(roundHalf(chunk(first) + chunk(first+halfChunk)))
 		}
 		c += sum * (scaleA * scaleB)
 	}
@@ -279,7 +280,7 @@ func TestHalvesKeepNaNAndInf(t *testing.T) {
 					for i, v := range c {
 						hit := i/s.N == 39 && inB == 0 || i%s.N == 41 && inB == 1
 						if wrong := v != 100; wrong != hit || hit && !math.IsNaN(bad) && float64(v) != bad {
-							t.Fatal(fmt.Sprintf("%+v, %v in operand %d: C[%d,%d] is %v", s, bad, inB, i/s.N, i%s.N, v))
+							t.Fatalf("%+v, %v in operand %d: C[%d,%d] is %v", s, bad, inB, i/s.N, i%s.N, v)
 						}
 					}
 				}

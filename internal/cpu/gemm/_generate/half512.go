@@ -37,12 +37,14 @@ func (w *printer) halves512() {
 // unit of B is 32 halves, and the second unit of a tile follows the first.
 func (w *printer) tileHalf(rows, units int) string {
 	name := fmt.Sprintf("tileHalfx%dx%d", rows, 32*units)
-	const sums = 64 * 2 * rows512 // in tile.scratch, after the halves of all accumulators
+	// In tile.scratch: the halves of all accumulators, those of the chunk before, and the float32 sums.
+	const before = 64 * 2 * rows512
+	const sums = 2 * before
 	acc := func(row, unit int) int { return row*units + unit }
 	n := rows * units
 	// 0(SP) … 40(SP) are the current d and bias, the tiles to go, what this tile fetches, the distance of the rows that it writes and
-	// the current scales of B.
-	w.text(name, "t *tile", 48, 8)
+	// the current scales of B; 48(SP) is not 0 in the second chunk of two.
+	w.text(name, "t *tile", 56, 8)
 	w.p("MOVQ t+0(FP), DI")
 	w.p("MOVQ tile_a(DI), R13; MOVQ tile_b(DI), R14; MOVQ tile_c(DI), DX")
 	w.p("MOVQ tile_d(DI), AX; MOVQ AX, 0(SP); MOVQ tile_bias(DI), AX; MOVQ AX, 8(SP); MOVQ tile_n(DI), AX; MOVQ AX, 16(SP)")
@@ -54,7 +56,7 @@ func (w *printer) tileHalf(rows, units int) string {
 		w.p("MOVQ tile_fetch(DI), R12; TESTQ R12, R12; CMOVQEQ R13, R12; MOVQ R12, 24(SP); MOVQ tile_fetchLD(DI), R15")
 	}
 	w.label("tile")
-	w.p("MOVQ tile_k(DI), CX; MOVQ R13, SI; MOVQ R14, BX; MOVQ tile_scratch(DI), R11")
+	w.p("MOVQ tile_k(DI), CX; MOVQ R13, SI; MOVQ R14, BX; MOVQ tile_scratch(DI), R11; MOVQ $0, 48(SP)")
 	w.p("VPXORD Z0, Z0, Z0")
 	for i := range 2 * n {
 		w.p("VMOVUPS Z0, %d(R11)", sums+64*i)
@@ -96,11 +98,22 @@ func (w *printer) tileHalf(rows, units int) string {
 		}
 	}
 	w.p("ADDQ R8, SI; ADDQ R8, R11; ADDQ $64, BX; DECQ CX; DECQ R10; JNZ step")
-	// Halves widen on their way from memory: one micro-operation less for each than from a register.
-	w.p("MOVQ tile_scratch(DI), R11")
-	for i := range n {
-		w.p("VMOVDQU32 Z%d, %d(R11)", i, 64*i)
+	w.p("MOVQ tile_scratch(DI), R11; CMPQ 48(SP), $0; JNE second; TESTQ CX, CX; JZ widen")
+	spill := func(to int) {
+		for i := range n {
+			w.p("VMOVDQU32 Z%d, %d(R11)", i, to+64*i)
+		}
 	}
+	spill(before)
+	w.p("NOTQ 48(SP); JMP chunk")
+	w.label("second")
+	w.p("MOVQ $0, 48(SP)")
+	for i := range n {
+		w.p("VMOVDQU32 %d(R11), Z%d", before+64*i, 28+i%4)
+		w.addPH(28+i%4, i)
+	}
+	w.label("widen")
+	spill(0) // from memory, halves widen with one micro-operation less
 	for i := range 2 * n {
 		tmp := i % 28
 		w.p("VCVTPH2PS %d(R11), Z%d; VADDPS %d(R11), Z%[2]d, Z%[2]d; VMOVUPS Z%[2]d, %[3]d(R11)", 32*i, tmp, sums+64*i)

@@ -40,14 +40,15 @@ func (w *printer) ret() {
 	w.p("RET")
 }
 
-// The opcode maps of evex: 0F38, and MAP6, which AVX512-FP16 brought.
+// The opcode maps of evex: 0F38, and those that AVX512-FP16 brought.
 const (
 	map0F38 = 2
+	map5    = 5
 	map6    = 6
 )
 
 // evex prints a 512-bit register-to-register instruction that the Go assembler has no name for.
-// prefix 1 is 66, 2 is F3, 3 is F2; vvvv is the first source (0 where there is none) and rm the second.
+// prefix 0 is none, 1 is 66, 2 is F3, 3 is F2; vvvv is the first source (0 where there is none) and rm the second.
 // Encoding: Intel 64 and IA-32 Architectures Software Developer's Manual, volume 2, section 2.7.
 func (w *printer) evex(comment string, opmap, prefix, opcode, dst, vvvv, rm int) {
 	inverse := func(x, bit int) int { return ^x >> bit & 1 }
@@ -66,6 +67,11 @@ func (w *printer) dpbf16(a, b, dst int) {
 // fmaPH prints dst += a·b over 32 halves.
 func (w *printer) fmaPH(a, b, dst int) {
 	w.evex(fmt.Sprintf("VFMADD231PH Z%d, Z%d, Z%d", a, b, dst), map6, 1, 0xb8, dst, b, a)
+}
+
+// addPH prints dst += a over 32 halves.
+func (w *printer) addPH(a, dst int) {
+	w.evex(fmt.Sprintf("VADDPH Z%d, Z%d, Z%[2]d", a, dst), map5, 0, 0x58, dst, dst, a)
 }
 
 // cvt2bf16 prints dst = 16 bfloat16 of lo, then 16 of hi.
