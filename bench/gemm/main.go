@@ -234,7 +234,7 @@ func product(side, kind string, s shape) func() {
 	d := make([]uint16, len(c))
 	x, y := half(a), half(b)
 	return func() {
-		gemm.Mul(spec, gemm.ComputeBF16, gemm.Data{BF16: d}, gemm.Data{BF16: x}, gemm.Data{BF16: y}, gemm.Data{})
+		gemm.Mul(spec, gemm.ComputeBF16Reduced, gemm.Data{BF16: d}, gemm.Data{BF16: x}, gemm.Data{BF16: y}, gemm.Data{})
 	}
 }
 
