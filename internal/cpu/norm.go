@@ -45,19 +45,7 @@ func (b *Backend) Norm(s tensor.NormSpec, y, stats, x, w, bias tensor.Tensor) er
 		return c.err
 	}
 	rounded := s.Kind == tensor.RMSNorm && !s.PlusOne && y.DType == tensor.BF16
-	direct := rounded && bias.IsZero() && b.v.RMSNormBF16 != nil && halves(xf, wf)
 	rowParts(rows, cols, func(lo, hi int) {
-		if direct {
-			for r := lo; r < hi; r++ {
-				xs := xf.h[r*cols : (r+1)*cols]
-				var ss float64
-				pieces(0, cols, func(j, n int) { ss += float64(b.v.SumSqBF16(xs[j : j+n])) })
-				rstd := float32(1 / math.Sqrt(ss/float64(cols)+float64(s.Eps)))
-				st[2*r], st[2*r+1] = 0, rstd
-				b.v.RMSNormBF16(yf.h[r*cols:][:cols], xs, wf.h, rstd)
-			}
-			return
-		}
 		sc := b.borrow()
 		defer b.giveBack(sc)
 		t1, t2 := sc.floats(0, cols), sc.floats(1, cols)

@@ -122,12 +122,6 @@ func swiGLUBwdBF16x512(dgate, dup, dy, gate, up []uint16)
 func expScaleBF16x512(y, x []uint16, max, k float32)
 
 //go:noescape
-func rmsNormBF16x512(y, x, w []uint16, rstd float32)
-
-//go:noescape
-func sumSqBF16x512(x []uint16) (ret float32)
-
-//go:noescape
 func adamWBF16x512(w, m, v []float32, h []uint16, g []float32, gscale, l2, decay, b1, c1, b2, c2, lr, root, eps float32)
 
 //go:noescape

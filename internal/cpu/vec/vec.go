@@ -31,13 +31,12 @@ func (l Level) String() string { return [...]string{"portable", "avx2", "avx512"
 type Ops struct {
 	Level Level
 
-	Dot       func(x, y []float32) float32              // Σ x·y
-	Sum       func(x []float32) float32                 // Σ x
-	SumSq     func(x []float32) float32                 // Σ x²
-	SumSqBF16 func(x []uint16) float32                  // Σ x²
-	SumSqDev  func(x []float32, mean float32) float32   // Σ (x−mean)²
-	Max       func(x []float32) float32                 // largest x; −Inf for none
-	ExpSum    func(y, x []float32, max float32) float32 // y = exp(x−max); Σ y
+	Dot      func(x, y []float32) float32              // Σ x·y
+	Sum      func(x []float32) float32                 // Σ x
+	SumSq    func(x []float32) float32                 // Σ x²
+	SumSqDev func(x []float32, mean float32) float32   // Σ (x−mean)²
+	Max      func(x []float32) float32                 // largest x; −Inf for none
+	ExpSum   func(y, x []float32, max float32) float32 // y = exp(x−max); Σ y
 	// ExpScaleBF16 computes y = k·exp(x−max): ExpSum and Scale.
 	ExpScaleBF16 func(y, x []uint16, max, k float32)
 
@@ -62,8 +61,6 @@ type Ops struct {
 
 	// Norm computes y = (x−mean)·rstd·w.
 	Norm func(y, x, w []float32, mean, rstd float32)
-	// RMSNormBF16 computes y = x·rstd, rounded, times w: Scale and Mul.
-	RMSNormBF16 func(y, x, w []uint16, rstd float32)
 	// NormDots returns Σ dy·w and Σ dy·w·x̂ with x̂ = (x−mean)·rstd.
 	NormDots func(dy, x, w []float32, mean, rstd float32) (s1, s2 float32)
 	// NormBwd computes dx = rstd·(dy·w − c1 − x̂·c2).

@@ -367,15 +367,6 @@ func (g *gen) mapsBF16() {
 		g.exp(0, 3, 4)
 		g.mul(0, 0, g.scalar(1))
 	}})
-	g.mapBF16(mapKernel{name: "rmsNorm", slices: []string{"y", "x", "w"}, outs: 1, ins: []int{1, 2}, in0: in0, scalars: []string{"rstd"}, body: func(g *gen) {
-		g.mul(0, 2, g.scalar(0))
-		g.roundBF16(0, 1, true)
-		g.and(0, 1, konst(0xffff0000))
-		g.mul(0, 0, reg(3))
-	}})
-	sumSq := folds[slices.IndexFunc(folds, func(m foldKernel) bool { return m.name == "sumSq" })]
-	sumSq.name, sumSq.half = "sumSqBF16x", 1
-	g.foldKernel(sumSq)
 	m := named("adamW")
 	update := m.body
 	m.name, m.slices, m.half = "adamWBF16x", []string{"w", "m", "v", "h", "g"}, 1<<3
@@ -485,7 +476,6 @@ func (g *gen) tanhD() {
 type foldKernel struct {
 	name    string
 	slices  []string
-	half    set // slices of bfloat16
 	scalars []string
 	results []string
 	op      string  // joins accumulators
@@ -543,7 +533,7 @@ var folds = []foldKernel{
 }
 
 func (g *gen) foldKernel(m foldKernel) {
-	g.open(m.name, m.slices, m.half, m.scalars, m.results)
+	g.open(m.name, m.slices, 0, m.scalars, m.results)
 	if m.exp {
 		g.expSetup()
 	}
@@ -553,32 +543,29 @@ func (g *gen) foldKernel(m foldKernel) {
 	}
 	once := func(acc reg, at int) {
 		for i, s := range m.ins {
-			if m.half.has(s) {
-				g.loadBF16(fmt.Sprintf("%d(%s)(AX*2)", 2*at, pointers[s]), reg(6+i))
-			} else {
-				g.load(fmt.Sprintf("%d(%s)(AX*4)", 4*at, pointers[s]), reg(6+i))
-			}
+			g.load(fmt.Sprintf("%d(%s)(AX*1)", at, pointers[s]), reg(6+i))
 		}
 		m.body(g, acc)
 		if m.out >= 0 {
-			g.store(8, fmt.Sprintf("%d(%s)(AX*4)", 4*at, pointers[m.out]))
+			g.store(8, fmt.Sprintf("%d(%s)(AX*1)", at, pointers[m.out]))
 		}
 	}
+	bytes := 4 * g.lanes()
 	// Whole groups of vectors, whole vectors, the rest.
-	g.p("XORL AX, AX; MOVQ CX, R12; ANDQ $-%d, R12", g.lanes()*m.unroll)
+	g.p("XORL AX, AX; MOVQ CX, R12; ANDQ $-%d, R12; SHLQ $2, R12", g.lanes()*m.unroll)
 	g.p("JZ singles")
 	g.p("PCALIGN $32")
 	g.label("loop")
 	for i := range m.unroll {
-		once(reg(i), i*g.lanes())
+		once(reg(i), i*bytes)
 	}
-	g.p("ADDQ $%d, AX; CMPQ AX, R12; JB loop", g.lanes()*m.unroll)
+	g.p("ADDQ $%d, AX; CMPQ AX, R12; JB loop", bytes*m.unroll)
 	g.label("singles")
-	g.p("MOVQ CX, R12; ANDQ $-%d, R12", g.lanes())
+	g.p("MOVQ CX, R12; ANDQ $-%d, R12; SHLQ $2, R12", g.lanes())
 	g.label("single")
 	g.p("CMPQ AX, R12; JAE rest")
 	once(0, 0)
-	g.p("ADDQ $%d, AX; JMP single", g.lanes())
+	g.p("ADDQ $%d, AX; JMP single", bytes)
 	g.label("rest")
 	g.mask()
 	g.masked = true
