@@ -125,7 +125,6 @@ func (b *Backend) CrossEntropyBwd(s tensor.CESpec, dlogits, logits, rows, target
 	if c.err != nil {
 		return c.err
 	}
-	direct := s.SoftCap <= 0 && s.Smoothing == 0 && b.v.ExpScaleBF16 != nil && halves(df, lf)
 	rowParts(n, vocab, func(lo, hi int) {
 		sc := b.borrow()
 		defer b.giveBack(sc)
@@ -140,15 +139,6 @@ func (b *Backend) CrossEntropyBwd(s tensor.CESpec, dlogits, logits, rows, target
 				w = weights[i]
 			}
 			lse, target := rs[i*tensor.CECols+tensor.CELSE], int(ids[i])
-			if direct {
-				d, z := df.h[i*vocab:(i+1)*vocab], lf.h[i*vocab:]
-				t1[0] = vec.FromBF16Bits(z[target])
-				b.v.ExpScaleBF16(d, z, lse, -w)
-				b.v.ExpSum(t1[:1], t1[:1], lse)
-				b.v.Scale(t1[:1], t1[:1], -w)
-				d[target] = vec.BF16(t1[0] + w)
-				continue
-			}
 			pieces(0, vocab, func(j, m int) {
 				z := lf.read(b.v, i*vocab+j, m, t1)
 				if s.SoftCap > 0 {

@@ -36,7 +36,7 @@ func accelerate(o *Ops, l Level) {
 		o.TanhBwd, o.SigmoidBwd, o.SoftcapBwd = tanhBwd512, sigmoidBwd512, softcapBwd512
 		o.SwiGLU, o.SwiGLUBwd = swiGLU512, swiGLUBwd512
 		o.Norm, o.NormDots, o.NormBwd, o.NormBwdW = norm512, normDots512, normBwd512, normBwdW512
-		o.AddBF16, o.ExpScaleBF16 = addBF16x512, expScaleBF16x512
+		o.AddBF16 = addBF16x512
 		o.SwiGLUBF16, o.SwiGLUBwdBF16 = swiGLUBF16x512, swiGLUBwdBF16x512
 		o.Rotate, o.RotateBF16 = rotate512, rotateBF16
 		o.NF4 = nf4AVX512

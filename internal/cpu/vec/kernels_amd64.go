@@ -119,9 +119,6 @@ func swiGLUBF16x512(y, gate, up []uint16)
 func swiGLUBwdBF16x512(dgate, dup, dy, gate, up []uint16)
 
 //go:noescape
-func expScaleBF16x512(y, x []uint16, max, k float32)
-
-//go:noescape
 func adamWBF16x512(w, m, v []float32, h []uint16, g []float32, gscale, l2, decay, b1, c1, b2, c2, lr, root, eps float32)
 
 //go:noescape

@@ -37,8 +37,6 @@ type Ops struct {
 	SumSqDev func(x []float32, mean float32) float32   // Σ (x−mean)²
 	Max      func(x []float32) float32                 // largest x; −Inf for none
 	ExpSum   func(y, x []float32, max float32) float32 // y = exp(x−max); Σ y
-	// ExpScaleBF16 computes y = k·exp(x−max): ExpSum and Scale.
-	ExpScaleBF16 func(y, x []uint16, max, k float32)
 
 	Add      func(y, a, b []float32)         // y = a+b
 	AddBF16  func(y, a, b []uint16)          // y = a+b

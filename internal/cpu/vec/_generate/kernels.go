@@ -362,11 +362,6 @@ func (g *gen) mapsBF16() {
 	for _, name := range []string{"add", "swiGLU", "swiGLUBwd"} {
 		g.mapBF16(named(name))
 	}
-	g.mapBF16(mapKernel{name: "expScale", slices: []string{"y", "x"}, outs: 1, ins: []int{1}, in0: in0, scalars: []string{"max", "k"}, exp: true, body: func(g *gen) {
-		g.sub(0, 2, g.scalar(0))
-		g.exp(0, 3, 4)
-		g.mul(0, 0, g.scalar(1))
-	}})
 	m := named("adamW")
 	update := m.body
 	m.name, m.slices, m.half = "adamWBF16x", []string{"w", "m", "v", "h", "g"}, 1<<3
@@ -381,10 +376,10 @@ func (g *gen) mapsBF16() {
 // mapBF16 prints a kernel whose slices are all of bfloat16, 32 elements at a time: those at even places, shifted to the
 // high halves of lanes, then those at odd places, which are there; so are the results joined. AVX-512 only.
 //
-// Without scalars, NaNs need no care: their low halves are 0, as the operands' are.
+// It has no scalars, so that NaNs need no care: their low halves are 0, as the operands' are.
 func (g *gen) mapBF16(m mapKernel) {
 	const raw, even, odd = 16, 19, 21
-	g.open(m.name+"BF16x", m.slices, 1<<len(m.slices)-1, m.scalars, nil)
+	g.open(m.name+"BF16x", m.slices, 1<<len(m.slices)-1, nil, nil)
 	if m.exp {
 		g.expSetup()
 	}
@@ -396,7 +391,7 @@ func (g *gen) mapBF16(m mapKernel) {
 		}
 		m.body(g)
 		for i := range reg(m.outs) {
-			g.roundBF16(i, first+i, len(m.scalars) > 0)
+			g.roundBF16(i, first+i, false)
 		}
 	}
 	once := func(zero, mask string) {
