@@ -29,8 +29,7 @@ func (t *Tape) Linears(x *Var, layers ...LinearLayer) []*Var {
 			t.weightMul(y, x.Value, l.W, l.B, l.Layout, 0)
 			continue
 		}
-		s := tensor.GemmSpec{M: rows, N: out, K: in, LDA: in, LDB: l.W.Shape[1], LDC: out, TransB: l.Layout == OutIn, Alpha: 1}
-		p := tensor.GemmPart{GemmSpec: s, C: y, B: l.W.Value}
+		p := tensor.GemmPart{GemmSpec: weightSpec(rows, out, in, l.W, l.Layout == OutIn, 0), C: y, B: l.W.Value}
 		if l.B != nil {
 			p.Bias = l.B.Value
 		}
@@ -43,10 +42,12 @@ func (t *Tape) Linears(x *Var, layers ...LinearLayer) []*Var {
 		}
 		t.checkLowRank(l.LowRank, x.Value, outs[i].Value)
 		hidden[i] = t.Alloc(t.ActDType, rows, l.LowRank.Rank())
-		products = append(products, l.LowRank.down(x.Value, hidden[i]))
+		products = append(products, timesT(hidden[i], x.Value, l.LowRank.A.Value, 1, 0))
 		outs[i].needs = outs[i].needs || t.trains(l.LowRank.A, l.LowRank.B)
 	}
-	t.gemmShared(x.Value, products...)
+	if len(products) > 0 {
+		t.gemmShared(x.Value, products...)
+	}
 	for i, l := range layers {
 		y, h := outs[i], hidden[i]
 		if !h.IsZero() {
@@ -72,13 +73,8 @@ func (t *Tape) linearBwd(x, y *Var, l LinearLayer, h tensor.Tensor) {
 	if l.W.Trainable() {
 		t.weightGrad(l.W, dy.t, x.Value, l.Layout)
 	}
-	low := l.LowRank
-	if h.IsZero() {
-		low = nil
-	}
 	var dh *block
-	products := make([]tensor.GemmPart, 0, 2)
-	if low != nil {
+	if low := l.LowRank; !h.IsZero() {
 		if low.B.Trainable() {
 			t.mulAcc(low.B, dy.t, h, low.Scale)
 		}
@@ -86,33 +82,24 @@ func (t *Tape) linearBwd(x, y *Var, l LinearLayer, h tensor.Tensor) {
 			dh = t.scratchLike(h)
 		}
 	}
-	var g tensor.Tensor
+	products := make([]tensor.GemmPart, 0, 2)
 	if x.needs {
-		var acc bool
-		g, acc = t.gradOut(x)
+		g, acc := t.gradOut(x)
 		if l.W.Quant != nil {
 			t.weightMulBwd(g, dy.t, l.W, l.Layout, b2f(acc))
 		} else {
-			s := tensor.GemmSpec{M: g.Rows(), N: g.Cols(), K: dy.t.Cols(), LDA: dy.t.Cols(), LDB: l.W.Shape[1], LDC: g.Cols(), TransB: l.Layout == InOut, Alpha: 1, Beta: b2f(acc)}
+			s := weightSpec(g.Rows(), g.Cols(), dy.t.Cols(), l.W, l.Layout == InOut, b2f(acc))
 			products = append(products, tensor.GemmPart{GemmSpec: s, C: g, B: l.W.Value})
 		}
 	}
 	if dh != nil {
-		r, out := low.Rank(), dy.t.Cols()
-		s := tensor.GemmSpec{M: dy.t.Rows(), N: r, K: out, LDA: out, LDB: r, LDC: r, Alpha: low.Scale}
-		products = append(products, tensor.GemmPart{GemmSpec: s, C: dh.t, B: low.B.Value})
+		products = append(products, times(dh.t, dy.t, l.LowRank.B.Value, l.LowRank.Scale, 0))
 	}
 	if len(products) > 0 {
 		t.gemmShared(dy.t, products...)
 	}
 	if dh != nil {
-		if x.needs {
-			t.mul(g, dh.t, low.A.Value, 1, 1)
-		}
-		if low.A.Trainable() {
-			t.mulAcc(low.A, dh.t, x.Value, 1)
-		}
-		t.pool.release(dh)
+		t.downBwd(l.LowRank, dropper{}, x, dh, nil)
 	}
 	t.pool.release(dy)
 }

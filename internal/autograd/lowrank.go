@@ -44,13 +44,6 @@ func (t *Tape) checkLowRank(l *LowRank, x, y tensor.Tensor) {
 	}
 }
 
-// down is the product h = x·Aᵀ.
-func (l *LowRank) down(x, h tensor.Tensor) tensor.GemmPart {
-	in, r := x.Cols(), l.Rank()
-	s := tensor.GemmSpec{M: x.Rows(), N: r, K: in, LDA: in, LDB: in, LDC: r, TransB: true, Alpha: 1}
-	return tensor.GemmPart{GemmSpec: s, C: h, B: l.A.Value}
-}
-
 // lowRankBwd adds the gradients of A and B, and of x, for y = Scale·B·A·dropout(x). extra adds another contribution to the
 // gradient of the dropped-out input.
 func (t *Tape) lowRankBwd(l *LowRank, drop dropper, x *Var, h, dy tensor.Tensor, extra func(g tensor.Tensor)) {
@@ -62,6 +55,11 @@ func (t *Tape) lowRankBwd(l *LowRank, drop dropper, x *Var, h, dy tensor.Tensor,
 	}
 	dh := t.scratchLike(h)
 	t.mul(dh.t, dy, l.B.Value, l.Scale, 0)
+	t.downBwd(l, drop, x, dh, extra)
+}
+
+// downBwd adds the gradients of A, and of x, for h = A·dropout(x) from that of h, which it releases. extra is lowRankBwd's.
+func (t *Tape) downBwd(l *LowRank, drop dropper, x *Var, dh *block, extra func(g tensor.Tensor)) {
 	if l.A.Trainable() {
 		drop.with(t, x.Value, func(xd tensor.Tensor) { t.mulAcc(l.A, dh.t, xd, 1) })
 	}
@@ -117,16 +115,28 @@ func (d dropper) back(t *Tape, x *Var, fn func(g tensor.Tensor, beta float32)) {
 
 // mulT computes y = alpha·x·Wᵀ + beta·y for x [R,in], w [out,in].
 func (t *Tape) mulT(y, x, w tensor.Tensor, alpha, beta float32) {
+	p := timesT(y, x, w, alpha, beta)
+	t.gemm(p.GemmSpec, p.C, x, p.B, p.Bias)
+}
+
+// timesT is the product of mulT.
+func timesT(y, x, w tensor.Tensor, alpha, beta float32) tensor.GemmPart {
 	m, k, n := x.Rows(), x.Cols(), w.Dim(0)
 	s := tensor.GemmSpec{M: m, N: n, K: k, LDA: k, LDB: k, LDC: n, TransB: true, Alpha: alpha, Beta: beta}
-	t.gemm(s, y, x, w, tensor.Tensor{})
+	return tensor.GemmPart{GemmSpec: s, C: y, B: w}
 }
 
 // mul computes y = alpha·x·W + beta·y for x [R,k], w [k,n].
 func (t *Tape) mul(y, x, w tensor.Tensor, alpha, beta float32) {
+	p := times(y, x, w, alpha, beta)
+	t.gemm(p.GemmSpec, p.C, x, p.B, p.Bias)
+}
+
+// times is the product of mul.
+func times(y, x, w tensor.Tensor, alpha, beta float32) tensor.GemmPart {
 	m, k, n := x.Rows(), x.Cols(), w.Dim(1)
 	s := tensor.GemmSpec{M: m, N: n, K: k, LDA: k, LDB: n, LDC: n, Alpha: alpha, Beta: beta}
-	t.gemm(s, y, x, w, tensor.Tensor{})
+	return tensor.GemmPart{GemmSpec: s, C: y, B: w}
 }
 
 // mulAcc adds alpha·aᵀ·b to p's gradient, for a [R,m] and b [R,n].

@@ -60,6 +60,11 @@ func (t *Tape) weightMulFew(y, x tensor.Tensor, w *Param, bias tensor.Tensor, be
 	return true
 }
 
+// weightSpec is the product of an [m,k] matrix with W or its transpose, or with rows of it.
+func weightSpec(m, n, k int, w *Param, transB bool, beta float32) tensor.GemmSpec {
+	return tensor.GemmSpec{M: m, N: n, K: k, LDA: k, LDB: w.Shape[1], LDC: n, TransB: transB, Alpha: 1, Beta: beta}
+}
+
 // weightMul computes y = x·Wᵀ + b + beta·y; b may be nil.
 func (t *Tape) weightMul(y, x tensor.Tensor, w, b *Param, layout Layout, beta float32) {
 	var bias tensor.Tensor
@@ -71,7 +76,7 @@ func (t *Tape) weightMul(y, x tensor.Tensor, w, b *Param, layout Layout, beta fl
 	}
 	m, k, n := x.Rows(), x.Cols(), y.Cols()
 	t.weightRows(w, x.DType, func(lo, hi int, rows tensor.Tensor) {
-		s := tensor.GemmSpec{M: m, N: n, K: k, LDA: k, LDB: w.Shape[1], LDC: n, TransB: layout == OutIn, Alpha: 1, Beta: beta}
+		s := weightSpec(m, n, k, w, layout == OutIn, beta)
 		if layout == OutIn { // rows of W are columns of y
 			part := bias
 			if b != nil {
@@ -91,7 +96,7 @@ func (t *Tape) weightMul(y, x tensor.Tensor, w, b *Param, layout Layout, beta fl
 func (t *Tape) weightMulBwd(g, dy tensor.Tensor, w *Param, layout Layout, beta float32) {
 	m, k, n := dy.Rows(), dy.Cols(), g.Cols()
 	t.weightRows(w, dy.DType, func(lo, hi int, rows tensor.Tensor) {
-		s := tensor.GemmSpec{M: m, N: n, K: k, LDA: k, LDB: w.Shape[1], LDC: n, TransB: layout == InOut, Alpha: 1, Beta: beta}
+		s := weightSpec(m, n, k, w, layout == InOut, beta)
 		if layout == InOut {
 			s.N = hi - lo
 			t.gemm(s, from(g, lo), dy, rows, tensor.Tensor{})

@@ -268,7 +268,7 @@ func (j *job) runBlocks() {
 			j.groups = (j.rows + groupPanels*j.mr - 1) / (groupPanels * j.mr)
 			blocks := (j.to - j.from + j.kBlock - 1) / j.kBlock
 			if j.half {
-				j.undo = growFloats(j.undo, blocks*ceil(j.rows, j.mr))
+				j.undo = grow(j.undo, blocks*ceil(j.rows, j.mr))
 			}
 			j.do(j.groups*blocks, j.packTask)
 			for _, o := range j.shared {
@@ -365,7 +365,7 @@ func (j *job) mulColumns(task int) {
 	var scratch unsafe.Pointer
 	if j.half {
 		words, mul, scratch = halfWords, e.half.mul, w.aligned()
-		w.undo = growFloats(w.undo, ceil(cols, halfLanes))
+		w.undo = grow(w.undo, ceil(cols, halfLanes))
 	}
 	apart := j.swapped || j.sumsApart()
 	if apart && !j.inWide {

@@ -169,6 +169,7 @@ func pack512(o *operand, dst []uint32, width, lane, lanes, k, elems int) {
 	}
 }
 
+// packHalf512 is halfEngine.pack: it finds the largest magnitude of each lane first.
 func packHalf512(o *operand, dst []uint32, undo []float32, twice bool, width, lane, lanes, k, elems int) {
 	per := halfLanes // lanes of a panel
 	if twice {
@@ -192,7 +193,11 @@ func packHalf512(o *operand, dst []uint32, undo []float32, twice bool, width, la
 				if !twice {
 					at /= 2
 				}
-				packAcross512Half(twice, unsafe.Pointer(&dst[at]), width, &rows, elems, 1<<min(16, per-group)-1, &scales[0])
+				if to, store := unsafe.Pointer(&dst[at]), 1<<min(16, per-group)-1; twice {
+					packAcrossTwice(to, width, &rows, elems, store, &scales[0])
+				} else {
+					packAcrossHalf(to, width, &rows, elems, store, &scales[0])
+				}
 			}
 		}
 		return
@@ -214,24 +219,12 @@ func packHalf512(o *operand, dst []uint32, undo []float32, twice bool, width, la
 		}
 		a.mask = 1<<min(per, n) - 1
 		a.dst = unsafe.Pointer(&dst[done/per*width*elems])
-		packAlong512Half(twice, &a)
+		if twice {
+			packAlongTwice(&a)
+		} else {
+			packAlongHalf(&a)
+		}
 		done += a.panels * per
-	}
-}
-
-func packAcross512Half(twice bool, dst unsafe.Pointer, width int, rows *[16]unsafe.Pointer, n, store int, scales *float32) {
-	if twice {
-		packAcrossTwice(dst, width, rows, n, store, scales)
-	} else {
-		packAcrossHalf(dst, width, rows, n, store, scales)
-	}
-}
-
-func packAlong512Half(twice bool, a *along) {
-	if twice {
-		packAlongTwice(a)
-	} else {
-		packAlongHalf(a)
 	}
 }
 

@@ -15118,7 +15118,8 @@ toD0:
 	LONG $0x487e6262; WORD $0xe972 // VCVTNEPS2BF16 Z1, Y29
 	VMOVDQU16 Y29, K2, 32(AX)
 stored0:
-	ADDQ tile_nextA(DI), R13; ADDQ tile_nextB(DI), R14; ADDQ tile_nextC(DI), DX; ADDQ $128, 40(SP)
+	ADDQ $128, 40(SP)
+	ADDQ tile_nextA(DI), R13; ADDQ tile_nextB(DI), R14; ADDQ tile_nextC(DI), DX
 	MOVQ tile_nextD(DI), AX; ADDQ AX, 0(SP); MOVQ tile_nextBias(DI), AX; ADDQ AX, 8(SP)
 	DECQ 16(SP); JNZ tile
 	VZEROUPPER
@@ -15241,7 +15242,8 @@ toD0:
 	LONG $0x487e6262; WORD $0xeb72 // VCVTNEPS2BF16 Z3, Y29
 	VMOVDQU16 Y29, K2, 32(AX)
 stored0:
-	ADDQ tile_nextA(DI), R13; ADDQ tile_nextB(DI), R14; ADDQ tile_nextC(DI), DX; ADDQ $128, 40(SP)
+	ADDQ $128, 40(SP)
+	ADDQ tile_nextA(DI), R13; ADDQ tile_nextB(DI), R14; ADDQ tile_nextC(DI), DX
 	MOVQ tile_nextD(DI), AX; ADDQ AX, 0(SP); MOVQ tile_nextBias(DI), AX; ADDQ AX, 8(SP)
 	DECQ 16(SP); JNZ tile
 	VZEROUPPER
@@ -15396,7 +15398,8 @@ toD0:
 	LONG $0x487e6262; WORD $0xed72 // VCVTNEPS2BF16 Z5, Y29
 	VMOVDQU16 Y29, K2, 32(AX)
 stored0:
-	ADDQ tile_nextA(DI), R13; ADDQ tile_nextB(DI), R14; ADDQ tile_nextC(DI), DX; ADDQ $128, 40(SP)
+	ADDQ $128, 40(SP)
+	ADDQ tile_nextA(DI), R13; ADDQ tile_nextB(DI), R14; ADDQ tile_nextC(DI), DX
 	MOVQ tile_nextD(DI), AX; ADDQ AX, 0(SP); MOVQ tile_nextBias(DI), AX; ADDQ AX, 8(SP)
 	DECQ 16(SP); JNZ tile
 	VZEROUPPER
@@ -15583,7 +15586,8 @@ toD0:
 	LONG $0x487e6262; WORD $0xef72 // VCVTNEPS2BF16 Z7, Y29
 	VMOVDQU16 Y29, K2, 32(AX)
 stored0:
-	ADDQ tile_nextA(DI), R13; ADDQ tile_nextB(DI), R14; ADDQ tile_nextC(DI), DX; ADDQ $128, 40(SP)
+	ADDQ $128, 40(SP)
+	ADDQ tile_nextA(DI), R13; ADDQ tile_nextB(DI), R14; ADDQ tile_nextC(DI), DX
 	MOVQ tile_nextD(DI), AX; ADDQ AX, 0(SP); MOVQ tile_nextBias(DI), AX; ADDQ AX, 8(SP)
 	DECQ 16(SP); JNZ tile
 	VZEROUPPER
@@ -15802,7 +15806,8 @@ toD0:
 	LONG $0x487e4262; WORD $0xe972 // VCVTNEPS2BF16 Z9, Y29
 	VMOVDQU16 Y29, K2, 32(AX)
 stored0:
-	ADDQ tile_nextA(DI), R13; ADDQ tile_nextB(DI), R14; ADDQ tile_nextC(DI), DX; ADDQ $128, 40(SP)
+	ADDQ $128, 40(SP)
+	ADDQ tile_nextA(DI), R13; ADDQ tile_nextB(DI), R14; ADDQ tile_nextC(DI), DX
 	MOVQ tile_nextD(DI), AX; ADDQ AX, 0(SP); MOVQ tile_nextBias(DI), AX; ADDQ AX, 8(SP)
 	DECQ 16(SP); JNZ tile
 	VZEROUPPER
@@ -16053,7 +16058,8 @@ toD0:
 	LONG $0x487e4262; WORD $0xeb72 // VCVTNEPS2BF16 Z11, Y29
 	VMOVDQU16 Y29, K2, 32(AX)
 stored0:
-	ADDQ tile_nextA(DI), R13; ADDQ tile_nextB(DI), R14; ADDQ tile_nextC(DI), DX; ADDQ $128, 40(SP)
+	ADDQ $128, 40(SP)
+	ADDQ tile_nextA(DI), R13; ADDQ tile_nextB(DI), R14; ADDQ tile_nextC(DI), DX
 	MOVQ tile_nextD(DI), AX; ADDQ AX, 0(SP); MOVQ tile_nextBias(DI), AX; ADDQ AX, 8(SP)
 	DECQ 16(SP); JNZ tile
 	VZEROUPPER
@@ -16336,7 +16342,8 @@ toD0:
 	LONG $0x487e4262; WORD $0xed72 // VCVTNEPS2BF16 Z13, Y29
 	VMOVDQU16 Y29, K2, 32(AX)
 stored0:
-	ADDQ tile_nextA(DI), R13; ADDQ tile_nextB(DI), R14; ADDQ tile_nextC(DI), DX; ADDQ $128, 40(SP)
+	ADDQ $128, 40(SP)
+	ADDQ tile_nextA(DI), R13; ADDQ tile_nextB(DI), R14; ADDQ tile_nextC(DI), DX
 	MOVQ tile_nextD(DI), AX; ADDQ AX, 0(SP); MOVQ tile_nextBias(DI), AX; ADDQ AX, 8(SP)
 	DECQ 16(SP); JNZ tile
 	VZEROUPPER
@@ -16653,7 +16660,8 @@ toD0:
 	LONG $0x487e4262; WORD $0xef72 // VCVTNEPS2BF16 Z15, Y29
 	VMOVDQU16 Y29, K2, 32(AX)
 stored0:
-	ADDQ tile_nextA(DI), R13; ADDQ tile_nextB(DI), R14; ADDQ tile_nextC(DI), DX; ADDQ $128, 40(SP)
+	ADDQ $128, 40(SP)
+	ADDQ tile_nextA(DI), R13; ADDQ tile_nextB(DI), R14; ADDQ tile_nextC(DI), DX
 	MOVQ tile_nextD(DI), AX; ADDQ AX, 0(SP); MOVQ tile_nextBias(DI), AX; ADDQ AX, 8(SP)
 	MOVQ 24(SP), R12; ADDQ tile_nextFetch(DI), R12; MOVQ R12, 24(SP)
 	DECQ 16(SP); JNZ tile
@@ -17003,7 +17011,8 @@ toD0:
 	LONG $0x487e2262; WORD $0xe972 // VCVTNEPS2BF16 Z17, Y29
 	VMOVDQU16 Y29, K2, 32(AX)
 stored0:
-	ADDQ tile_nextA(DI), R13; ADDQ tile_nextB(DI), R14; ADDQ tile_nextC(DI), DX; ADDQ $128, 40(SP)
+	ADDQ $128, 40(SP)
+	ADDQ tile_nextA(DI), R13; ADDQ tile_nextB(DI), R14; ADDQ tile_nextC(DI), DX
 	MOVQ tile_nextD(DI), AX; ADDQ AX, 0(SP); MOVQ tile_nextBias(DI), AX; ADDQ AX, 8(SP)
 	MOVQ 24(SP), R12; ADDQ tile_nextFetch(DI), R12; MOVQ R12, 24(SP)
 	DECQ 16(SP); JNZ tile
@@ -17385,7 +17394,8 @@ toD0:
 	LONG $0x487e2262; WORD $0xeb72 // VCVTNEPS2BF16 Z19, Y29
 	VMOVDQU16 Y29, K2, 32(AX)
 stored0:
-	ADDQ tile_nextA(DI), R13; ADDQ tile_nextB(DI), R14; ADDQ tile_nextC(DI), DX; ADDQ $128, 40(SP)
+	ADDQ $128, 40(SP)
+	ADDQ tile_nextA(DI), R13; ADDQ tile_nextB(DI), R14; ADDQ tile_nextC(DI), DX
 	MOVQ tile_nextD(DI), AX; ADDQ AX, 0(SP); MOVQ tile_nextBias(DI), AX; ADDQ AX, 8(SP)
 	MOVQ 24(SP), R12; ADDQ tile_nextFetch(DI), R12; MOVQ R12, 24(SP)
 	DECQ 16(SP); JNZ tile
@@ -17799,7 +17809,8 @@ toD0:
 	LONG $0x487e2262; WORD $0xed72 // VCVTNEPS2BF16 Z21, Y29
 	VMOVDQU16 Y29, K2, 32(AX)
 stored0:
-	ADDQ tile_nextA(DI), R13; ADDQ tile_nextB(DI), R14; ADDQ tile_nextC(DI), DX; ADDQ $128, 40(SP)
+	ADDQ $128, 40(SP)
+	ADDQ tile_nextA(DI), R13; ADDQ tile_nextB(DI), R14; ADDQ tile_nextC(DI), DX
 	MOVQ tile_nextD(DI), AX; ADDQ AX, 0(SP); MOVQ tile_nextBias(DI), AX; ADDQ AX, 8(SP)
 	MOVQ 24(SP), R12; ADDQ tile_nextFetch(DI), R12; MOVQ R12, 24(SP)
 	DECQ 16(SP); JNZ tile
@@ -18245,7 +18256,8 @@ toD0:
 	LONG $0x487e2262; WORD $0xef72 // VCVTNEPS2BF16 Z23, Y29
 	VMOVDQU16 Y29, K2, 32(AX)
 stored0:
-	ADDQ tile_nextA(DI), R13; ADDQ tile_nextB(DI), R14; ADDQ tile_nextC(DI), DX; ADDQ $128, 40(SP)
+	ADDQ $128, 40(SP)
+	ADDQ tile_nextA(DI), R13; ADDQ tile_nextB(DI), R14; ADDQ tile_nextC(DI), DX
 	MOVQ tile_nextD(DI), AX; ADDQ AX, 0(SP); MOVQ tile_nextBias(DI), AX; ADDQ AX, 8(SP)
 	MOVQ 24(SP), R12; ADDQ tile_nextFetch(DI), R12; MOVQ R12, 24(SP)
 	DECQ 16(SP); JNZ tile
@@ -18723,7 +18735,8 @@ toD0:
 	LONG $0x487e0262; WORD $0xe972 // VCVTNEPS2BF16 Z25, Y29
 	VMOVDQU16 Y29, K2, 32(AX)
 stored0:
-	ADDQ tile_nextA(DI), R13; ADDQ tile_nextB(DI), R14; ADDQ tile_nextC(DI), DX; ADDQ $128, 40(SP)
+	ADDQ $128, 40(SP)
+	ADDQ tile_nextA(DI), R13; ADDQ tile_nextB(DI), R14; ADDQ tile_nextC(DI), DX
 	MOVQ tile_nextD(DI), AX; ADDQ AX, 0(SP); MOVQ tile_nextBias(DI), AX; ADDQ AX, 8(SP)
 	MOVQ 24(SP), R12; ADDQ tile_nextFetch(DI), R12; MOVQ R12, 24(SP)
 	DECQ 16(SP); JNZ tile
@@ -19233,7 +19246,8 @@ toD0:
 	LONG $0x487e0262; WORD $0xeb72 // VCVTNEPS2BF16 Z27, Y29
 	VMOVDQU16 Y29, K2, 32(AX)
 stored0:
-	ADDQ tile_nextA(DI), R13; ADDQ tile_nextB(DI), R14; ADDQ tile_nextC(DI), DX; ADDQ $128, 40(SP)
+	ADDQ $128, 40(SP)
+	ADDQ tile_nextA(DI), R13; ADDQ tile_nextB(DI), R14; ADDQ tile_nextC(DI), DX
 	MOVQ tile_nextD(DI), AX; ADDQ AX, 0(SP); MOVQ tile_nextBias(DI), AX; ADDQ AX, 8(SP)
 	MOVQ 24(SP), R12; ADDQ tile_nextFetch(DI), R12; MOVQ R12, 24(SP)
 	DECQ 16(SP); JNZ tile
@@ -19380,7 +19394,8 @@ toD2:
 	LONG $0x487e6262; WORD $0xe972 // VCVTNEPS2BF16 Z1, Y29
 	VMOVDQU16 Y29, K2, 96(AX)
 stored2:
-	ADDQ tile_nextA(DI), R13; ADDQ tile_nextB(DI), R14; ADDQ tile_nextC(DI), DX; ADDQ $256, 40(SP)
+	ADDQ $256, 40(SP)
+	ADDQ tile_nextA(DI), R13; ADDQ tile_nextB(DI), R14; ADDQ tile_nextC(DI), DX
 	MOVQ tile_nextD(DI), AX; ADDQ AX, 0(SP); MOVQ tile_nextBias(DI), AX; ADDQ AX, 8(SP)
 	DECQ 16(SP); JNZ tile
 	VZEROUPPER
@@ -19589,7 +19604,8 @@ toD2:
 	LONG $0x487e6262; WORD $0xeb72 // VCVTNEPS2BF16 Z3, Y29
 	VMOVDQU16 Y29, K2, 96(AX)
 stored2:
-	ADDQ tile_nextA(DI), R13; ADDQ tile_nextB(DI), R14; ADDQ tile_nextC(DI), DX; ADDQ $256, 40(SP)
+	ADDQ $256, 40(SP)
+	ADDQ tile_nextA(DI), R13; ADDQ tile_nextB(DI), R14; ADDQ tile_nextC(DI), DX
 	MOVQ tile_nextD(DI), AX; ADDQ AX, 0(SP); MOVQ tile_nextBias(DI), AX; ADDQ AX, 8(SP)
 	DECQ 16(SP); JNZ tile
 	VZEROUPPER
@@ -19861,7 +19877,8 @@ toD2:
 	LONG $0x487e6262; WORD $0xed72 // VCVTNEPS2BF16 Z5, Y29
 	VMOVDQU16 Y29, K2, 96(AX)
 stored2:
-	ADDQ tile_nextA(DI), R13; ADDQ tile_nextB(DI), R14; ADDQ tile_nextC(DI), DX; ADDQ $256, 40(SP)
+	ADDQ $256, 40(SP)
+	ADDQ tile_nextA(DI), R13; ADDQ tile_nextB(DI), R14; ADDQ tile_nextC(DI), DX
 	MOVQ tile_nextD(DI), AX; ADDQ AX, 0(SP); MOVQ tile_nextBias(DI), AX; ADDQ AX, 8(SP)
 	DECQ 16(SP); JNZ tile
 	VZEROUPPER
@@ -20196,7 +20213,8 @@ toD2:
 	LONG $0x487e6262; WORD $0xef72 // VCVTNEPS2BF16 Z7, Y29
 	VMOVDQU16 Y29, K2, 96(AX)
 stored2:
-	ADDQ tile_nextA(DI), R13; ADDQ tile_nextB(DI), R14; ADDQ tile_nextC(DI), DX; ADDQ $256, 40(SP)
+	ADDQ $256, 40(SP)
+	ADDQ tile_nextA(DI), R13; ADDQ tile_nextB(DI), R14; ADDQ tile_nextC(DI), DX
 	MOVQ tile_nextD(DI), AX; ADDQ AX, 0(SP); MOVQ tile_nextBias(DI), AX; ADDQ AX, 8(SP)
 	DECQ 16(SP); JNZ tile
 	VZEROUPPER
@@ -20594,7 +20612,8 @@ toD2:
 	LONG $0x487e4262; WORD $0xe972 // VCVTNEPS2BF16 Z9, Y29
 	VMOVDQU16 Y29, K2, 96(AX)
 stored2:
-	ADDQ tile_nextA(DI), R13; ADDQ tile_nextB(DI), R14; ADDQ tile_nextC(DI), DX; ADDQ $256, 40(SP)
+	ADDQ $256, 40(SP)
+	ADDQ tile_nextA(DI), R13; ADDQ tile_nextB(DI), R14; ADDQ tile_nextC(DI), DX
 	MOVQ tile_nextD(DI), AX; ADDQ AX, 0(SP); MOVQ tile_nextBias(DI), AX; ADDQ AX, 8(SP)
 	DECQ 16(SP); JNZ tile
 	VZEROUPPER
@@ -21055,7 +21074,8 @@ toD2:
 	LONG $0x487e4262; WORD $0xeb72 // VCVTNEPS2BF16 Z11, Y29
 	VMOVDQU16 Y29, K2, 96(AX)
 stored2:
-	ADDQ tile_nextA(DI), R13; ADDQ tile_nextB(DI), R14; ADDQ tile_nextC(DI), DX; ADDQ $256, 40(SP)
+	ADDQ $256, 40(SP)
+	ADDQ tile_nextA(DI), R13; ADDQ tile_nextB(DI), R14; ADDQ tile_nextC(DI), DX
 	MOVQ tile_nextD(DI), AX; ADDQ AX, 0(SP); MOVQ tile_nextBias(DI), AX; ADDQ AX, 8(SP)
 	DECQ 16(SP); JNZ tile
 	VZEROUPPER
@@ -21579,7 +21599,8 @@ toD2:
 	LONG $0x487e4262; WORD $0xed72 // VCVTNEPS2BF16 Z13, Y29
 	VMOVDQU16 Y29, K2, 96(AX)
 stored2:
-	ADDQ tile_nextA(DI), R13; ADDQ tile_nextB(DI), R14; ADDQ tile_nextC(DI), DX; ADDQ $256, 40(SP)
+	ADDQ $256, 40(SP)
+	ADDQ tile_nextA(DI), R13; ADDQ tile_nextB(DI), R14; ADDQ tile_nextC(DI), DX
 	MOVQ tile_nextD(DI), AX; ADDQ AX, 0(SP); MOVQ tile_nextBias(DI), AX; ADDQ AX, 8(SP)
 	DECQ 16(SP); JNZ tile
 	VZEROUPPER
@@ -22168,7 +22189,8 @@ toD2:
 	LONG $0x487e4262; WORD $0xef72 // VCVTNEPS2BF16 Z15, Y29
 	VMOVDQU16 Y29, K2, 96(AX)
 stored2:
-	ADDQ tile_nextA(DI), R13; ADDQ tile_nextB(DI), R14; ADDQ tile_nextC(DI), DX; ADDQ $256, 40(SP)
+	ADDQ $256, 40(SP)
+	ADDQ tile_nextA(DI), R13; ADDQ tile_nextB(DI), R14; ADDQ tile_nextC(DI), DX
 	MOVQ tile_nextD(DI), AX; ADDQ AX, 0(SP); MOVQ tile_nextBias(DI), AX; ADDQ AX, 8(SP)
 	MOVQ 24(SP), R12; ADDQ tile_nextFetch(DI), R12; MOVQ R12, 24(SP)
 	DECQ 16(SP); JNZ tile
@@ -22821,7 +22843,8 @@ toD2:
 	LONG $0x487e2262; WORD $0xe972 // VCVTNEPS2BF16 Z17, Y29
 	VMOVDQU16 Y29, K2, 96(AX)
 stored2:
-	ADDQ tile_nextA(DI), R13; ADDQ tile_nextB(DI), R14; ADDQ tile_nextC(DI), DX; ADDQ $256, 40(SP)
+	ADDQ $256, 40(SP)
+	ADDQ tile_nextA(DI), R13; ADDQ tile_nextB(DI), R14; ADDQ tile_nextC(DI), DX
 	MOVQ tile_nextD(DI), AX; ADDQ AX, 0(SP); MOVQ tile_nextBias(DI), AX; ADDQ AX, 8(SP)
 	MOVQ 24(SP), R12; ADDQ tile_nextFetch(DI), R12; MOVQ R12, 24(SP)
 	DECQ 16(SP); JNZ tile
@@ -23537,7 +23560,8 @@ toD2:
 	LONG $0x487e2262; WORD $0xeb72 // VCVTNEPS2BF16 Z19, Y29
 	VMOVDQU16 Y29, K2, 96(AX)
 stored2:
-	ADDQ tile_nextA(DI), R13; ADDQ tile_nextB(DI), R14; ADDQ tile_nextC(DI), DX; ADDQ $256, 40(SP)
+	ADDQ $256, 40(SP)
+	ADDQ tile_nextA(DI), R13; ADDQ tile_nextB(DI), R14; ADDQ tile_nextC(DI), DX
 	MOVQ tile_nextD(DI), AX; ADDQ AX, 0(SP); MOVQ tile_nextBias(DI), AX; ADDQ AX, 8(SP)
 	MOVQ 24(SP), R12; ADDQ tile_nextFetch(DI), R12; MOVQ R12, 24(SP)
 	DECQ 16(SP); JNZ tile
@@ -24316,7 +24340,8 @@ toD2:
 	LONG $0x487e2262; WORD $0xed72 // VCVTNEPS2BF16 Z21, Y29
 	VMOVDQU16 Y29, K2, 96(AX)
 stored2:
-	ADDQ tile_nextA(DI), R13; ADDQ tile_nextB(DI), R14; ADDQ tile_nextC(DI), DX; ADDQ $256, 40(SP)
+	ADDQ $256, 40(SP)
+	ADDQ tile_nextA(DI), R13; ADDQ tile_nextB(DI), R14; ADDQ tile_nextC(DI), DX
 	MOVQ tile_nextD(DI), AX; ADDQ AX, 0(SP); MOVQ tile_nextBias(DI), AX; ADDQ AX, 8(SP)
 	MOVQ 24(SP), R12; ADDQ tile_nextFetch(DI), R12; MOVQ R12, 24(SP)
 	DECQ 16(SP); JNZ tile
@@ -25158,7 +25183,8 @@ toD2:
 	LONG $0x487e2262; WORD $0xef72 // VCVTNEPS2BF16 Z23, Y29
 	VMOVDQU16 Y29, K2, 96(AX)
 stored2:
-	ADDQ tile_nextA(DI), R13; ADDQ tile_nextB(DI), R14; ADDQ tile_nextC(DI), DX; ADDQ $256, 40(SP)
+	ADDQ $256, 40(SP)
+	ADDQ tile_nextA(DI), R13; ADDQ tile_nextB(DI), R14; ADDQ tile_nextC(DI), DX
 	MOVQ tile_nextD(DI), AX; ADDQ AX, 0(SP); MOVQ tile_nextBias(DI), AX; ADDQ AX, 8(SP)
 	MOVQ 24(SP), R12; ADDQ tile_nextFetch(DI), R12; MOVQ R12, 24(SP)
 	DECQ 16(SP); JNZ tile
@@ -26063,7 +26089,8 @@ toD2:
 	LONG $0x487e0262; WORD $0xe972 // VCVTNEPS2BF16 Z25, Y29
 	VMOVDQU16 Y29, K2, 96(AX)
 stored2:
-	ADDQ tile_nextA(DI), R13; ADDQ tile_nextB(DI), R14; ADDQ tile_nextC(DI), DX; ADDQ $256, 40(SP)
+	ADDQ $256, 40(SP)
+	ADDQ tile_nextA(DI), R13; ADDQ tile_nextB(DI), R14; ADDQ tile_nextC(DI), DX
 	MOVQ tile_nextD(DI), AX; ADDQ AX, 0(SP); MOVQ tile_nextBias(DI), AX; ADDQ AX, 8(SP)
 	MOVQ 24(SP), R12; ADDQ tile_nextFetch(DI), R12; MOVQ R12, 24(SP)
 	DECQ 16(SP); JNZ tile
@@ -27031,7 +27058,8 @@ toD2:
 	LONG $0x487e0262; WORD $0xeb72 // VCVTNEPS2BF16 Z27, Y29
 	VMOVDQU16 Y29, K2, 96(AX)
 stored2:
-	ADDQ tile_nextA(DI), R13; ADDQ tile_nextB(DI), R14; ADDQ tile_nextC(DI), DX; ADDQ $256, 40(SP)
+	ADDQ $256, 40(SP)
+	ADDQ tile_nextA(DI), R13; ADDQ tile_nextB(DI), R14; ADDQ tile_nextC(DI), DX
 	MOVQ tile_nextD(DI), AX; ADDQ AX, 0(SP); MOVQ tile_nextBias(DI), AX; ADDQ AX, 8(SP)
 	MOVQ 24(SP), R12; ADDQ tile_nextFetch(DI), R12; MOVQ R12, 24(SP)
 	DECQ 16(SP); JNZ tile

@@ -54,19 +54,10 @@ func (l *freeList[T]) put(v *T) {
 }
 
 // grow returns s with at least n words; what it held is lost.
-func grow(s []uint32, n int) []uint32 {
+func grow[T uint32 | float32](s []T, n int) []T {
 	if cap(s) < n {
 		packBytes.Add(4 * int64(n-cap(s)))
-		return make([]uint32, n)
-	}
-	return s[:n]
-}
-
-// growFloats is grow for float32.
-func growFloats(s []float32, n int) []float32 {
-	if cap(s) < n {
-		packBytes.Add(4 * int64(n-cap(s)))
-		return make([]float32, n)
+		return make([]T, n)
 	}
 	return s[:n]
 }

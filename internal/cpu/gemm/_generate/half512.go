@@ -129,13 +129,8 @@ func (w *printer) tileHalf(rows, units int) string {
 		}
 		w.finish(finish512{rows: rows, first: 2 * unit, vectors: 2, pairs: true, acc: func(row, v int) int { return 2*row + v }})
 	}
-	w.p("ADDQ tile_nextA(DI), R13; ADDQ tile_nextB(DI), R14; ADDQ tile_nextC(DI), DX; ADDQ $%d, 40(SP)", 128*units)
-	w.p("MOVQ tile_nextD(DI), AX; ADDQ AX, 0(SP); MOVQ tile_nextBias(DI), AX; ADDQ AX, 8(SP)")
-	if fetches {
-		w.p("MOVQ 24(SP), R12; ADDQ tile_nextFetch(DI), R12; MOVQ R12, 24(SP)")
-	}
-	w.p("DECQ 16(SP); JNZ tile")
-	w.ret()
+	w.p("ADDQ $%d, 40(SP)", 128*units)
+	w.nextTile(fetches)
 	return name
 }
 

@@ -139,6 +139,12 @@ func (w *printer) tile512(pairs, inPlace bool, rows, vectors int) string {
 	w.p("%s; ADDQ R9, BX; DECQ CX; JNZ step", next)
 
 	w.finish(finish512{rows: rows, vectors: vectors, pairs: pairs, acc: acc})
+	w.nextTile(fetches)
+	return name
+}
+
+// nextTile ends a micro-kernel: it goes on with the next tile, if there is one.
+func (w *printer) nextTile(fetches bool) {
 	w.p("ADDQ tile_nextA(DI), R13; ADDQ tile_nextB(DI), R14; ADDQ tile_nextC(DI), DX")
 	w.p("MOVQ tile_nextD(DI), AX; ADDQ AX, 0(SP); MOVQ tile_nextBias(DI), AX; ADDQ AX, 8(SP)")
 	if fetches {
@@ -146,7 +152,6 @@ func (w *printer) tile512(pairs, inPlace bool, rows, vectors int) string {
 	}
 	w.p("DECQ 16(SP); JNZ tile")
 	w.ret()
-	return name
 }
 
 // finish512 is what becomes of sums in registers: rows × vectors of C from vector first on, each in register acc(row, v).
