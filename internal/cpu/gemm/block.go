@@ -189,10 +189,10 @@ func (j *job) run() {
 	clear(j.shared)
 }
 
-// share lists the others that fit.
+// share lists the others that fit. One with alpha 0 reads no operand.
 func (j *job) share(fits func(o *job) bool) {
 	for _, o := range j.others {
-		if fits(o) {
+		if o.k == j.k && fits(o) {
 			j.shared = append(j.shared, o)
 		}
 	}
