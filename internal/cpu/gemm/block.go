@@ -323,9 +323,9 @@ func (j *job) firstColumn(task int) int {
 	return min(j.n, partStart(task, j.tasks, panels)*j.engine.nr)
 }
 
-// partStart is where a part begins when total is cut into parts that differ by one at most. The longer ones come first, so that workers
-// with as many parts have as much to do.
-func partStart(part, parts, total int) int { return part*(total/parts) + min(part, total%parts) }
+// partStart is where a part begins when total is cut into parts that differ by one at most. Longer and shorter ones alternate, so that
+// workers with as many adjacent parts have as much to do.
+func partStart(part, parts, total int) int { return part * total / parts }
 
 // steps to elements
 func (j *job) elems(step, steps int) (first, n int) {
@@ -446,7 +446,7 @@ type ahead struct {
 func (j *job) nextBlock(task, start, steps, cols int) (f ahead) {
 	f.j = j
 	if start >= j.to {
-		if task += j.workers; task >= j.tasks {
+		if task++; task >= j.tasks {
 			return f
 		}
 		start = j.from

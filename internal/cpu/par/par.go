@@ -1,8 +1,10 @@
 // Package par runs the loops of the CPU backend on several cores.
 //
 // A loop is cut into tasks by its caller, and the cut must depend on the shapes alone, never on the number of
-// threads, wherever it could change a rounding: then results are the same bits with any GOMAXPROCS. Tasks are
-// handed out one by one from a counter, so uneven tasks and busy cores balance themselves.
+// threads, wherever it could change a rounding: then results are the same bits with any GOMAXPROCS. Every worker
+// begins with a run of adjacent tasks of its own, always the same for as many tasks, so that what one loop leaves in
+// a core's cache is there for the next; when its run is done it helps with the others', so uneven tasks and busy
+// cores balance themselves.
 //
 // One pool serves the whole process, because there is one set of cores to share: two pools would each keep a worker
 // spinning per core. Its goroutines start on first use, spin for some tens of microseconds after a loop (a training
@@ -71,9 +73,15 @@ type pool struct {
 
 	fn       func(task int) // one of the two is set
 	fnWorker func(worker, task int)
-	tasks    int64
-	next     atomic.Int64
+	runs     []run // of each worker
 	failure  atomic.Pointer[Panic]
+}
+
+// run is a run of tasks that are handed out one by one.
+type run struct {
+	next atomic.Int64
+	end  int64
+	_    [48]byte // each has a cache line of its own
 }
 
 var shared pool
@@ -103,9 +111,16 @@ func (p *pool) acquire() bool { return Workers() > 1 && p.busy.TryLock() }
 
 // run works the loop down with the helpers. The caller holds p.busy and has set the function.
 func (p *pool) run(tasks int) {
-	p.tasks = int64(tasks)
-	p.next.Store(0)
-	helpers := min(Workers(), tasks) - 1
+	workers := min(Workers(), tasks)
+	if cap(p.runs) < workers {
+		p.runs = make([]run, workers)
+	}
+	p.runs = p.runs[:workers]
+	for i := range p.runs {
+		p.runs[i].next.Store(int64(i * tasks / workers))
+		p.runs[i].end = int64((i + 1) * tasks / workers)
+	}
+	helpers := workers - 1
 	for len(p.helpers) < helpers {
 		h := &helper{wake: make(chan struct{}, 1)}
 		p.helpers = append(p.helpers, h)
@@ -141,7 +156,7 @@ func (p *pool) finish(helpers int) {
 	}
 }
 
-// work runs tasks until none is left.
+// work runs tasks until none is left, the worker's own first.
 func (p *pool) work(worker int) {
 	done := false
 	defer func() {
@@ -153,17 +168,22 @@ func (p *pool) work(worker int) {
 			value = "the task called runtime.Goexit"
 		}
 		p.failure.CompareAndSwap(nil, &Panic{Value: value, Stack: debug.Stack()})
-		p.next.Store(p.tasks)
-	}()
-	for {
-		task := p.next.Add(1) - 1
-		if task >= p.tasks {
-			break
+		for i := range p.runs {
+			p.runs[i].next.Store(p.runs[i].end)
 		}
-		if p.fn != nil {
-			p.fn(int(task))
-		} else {
-			p.fnWorker(worker, int(task))
+	}()
+	for i := range p.runs {
+		r := &p.runs[(worker+i)%len(p.runs)]
+		for {
+			task := r.next.Add(1) - 1
+			if task >= r.end {
+				break
+			}
+			if p.fn != nil {
+				p.fn(int(task))
+			} else {
+				p.fnWorker(worker, int(task))
+			}
 		}
 	}
 	done = true
