@@ -552,6 +552,11 @@ func (j *job) storeRows(t *tile, sums []uint32, row, rows, col, n, ld int) {
 			copy(unsafe.Slice((*float32)(t.c), n), from)
 			continue
 		}
+		if j.cBF16 && j.engine.finishRow != nil {
+			t.a = unsafe.Pointer(&from[0])
+			j.engine.finishRow(t, n)
+			continue
+		}
 		for i, v := range from {
 			t.store(v, 0, 0, i)
 		}

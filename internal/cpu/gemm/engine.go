@@ -23,9 +23,15 @@ type engine struct {
 	inPlace func(t *tile, rows, cols int)
 
 	// dots and addRows are for products with up to vectorRows rows, or nil. Of vectors.w they take kind copyF32, widenBF16
-	// and roundF32. addRows takes 1 or 4 terms.
+	// and roundF32. addRows takes 1 or 4 terms. dots takes up to moreRows for widenBF16.
 	dots    func(k kind, v *vectors)
 	addRows func(k kind, terms int, v *vectors)
+
+	// widen copies rows of n adjacent bfloat16, ldSrc bytes apart, as float32, ldDst bytes apart; or nil.
+	widen func(dst, src unsafe.Pointer, ldDst, ldSrc, rows, n int)
+
+	// finishRow finishes n adjacent elements whose sums are at t.a, or is nil.
+	finishRow func(t *tile, n int)
 
 	half *halfEngine // or nil
 

@@ -10,9 +10,9 @@ import (
 )
 
 var (
-	avx512 = engine{name: "avx512", mr: 14, nr: 32, blocking: standard, pack: pack512, mul: mul512, inPlace: inPlaceMul512, dots: dots512, addRows: addRows512,
+	avx512 = engine{name: "avx512", mr: 14, nr: 32, blocking: standard, pack: pack512, mul: mul512, inPlace: inPlaceMul512, dots: dots512, addRows: addRows512, widen: widenRows, finishRow: finishRow512,
 		peakF32: peakF32Wide, peakBF16: peakF32Wide}
-	avx512bf16 = engine{name: "avx512bf16", mr: 14, nr: 32, pairs: true, blocking: standard, pack: pack512, mul: mul512, inPlace: inPlaceMul512, dots: dots512, addRows: addRows512,
+	avx512bf16 = engine{name: "avx512bf16", mr: 14, nr: 32, pairs: true, blocking: standard, pack: pack512, mul: mul512, inPlace: inPlaceMul512, dots: dots512, addRows: addRows512, widen: widenRows, finishRow: finishRow512,
 		peakF32: peakF32Wide, peakBF16: peakBF16Wide}
 	avx2 = engine{name: "avx2", mr: 6, nr: 16, blocking: standard, pack: packPortable, mul: mulAVX2,
 		peakF32: peakF32Half, peakBF16: peakF32Half}
@@ -73,6 +73,28 @@ func mul512(t *tile, rows, cols int) {
 func inPlaceMul512(t *tile, rows, cols int) {
 	t.mask = 1<<cols - 1
 	inPlace512[index(t.pairs)][(cols-1)/16][index(rows == inPlaceFew)](t)
+}
+
+// finishRow512 finishes whole pairs of vectors at once, then the rest.
+func finishRow512(t *tile, n int) {
+	const width = 32
+	t.nextA, t.nextC, t.nextD, t.nextBias = 4*width, 4*width, 2*width, 4*width
+	if t.n = n / width; t.n > 0 {
+		t.mask = 1<<width - 1
+		finishRow(t)
+	}
+	if rest := n % width; rest > 0 {
+		for _, p := range []struct {
+			at   *unsafe.Pointer
+			next int
+		}{{&t.a, t.nextA}, {&t.c, t.nextC}, {&t.d, t.nextD}, {&t.bias, t.nextBias}} {
+			if *p.at != nil {
+				*p.at = unsafe.Add(*p.at, t.n*p.next)
+			}
+		}
+		t.n, t.mask = 1, 1<<rest-1
+		finishRow(t)
+	}
 }
 
 // mulHalf512 takes two units of columns at a time where it can.

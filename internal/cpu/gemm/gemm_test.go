@@ -239,7 +239,7 @@ func TestRandomProducts(t *testing.T) {
 func TestShapes(t *testing.T) {
 	shapes := [][3]int{
 		{0, 5, 5}, {5, 0, 5}, {5, 7, 0}, {1, 1, 1}, {1, 700, 65}, {4, 4, 19}, {2, 3, 19}, {3, 129, 40}, {1, 8200, 9}, {700, 1, 65}, {1, 65, 1100}, {3, 65, 1023}, {8, 123, 300},
-		{16, 200, 333}, {200, 16, 333}, {333, 200, 16}, {333, 200, 1}, {9, 1000, 64}, {150, 33, 801}, {65, 350, 431}, {64, 64, 512}, {70, 16, 1024}, {29, 40, 2048},
+		{5, 4, 19}, {6, 129, 70}, {7, 35, 64}, {8, 700, 16}, {18, 300, 70}, {16, 200, 333}, {200, 16, 333}, {333, 200, 16}, {333, 200, 1}, {9, 1000, 64}, {150, 33, 801}, {65, 350, 431}, {64, 64, 512}, {70, 16, 1024}, {29, 40, 2048},
 	}
 	eachEngine(t, func(t *testing.T, e *engine) {
 		r := rand.New(rand.NewPCG(3, 4))
@@ -258,6 +258,83 @@ func TestShapes(t *testing.T) {
 			}
 		}
 	})
+}
+
+// TestRowsByThemselves: with a matrix stored by columns, a row's result does not depend on how many rows are computed together.
+func TestRowsByThemselves(t *testing.T) {
+	eachEngine(t, func(t *testing.T, e *engine) {
+		if e.dots == nil {
+			t.Skip("no routine for few rows")
+		}
+		r := rand.New(rand.NewPCG(15, 16))
+		for _, s := range [][2]int{{4, 7}, {70, 64}, {129, 577}, {46, 1000}} {
+			for storage := range 4 {
+				spec := Spec{TransB: true, M: vectorRows, N: s[0], K: s[1], LDA: s[1] + 3, LDB: s[1] + 1, LDC: s[0], Alpha: 1}
+				if storage&1 != 0 && !e.pairs {
+					spec.M = moreRows
+				}
+				a, b := matrix(t, r, storage&2 != 0, spec.M, spec.K, spec.LDA), matrix(t, r, storage&1 != 0, spec.N, spec.K, spec.LDB)
+				whole := Data{F32: floats(t, spec.M*spec.N)}
+				mul(e, spec, ComputeBF16, whole, a, b, Data{})
+				for rows := 1; rows < spec.M; rows++ {
+					for first := 0; first+rows <= spec.M; first++ {
+						some, of := spec, a
+						some.M = rows
+						if of.F32 = a.F32; a.F32 != nil {
+							of.F32 = a.F32[first*spec.LDA:]
+						} else {
+							of.BF16 = a.BF16[first*spec.LDA:]
+						}
+						got := Data{F32: floats(t, rows*spec.N)}
+						mul(e, some, ComputeBF16, got, of, b, Data{})
+						if !sameBits(got, Data{F32: whole.F32[first*spec.N:][:rows*spec.N]}) {
+							t.Fatalf("%+v: rows %d to %d differ by themselves", spec, first, first+rows-1)
+						}
+					}
+				}
+				unguard()
+			}
+		}
+	})
+}
+
+// TestFinishRow holds the vector code that ends a row against plain Go, bit for bit.
+func TestFinishRow(t *testing.T) {
+	r := rand.New(rand.NewPCG(17, 18))
+	for i := range engines {
+		e := &engines[i]
+		if e.finishRow == nil {
+			continue
+		}
+		for n := 1; n < 100; n++ {
+			sums, bias := floats(t, n), floats(t, n)
+			want, got := halves(t, n), halves(t, n)
+			for i := range n {
+				sums[i], bias[i] = float32(r.NormFloat64()), float32(r.NormFloat64())
+				want[i] = round(float32(r.NormFloat64()))
+			}
+			sums[r.IntN(n)], sums[r.IntN(n)] = float32(math.NaN()), 1e-40
+			copy(got, want)
+			tile := func(d []uint16) *tile {
+				t := &tile{flags: toD, d: unsafe.Pointer(&d[0]), bias: unsafe.Pointer(&bias[0]), betaD: 1, alpha: 1.5, a: unsafe.Pointer(&sums[0])}
+				for i, flag := range []int{addD, addBias, scale} {
+					if n>>i&1 != 0 {
+						t.flags |= flag
+					}
+				}
+				return t
+			}
+			u := tile(want)
+			for i, v := range sums {
+				u.store(v, 0, 0, i)
+			}
+			e.finishRow(tile(got), n)
+			if !slices.Equal(got, want) {
+				t.Fatalf("%s, %d elements, flags %b: got %x, want %x", e.name, n, u.flags, got, want)
+			}
+			unguard()
+		}
+	}
 }
 
 // TestNaNAndInf: a NaN or infinity in row i of A reaches row i of C and no other; likewise for columns of B.

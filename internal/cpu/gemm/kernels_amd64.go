@@ -425,6 +425,18 @@ func dotsWidenBF16x3(v *vectors)
 func dotsWidenBF16x4(v *vectors)
 
 //go:noescape
+func dotsWidenBF16x5(v *vectors)
+
+//go:noescape
+func dotsWidenBF16x6(v *vectors)
+
+//go:noescape
+func dotsWidenBF16x7(v *vectors)
+
+//go:noescape
+func dotsWidenBF16x8(v *vectors)
+
+//go:noescape
 func addRowsWidenBF16x1(v *vectors)
 
 //go:noescape
@@ -449,7 +461,7 @@ func addRowsRoundF32x1(v *vectors)
 func addRowsRoundF32x4(v *vectors)
 
 func dots512(k kind, v *vectors) {
-	switch 4*int(k) + v.rows - 1 {
+	switch 8*int(k) + v.rows - 1 {
 	case 0:
 		dotsCopyF32x1(v)
 	case 1:
@@ -458,21 +470,29 @@ func dots512(k kind, v *vectors) {
 		dotsCopyF32x3(v)
 	case 3:
 		dotsCopyF32x4(v)
-	case 4:
-		dotsWidenBF16x1(v)
-	case 5:
-		dotsWidenBF16x2(v)
-	case 6:
-		dotsWidenBF16x3(v)
-	case 7:
-		dotsWidenBF16x4(v)
 	case 8:
-		dotsRoundF32x1(v)
+		dotsWidenBF16x1(v)
 	case 9:
-		dotsRoundF32x2(v)
+		dotsWidenBF16x2(v)
 	case 10:
-		dotsRoundF32x3(v)
+		dotsWidenBF16x3(v)
 	case 11:
+		dotsWidenBF16x4(v)
+	case 12:
+		dotsWidenBF16x5(v)
+	case 13:
+		dotsWidenBF16x6(v)
+	case 14:
+		dotsWidenBF16x7(v)
+	case 15:
+		dotsWidenBF16x8(v)
+	case 16:
+		dotsRoundF32x1(v)
+	case 17:
+		dotsRoundF32x2(v)
+	case 18:
+		dotsRoundF32x3(v)
+	case 19:
 		dotsRoundF32x4(v)
 	}
 }
@@ -493,6 +513,12 @@ func addRows512(k kind, terms int, v *vectors) {
 		addRowsRoundF32x4(v)
 	}
 }
+
+//go:noescape
+func widenRows(dst, src unsafe.Pointer, ldDst, ldSrc, rows, n int)
+
+//go:noescape
+func finishRow(t *tile)
 
 //go:noescape
 func peakF32x512(steps int)

@@ -4,7 +4,8 @@ import "unsafe"
 
 // Products with few columns (x·Aᵀ of LoRA, its gradients) would spend more time packing the long operand A than
 // multiplying it. Here B is packed once for all k, and each task takes a group of rows of A, which it reads in place
-// where the engine can, and otherwise packs panel by panel, so that a panel is still in L1 when it is used.
+// where the engine can, or widens row by row to read them so, and otherwise packs panel by panel. Either way a panel is still in L1
+// when it is used.
 //
 // Products with few rows (a handful of tokens, dA of LoRA) are the same with the operands exchanged: Cᵀ = op(B)ᵀ·op(A)ᵀ.
 // Tasks then transpose what they have summed.
@@ -16,6 +17,8 @@ const (
 	// Rows this far apart fall into the same sets of the L1 cache, which has fewer ways than a tile has rows, but no fewer than inPlaceFew.
 	cacheStride = 4096
 	inPlaceFew  = 8
+	// Steps of rows of A that are widened at a time, so that a tile's rows and its columns of B are in L1 together.
+	widenedSteps = 256
 )
 
 // narrow reports whether runNarrow takes the product, and exchanges the operands if that is what makes it narrow.
@@ -31,8 +34,11 @@ func (j *job) narrow() bool {
 	if swap {
 		j.exchange()
 	}
-	if j.rowsInPlace() > 0 { // in longer runs rows come faster from memory
+	switch {
+	case j.rowsInPlace() > 0: // in longer runs rows come faster from memory
 		j.kBlock = max(1, even(j.steps, narrowWords/ceil(j.n, j.narrowWidth()), 1))
+	case j.rowsWidened():
+		j.kBlock = max(1, even(j.steps, min(j.engine.kBlock, widenedSteps), 1))
 	}
 	return true
 }
@@ -102,6 +108,11 @@ func (j *job) rowsInPlace() int {
 	return j.engine.mr
 }
 
+// rowsWidened reports whether rows of A are widened to a buffer that is read in place, which spares their transposition.
+func (j *job) rowsWidened() bool {
+	return j.engine.widen != nil && j.a.contig && j.a.kind == widenBF16
+}
+
 // mulRows multiplies one group of rows of A with all of B.
 func (j *job) mulRows(task int) {
 	e := j.engine
@@ -116,12 +127,20 @@ func (j *job) mulRows(task int) {
 		w.sums = grow(w.sums, rows*cols)
 		sums = w.sums
 	}
-	inPlace := j.rowsInPlace()
+	inPlace, widened := j.rowsInPlace(), j.rowsWidened()
+	rowsOfTile := inPlace
+	if widened {
+		rowsOfTile = e.mr
+	}
 	packRows := e.mr // rows packed at a time
 	if !j.a.contig {
 		packRows = ceil(rows, e.mr) // lanes are adjacent: read them line by line
 	}
-	w.b = grow(w.b, packRows*j.kBlock)
+	ldWide := j.kBlock
+	if widened {
+		ldWide = ceil(j.kBlock, 16) + 16 // no multiple of cacheStride
+	}
+	w.b = grow(w.b, packRows*ldWide)
 	for start := 0; start < j.steps; start += j.kBlock {
 		steps := min(j.kBlock, j.steps-start)
 		k, elems := j.elems(start, steps)
@@ -137,8 +156,8 @@ func (j *job) mulRows(task int) {
 					t.c, t.ldc = unsafe.Pointer(&sums[i*cols+col]), 4*cols
 				}
 				if t.lda != 0 {
-					t.nextC, t.nextD = inPlace*t.ldc, inPlace*t.ldd
-					e.inPlace(t, inPlace, min(width, j.n-col))
+					t.nextC, t.nextD = rowsOfTile*t.ldc, rowsOfTile*t.ldd
+					e.inPlace(t, rowsOfTile, min(width, j.n-col))
 				} else {
 					e.mul(t, min(e.mr, rows-i), min(width, j.n-col))
 				}
@@ -155,6 +174,13 @@ func (j *job) mulRows(task int) {
 			t.lda = 0
 		}
 		t.n = 1
+		for widened && done+e.mr <= rows {
+			e.widen(unsafe.Pointer(&w.b[0]), j.a.at(row+done, k), 4*ldWide, j.a.ld, e.mr, elems)
+			t.a, t.lda, t.nextA = unsafe.Pointer(&w.b[0]), 4*ldWide, 0
+			panel(done)
+			done += e.mr
+		}
+		t.lda = 0
 		for i := done; i < rows; i += e.mr {
 			at := (i - done) % packRows
 			if at == 0 {

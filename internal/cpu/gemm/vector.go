@@ -8,6 +8,7 @@ import "unsafe"
 
 const (
 	vectorRows    = 4
+	moreRows      = 8    // of products with a bfloat16 matrix stored [N,K]
 	vectorColumns = 2048 // most columns of a task: a buffer of sums that stays in L1
 )
 
@@ -19,7 +20,7 @@ type vectors struct {
 	ldx int
 	y   unsafe.Pointer // the sums, float32
 	ldy int
-	// dots: rows of x, length of rows, groups of four rows of W. addRows: columns n.
+	// dots: rows of x, length of rows, groups of four rows of W, or of two for more than vectorRows. addRows: columns n.
 	rows, k, n int
 	// dots: from row to row of a group, in W and in y.
 	apart, apartY int
@@ -36,11 +37,32 @@ func (k kind) word() kind {
 	return k
 }
 
-func (j *job) isVector() bool { return j.m <= vectorRows && j.engine.dots != nil && j.n >= 4 }
+func (j *job) isVector() bool {
+	most := vectorRows
+	if j.b.contig && j.b.kind == widenBF16 {
+		most = moreRows
+	}
+	return j.m <= most && j.engine.dots != nil && j.n >= 4
+}
 
 func (j *job) runVector() {
 	j.a.kind, j.b.kind = j.a.kind.word(), j.b.kind.word()
 	j.slab = grow(j.slab, j.m*j.k)
+	j.packVector()
+	j.cutVector()
+	for _, o := range j.shared {
+		o.b.kind = o.b.kind.word()
+		o.cutVector()
+	}
+	j.do(j.allTasks(), j.vectorTask)
+}
+
+// packVector makes float32 rows of A.
+func (j *job) packVector() {
+	if e := j.engine; e.widen != nil && j.a.contig && j.a.kind == widenBF16 {
+		e.widen(unsafe.Pointer(&j.slab[0]), j.a.p, 4*j.k, j.a.ld, j.m, j.k)
+		return
+	}
 	for row := range j.m {
 		x := j.slab[row*j.k:][:j.k]
 		if j.a.contig {
@@ -51,12 +73,6 @@ func (j *job) runVector() {
 			packLane(&j.a, x[k:], 1, j.a.at(row, k), 1)
 		}
 	}
-	j.cutVector()
-	for _, o := range j.shared {
-		o.b.kind = o.b.kind.word()
-		o.cutVector()
-	}
-	j.do(j.allTasks(), j.vectorTask)
 }
 
 // cutVector gives every worker as many columns, in whole lines of C, and in runs of some lines where rows of B are cut.
@@ -92,9 +108,13 @@ func (j *job) mulVectors(task int) {
 			v.apart, v.apartY = n*v.ldw, 4*n
 			j.engine.dots(j.b.kind, v)
 		}
-		dots(0, cols/4)
-		if cols%4 != 0 {
-			dots(cols-4, 1) // again, for some
+		group := 4
+		if j.m > vectorRows {
+			group = 2
+		}
+		dots(0, cols/group)
+		if cols%group != 0 {
+			dots(cols-group, 1) // again, for some
 		}
 	} else {
 		clear(w.sums)
