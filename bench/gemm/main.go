@@ -47,6 +47,9 @@ type shape struct {
 	m, n, k        int
 }
 
+// only names the shapes to measure, with commas between; empty means all.
+var only string
+
 func shapes() ([]shape, error) {
 	rows, err := csv.NewReader(strings.NewReader(shapesCSV)).ReadAll()
 	if err != nil {
@@ -60,6 +63,9 @@ func shapes() ([]shape, error) {
 				return nil, err
 			}
 		}
+		if only != "" && !slices.Contains(strings.Split(only, ","), row[0]) {
+			continue
+		}
 		out = append(out, shape{row[0], v[0] == 1, v[1] == 1, v[2], v[3], v[4]})
 	}
 	return out, nil
@@ -71,6 +77,7 @@ func main() {
 	seconds := flag.Float64("seconds", 0.1, "time per shape and turn")
 	rounds := flag.Int("rounds", 3, "turns per side")
 	python := flag.String("python", "", "Python interpreter with PyTorch")
+	flag.StringVar(&only, "only", "", "names of shapes, with commas between; all without")
 	side := flag.String("side", "", "for child processes: ours or openblas")
 	flag.Parse()
 	var err error
@@ -98,7 +105,7 @@ func (r *result) median() float64 {
 
 func compare(threads int, kind string, seconds float64, rounds int, python string) error {
 	args := func(side string) []string {
-		return []string{os.Args[0], "-side", side, "-threads", fmt.Sprint(threads), "-kind", kind, "-seconds", fmt.Sprint(seconds)}
+		return []string{os.Args[0], "-side", side, "-threads", fmt.Sprint(threads), "-kind", kind, "-seconds", fmt.Sprint(seconds), "-only", only}
 	}
 	sides := []string{"ours"}
 	commands := map[string][]string{"ours": args("ours")}
@@ -108,7 +115,7 @@ func compare(threads int, kind string, seconds float64, rounds int, python strin
 	}
 	if python != "" {
 		sides = append(sides, "torch")
-		commands["torch"] = []string{python, "torch_side.py", fmt.Sprint(threads), kind, fmt.Sprint(seconds)}
+		commands["torch"] = []string{python, "torch_side.py", fmt.Sprint(threads), kind, fmt.Sprint(seconds), only}
 	}
 	results := map[string]map[string]*result{}
 	for range rounds {

@@ -1,6 +1,6 @@
 """The PyTorch side of the comparison: torch.mm (MKL in float32, oneDNN in bfloat16). Started by main.go.
 
-usage: torch_side.py THREADS f32|bf16 SECONDS   prints one line per shape: name, fastest and median nanoseconds.
+usage: torch_side.py THREADS f32|bf16 SECONDS [NAMES]   prints one line per shape: name, fastest and median nanoseconds.
 """
 import csv
 import os
@@ -8,6 +8,7 @@ import sys
 import time
 
 threads, kind, seconds = int(sys.argv[1]), sys.argv[2], float(sys.argv[3])
+only = [name for name in "".join(sys.argv[4:5]).split(",") if name]  # of shapes; all without
 os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = str(threads)
 import torch  # noqa: E402  (after the thread counts are set)
 
@@ -24,6 +25,8 @@ def operand(trans, rows, cols):
 
 
 for row in csv.DictReader(open(os.path.join(os.path.dirname(__file__), "shapes.csv"))):
+    if only and row["name"] not in only:
+        continue
     m, n, k = int(row["m"]), int(row["n"]), int(row["k"])
     a, b = operand(row["transA"] == "1", m, k), operand(row["transB"] == "1", k, n)
     out = torch.empty(m, n, dtype=dtype)
