@@ -8,6 +8,8 @@ const (
 	maxRows = 8
 )
 
+const dotsAhead = 2048 // bytes ahead that rows of W are fetched, into the rows that follow
+
 // The kinds that make float32 words, in the order of type kind.
 var wordKinds = kinds[:3]
 
@@ -96,7 +98,7 @@ func (w *printer) dots(kind string, rows int) string {
 	name := fmt.Sprintf("dots%sx%d", kind, rows)
 	wRow := [4]string{"SI", "AX", "R9", "R10"}
 	acc := func(n, row int) int { return n*rows + row }
-	// The next group's rows follow this one's, so that what the CPU fetches by itself goes on from row to row in four streams.
+	// The next group's rows follow this one's, so that what is fetched ahead goes on from row to row in as many streams.
 	w.text(name, "v *vectors", 0, 8)
 	w.p("MOVQ v+0(FP), DX")
 	w.p("MOVQ vectors_w(DX), SI; MOVQ vectors_apart(DX), R8; MOVQ vectors_y(DX), DI")
@@ -125,11 +127,24 @@ func (w *printer) dots(kind string, rows int) string {
 	if rows > 4 {
 		next += "; ADDQ $64, R15"
 	}
-	w.p("MOVQ vectors_k(DX), CX; SUBQ $16, CX; JLT tail")
+	next += fmt.Sprintf("; ADDQ $%d, BX", 16*bytes)
+	w.p("MOVQ vectors_k(DX), CX; SUBQ $%d, CX; JLT few", 64/bytes)
 	w.p("PCALIGN $64")
-	w.label("step")
-	step()
-	w.p("%s; ADDQ $%d, BX; SUBQ $16, CX; JGE step", next, 16*bytes)
+	w.label("line")
+	for n := range cols {
+		w.p("PREFETCHT0 %d(%s)(BX*1)", dotsAhead, wRow[n])
+	}
+	for range 4 / bytes { // steps of a line
+		step()
+		w.p(next)
+	}
+	w.p("SUBQ $%d, CX; JGE line", 64/bytes)
+	w.label("few")
+	if bytes == 2 {
+		w.p("ADDQ $16, CX; JLT tail")
+		step()
+		w.p("%s; SUBQ $16, CX", next)
+	}
 	w.label("tail")
 	w.p("ADDQ $16, CX; JZ summed")
 	w.p("MOVQ $-1, R10; SHLQ CX, R10; NOTQ R10; KMOVD R10, K1; LEAQ (AX)(R8*2), R10")
