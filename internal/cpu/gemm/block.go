@@ -69,7 +69,8 @@ type job struct {
 	others []*job // products of the same A, to be computed with this one or after it
 	shared []*job // those of them that this slab serves
 
-	packTask, mulTask         func(task int)
+	packTask                  func(task int)
+	mulTask                   func(worker, task int)
 	packColsTask, mulRowsTask func(task int)
 	vectorTask                func(task int)
 }
@@ -77,8 +78,13 @@ type job struct {
 // slabs are a job's large buffers, or those of the job that it is computed with.
 type slabs struct {
 	slab []uint32
-	undo []float32 // the scales of a slab of halves: [block of k][row]
-	wide []uint32  // float32 sums of a slab's rows of a bfloat16 C, between ranges of k
+	// With apart every worker has a slab of its own, slabWords each, and packs its panels when it comes to them. Those that it has packed
+	// are ready: panelsOf for each.
+	apart              bool
+	ready              []bool
+	slabSize, panelsOf int
+	undo               []float32 // the scales of a slab of halves: [block of k][row]
+	wide               []uint32  // float32 sums of a slab's rows of a bfloat16 C, between ranges of k
 }
 
 // block is what one worker needs for one task.
@@ -154,6 +160,17 @@ func even(total, limit, unit int) int {
 
 func ceil(n, unit int) int { return (n + unit - 1) / unit * unit }
 
+// doWorker is do for tasks that have a number for the worker.
+func (j *job) doWorker(tasks int, fn func(worker, task int)) {
+	if j.workers > 1 {
+		par.DoWorker(tasks, fn)
+		return
+	}
+	for task := range tasks {
+		fn(0, task)
+	}
+}
+
 // do runs tasks, in parallel if the product is large enough.
 func (j *job) do(tasks int, fn func(task int)) {
 	if j.workers > 1 {
@@ -198,19 +215,33 @@ func (j *job) share(fits func(o *job) bool) {
 	}
 }
 
-// part finds the job that a task belongs to among this one and those that share with it, and the task's number there.
+// part finds the job that a task belongs to among this one and those that share with it, and the task's number there. Where all have as
+// many tasks for every worker, the tasks that a worker begins with (see package par) are its part of each job.
 func (j *job) part(task int) (*job, int) {
-	if task < j.tasks {
-		return j, task
+	worker, parts := 0, 1
+	if j.evenly() {
+		each := j.allTasks() / j.workers
+		worker, task, parts = task/each, task%each, j.workers
 	}
-	task -= j.tasks
-	for _, o := range j.shared {
-		if task < o.tasks {
-			return o, task
+	o := j
+	for next := 0; ; next++ {
+		n := o.tasks / parts
+		if task < n {
+			return o, worker*n + task
 		}
-		task -= o.tasks
+		task -= n
+		o = j.shared[next]
 	}
-	panic("gemm: no such task")
+}
+
+// evenly reports whether this job and those that share with it have as many tasks for every worker.
+func (j *job) evenly() bool {
+	for _, o := range j.shared {
+		if o.tasks%j.workers != 0 {
+			return false
+		}
+	}
+	return j.tasks%j.workers == 0
 }
 
 // allTasks is the number of tasks of this job and those that share with it.
@@ -248,11 +279,12 @@ func (j *job) runBlocks() {
 		depth = max(1, e.slabWords/(rows*j.kBlock)) * j.kBlock
 	}
 	rows = even(j.m, max(j.mr, rows/j.mr*j.mr), j.mr)
-	j.tasks = j.columnTasks()
 	j.bInPlace = j.readBInPlace()
 	if !j.swapped && depth >= j.steps {
 		j.share(func(o *job) bool { return o.takesHalves() == j.half && (rows <= most || !o.cBF16) })
 	}
+	j.apart = j.packsApart(rows, min(depth, j.steps))
+	j.tasks = j.columnTasks()
 	for _, o := range j.shared {
 		o.half, o.kBlock = j.half, j.kBlock
 		o.tasks, o.bInPlace = o.columnTasks(), o.readBInPlace()
@@ -264,17 +296,25 @@ func (j *job) runBlocks() {
 		j.rows = min(rows, j.m-j.row)
 		for j.from = 0; j.from < j.steps; j.from += depth {
 			j.to = min(j.steps, j.from+depth)
-			j.slab = grow(j.slab, ceil(j.rows, j.mr)*(j.to-j.from))
-			j.groups = (j.rows + groupPanels*j.mr - 1) / (groupPanels * j.mr)
 			blocks := (j.to - j.from + j.kBlock - 1) / j.kBlock
-			if j.half {
-				j.undo = grow(j.undo, blocks*ceil(j.rows, j.mr))
+			j.slabSize = ceil(j.rows, j.mr) * (j.to - j.from)
+			if j.apart {
+				j.slab = grow(j.slab, j.workers*j.slabSize)
+				j.panelsOf = blocks * j.panels()
+				j.ready = slices.Grow(j.ready[:0], j.workers*j.panelsOf)[:j.workers*j.panelsOf]
+				clear(j.ready)
+			} else {
+				j.slab = grow(j.slab, j.slabSize)
+				j.groups = (j.rows + groupPanels*j.mr - 1) / (groupPanels * j.mr)
+				if j.half {
+					j.undo = grow(j.undo, blocks*ceil(j.rows, j.mr))
+				}
+				j.do(j.groups*blocks, j.packTask)
 			}
-			j.do(j.groups*blocks, j.packTask)
 			for _, o := range j.shared {
 				o.row, o.rows, o.from, o.to = j.row, j.rows, j.from, j.to
 			}
-			j.do(j.allTasks(), j.mulTask)
+			j.doWorker(j.allTasks(), j.mulTask)
 		}
 	}
 }
@@ -310,7 +350,7 @@ func (j *job) columnTasks() int {
 	panels := (j.n + j.engine.nr - 1) / j.engine.nr
 	tasks := (j.n + j.engine.columnBlock - 1) / j.engine.columnBlock
 	if j.workers > 1 {
-		if tasks = ceil(tasks, j.workers); panels/tasks >= 8 {
+		if tasks = ceil(tasks, j.workers); panels/tasks >= 8 && !j.apart {
 			tasks *= 2
 		}
 	}
@@ -352,7 +392,7 @@ func (j *job) packRows(task int) {
 }
 
 // mulColumns multiplies the slab with one chunk of columns of B.
-func (j *job) mulColumns(task int) {
+func (j *job) mulColumns(worker, task int) {
 	j, task = j.part(task)
 	e := j.engine
 	w := blocks.get()
@@ -367,10 +407,10 @@ func (j *job) mulColumns(task int) {
 		words, mul, scratch = halfWords, e.half.mul, w.aligned()
 		w.undo = grow(w.undo, ceil(cols, halfLanes))
 	}
-	apart := j.swapped || j.sumsApart()
-	if apart && !j.inWide {
+	if j.keepsSums() {
 		w.sums = grow(w.sums, j.rows*cols)
 	}
+	beside := besidePanels{j: j, worker: worker}
 	for start := j.from; start < j.to; start += j.kBlock {
 		steps := min(j.kBlock, j.to-start)
 		k, elems := j.elems(start, steps)
@@ -378,22 +418,25 @@ func (j *job) mulColumns(task int) {
 		if j.bInPlace {
 			packed = cols / e.nr * e.nr
 		}
+		first := 0 // row that has not met these columns
+		*t = tile{k: steps, stepA: 4 * j.mr, pairs: j.pairs}
+		j.accumulate(t, start, steps)
+		f := j.nextBlock(task, start+j.kBlock, steps, cols)
 		switch {
 		case j.half:
 			e.half.pack(&j.b, w.b, w.undo, false, halfWords, col, cols, k, elems)
+		case packed < cols && j.packsBBeside(cols):
+			first = j.mulFirst(w, worker, start, col, cols, &f)
 		case packed < cols:
 			e.pack(&j.b, w.b, e.nr, col+packed, cols-packed, k, elems)
 		}
-		*t = tile{k: steps, stepA: 4 * j.mr, pairs: j.pairs,
-			nextC: 4 * e.nr, nextD: 2 * e.nr, nextBias: 4 * e.nr}
-		j.accumulate(t, start, steps)
-		f := j.nextBlock(task, start+j.kBlock, steps, cols)
-		for i := 0; i < j.rows; i += j.mr {
-			t.a = unsafe.Pointer(&j.slab[(start-j.from)*ceil(j.rows, j.mr)+i*steps])
+		t.nextA, t.nextC, t.nextD, t.nextBias = 0, 4*e.nr, 2*e.nr, 4*e.nr
+		for i := first; i < j.rows; i += j.mr {
+			t.a = j.panelA(worker, start, i)
 			if j.half {
 				t.scaleA, t.scratch = unsafe.Pointer(&j.undo[(start-j.from)/j.kBlock*ceil(j.rows, j.mr)+i]), scratch
 			}
-			f.set(t, i/j.mr)
+			f.set(t, i/j.mr*f.tiles)
 			for q := 0; q < cols; { // all whole tiles at once, then the last columns
 				if q < packed {
 					t.b, t.stepB, t.nextB = j.b.at(col+q, k), j.b.ld, 4*e.nr
@@ -404,16 +447,14 @@ func (j *job) mulColumns(task int) {
 					t.scaleB = unsafe.Pointer(&w.undo[q])
 				}
 				t.n = max(1, (cols-q)/e.nr)
-				if !j.swapped {
-					j.output(t, j.row+i, col+q)
-				}
-				if j.inWide {
-					t.c, t.ldc = unsafe.Pointer(&j.wide[i*j.n+col+q]), 4*j.n
-				} else if apart {
-					t.c, t.ldc = unsafe.Pointer(&w.sums[i*cols+q]), 4*cols
-				}
+				j.place(w, i, col, q, cols)
 				n := t.n
-				mul(t, min(j.mr, j.rows-i), min(e.nr, cols-q))
+				if rows, width := min(j.mr, j.rows-i), min(e.nr, cols-q); rows == j.mr && width == e.nr && q >= packed && beside.begin(t, start, i) {
+					e.beside(packAAcross, t, rows)
+					beside.end(t)
+				} else {
+					mul(t, rows, width)
+				}
 				q += n * e.nr
 			}
 		}
@@ -427,6 +468,56 @@ func (j *job) mulColumns(task int) {
 	}
 	*t = tile{} // the pool must not hold the caller's memory
 	blocks.put(w)
+}
+
+// place points the tile at rows from i on of the slab and columns from q on of so many that begin at col: of C, or of what keeps its sums.
+func (j *job) place(w *block, i, col, q, cols int) {
+	t := &w.t
+	if !j.swapped {
+		j.output(t, j.row+i, col+q)
+	}
+	switch {
+	case j.inWide:
+		t.c, t.ldc = unsafe.Pointer(&j.wide[i*j.n+col+q]), 4*j.n
+	case j.keepsSums():
+		t.c, t.ldc = unsafe.Pointer(&w.sums[i*cols+q]), 4*cols
+	}
+}
+
+// keepsSums reports whether a task's sums wait in a buffer of its own.
+func (j *job) keepsSums() bool { return j.swapped || j.sumsApart() && !j.inWide }
+
+// panels is the number of panels of A in a slab.
+func (j *job) panels() int { return (j.rows + j.mr - 1) / j.mr }
+
+// panelAt is where in the slab the panel of A lies that begins with row i, of the block of k that begins at start.
+func (j *job) panelAt(worker, start, i int) int {
+	at := (start-j.from)*ceil(j.rows, j.mr) + i*min(j.kBlock, j.to-start)
+	if j.apart {
+		at += worker * j.slabSize
+	}
+	return at
+}
+
+// panelA is that panel. In a worker's own slab it is packed now if it is not yet.
+func (j *job) panelA(worker, start, i int) unsafe.Pointer {
+	if j.apart && !*j.readyA(worker, start, i) {
+		j.finishPanelA(worker, start, i, 0)
+	}
+	return unsafe.Pointer(&j.slab[j.panelAt(worker, start, i)])
+}
+
+// readyA says whether a panel of a worker's own slab is packed.
+func (j *job) readyA(worker, start, i int) *bool {
+	return &j.ready[worker*j.panelsOf+(start-j.from)/j.kBlock*j.panels()+i/j.mr]
+}
+
+// finishPanelA packs what is left of a panel after so many steps.
+func (j *job) finishPanelA(worker, start, i, done int) {
+	if steps := min(j.kBlock, j.to-start); done < steps {
+		j.engine.pack(&j.a, j.slab[j.panelAt(worker, start, i)+done*j.mr:], j.mr, j.row+i, min(j.mr, j.rows-i), start+done, steps-done)
+	}
+	*j.readyA(worker, start, i) = true
 }
 
 // ahead is what the kernels fetch into L2 while a block is multiplied: the rows of memory from which the next block will be
@@ -471,10 +562,10 @@ func (j *job) nextBlock(task, start, steps, cols int) (f ahead) {
 	return f
 }
 
-// set lets the tiles of a panel of A fetch their rows.
-func (f *ahead) set(t *tile, panel int) {
+// set lets tiles fetch their rows, the first of which is the block's tile of this number.
+func (f *ahead) set(t *tile, number int) {
 	b := &f.j.b
-	row := panel * f.tiles * f.perTile
+	row := number * f.perTile
 	t.fetch, t.fetchLD, t.fetchStep, t.nextFetch = nil, 0, 0, 0
 	if row >= f.rows {
 		return

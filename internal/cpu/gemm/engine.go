@@ -22,6 +22,9 @@ type engine struct {
 	// reads no more rows of A than asked for in mul, too.
 	inPlace func(t *tile, rows, cols int)
 
+	// beside is mul for whole tiles of at least besideRows rows of packed float32, which packs another panel meanwhile, or nil.
+	beside func(p packing, t *tile, rows int)
+
 	// dots and addRows are for products with up to vectorRows rows, or nil. Of vectors.w they take kind copyF32, widenBF16
 	// and roundF32. addRows takes 1 or 4 terms. dots takes up to moreRows for widenBF16.
 	dots    func(k kind, v *vectors)
@@ -119,6 +122,13 @@ type tile struct {
 	fetch                         unsafe.Pointer
 	fetchLD, fetchStep, nextFetch int
 	every                         int // a row of the tile of C is fetched where these bits of the steps to go are zero
+
+	// What engine.beside packs, in the steps to go where the bits of packEvery are zero: from where to where, at which distance of its lanes
+	// or, if lanes are adjacent, of its steps. It goes on with these in the next call, and counts the lanes to go of besideSteps
+	// steps and the blocks of so many steps, or the steps, to go. The addresses are numbers because they end beyond what is packed.
+	packFrom, packTo      uintptr
+	packLD, packEvery     int
+	packLanes, packBlocks int
 
 	// For the kernels of halves: what the rows' and the columns' sums are multiplied with, and room for halfScratch words.
 	scaleA, scaleB unsafe.Pointer

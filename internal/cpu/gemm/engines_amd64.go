@@ -10,9 +10,9 @@ import (
 )
 
 var (
-	avx512 = engine{name: "avx512", mr: 14, nr: 32, blocking: standard, pack: pack512, mul: mul512, inPlace: inPlaceMul512, dots: dots512, addRows: addRows512, widen: widenRows, finishRow: finishRow512,
+	avx512 = engine{name: "avx512", mr: 14, nr: 32, blocking: standard, pack: pack512, mul: mul512, inPlace: inPlaceMul512, beside: besideMul512, dots: dots512, addRows: addRows512, widen: widenRows, finishRow: finishRow512,
 		peakF32: peakF32Wide, peakBF16: peakF32Wide}
-	avx512bf16 = engine{name: "avx512bf16", mr: 14, nr: 32, pairs: true, blocking: standard, pack: pack512, mul: mul512, inPlace: inPlaceMul512, dots: dots512, addRows: addRows512, widen: widenRows, finishRow: finishRow512,
+	avx512bf16 = engine{name: "avx512bf16", mr: 14, nr: 32, pairs: true, blocking: standard, pack: pack512, mul: mul512, inPlace: inPlaceMul512, beside: besideMul512, dots: dots512, addRows: addRows512, widen: widenRows, finishRow: finishRow512,
 		peakF32: peakF32Wide, peakBF16: peakBF16Wide}
 	avx2 = engine{name: "avx2", mr: 6, nr: 16, blocking: standard, pack: packPortable, mul: mulAVX2,
 		peakF32: peakF32Half, peakBF16: peakF32Half}
@@ -64,9 +64,12 @@ func index(b bool) int {
 	return 0
 }
 
+// setEvery has the tile of C fetched in equal steps.
+func (t *tile) setEvery(rows int) { t.every = max(0, 1<<bits.Len(uint(t.k/rows))>>1-1) }
+
 func mul512(t *tile, rows, cols int) {
 	t.mask = 1<<cols - 1
-	t.every = max(0, 1<<bits.Len(uint(t.k/rows))>>1-1)
+	t.setEvery(rows)
 	tiles512[index(t.pairs)][(cols-1)/16][rows-1](t)
 }
 
@@ -97,9 +100,15 @@ func finishRow512(t *tile, n int) {
 	}
 }
 
+func besideMul512(p packing, t *tile, rows int) {
+	t.mask = 1<<32 - 1
+	t.setEvery(rows)
+	beside512[p][rows-besideRows](t)
+}
+
 // mulHalf512 takes two units of columns at a time where it can.
 func mulHalf512(t *tile, rows, cols int) {
-	t.every = max(0, 1<<bits.Len(uint(t.k/rows))>>1-1)
+	t.setEvery(rows)
 	t.mask = 1<<cols - 1
 	if pairs := t.n / 2; pairs > 0 && cols == halfLanes {
 		single := *t

@@ -198,10 +198,30 @@ func tileBF16InPlacex14x32(t *tile)
 //go:noescape
 func tileBF16InPlacex8x32(t *tile)
 
+//go:noescape
+func tileF32PackBAcrossx13x32(t *tile)
+
+//go:noescape
+func tileF32PackBAcrossx14x32(t *tile)
+
+//go:noescape
+func tileF32PackBAlongx13x32(t *tile)
+
+//go:noescape
+func tileF32PackBAlongx14x32(t *tile)
+
+//go:noescape
+func tileF32PackAAcrossx13x32(t *tile)
+
+//go:noescape
+func tileF32PackAAcrossx14x32(t *tile)
+
 // tiles512 is indexed by pairs, vectors-1, rows-1; inPlace512 by pairs, vectors-1, 14 rows or inPlaceFew.
 var (
 	tiles512   = [2][2][14]func(*tile){{{tileF32x1x16, tileF32x2x16, tileF32x3x16, tileF32x4x16, tileF32x5x16, tileF32x6x16, tileF32x7x16, tileF32x8x16, tileF32x9x16, tileF32x10x16, tileF32x11x16, tileF32x12x16, tileF32x13x16, tileF32x14x16}, {tileF32x1x32, tileF32x2x32, tileF32x3x32, tileF32x4x32, tileF32x5x32, tileF32x6x32, tileF32x7x32, tileF32x8x32, tileF32x9x32, tileF32x10x32, tileF32x11x32, tileF32x12x32, tileF32x13x32, tileF32x14x32}}, {{tileBF16x1x16, tileBF16x2x16, tileBF16x3x16, tileBF16x4x16, tileBF16x5x16, tileBF16x6x16, tileBF16x7x16, tileBF16x8x16, tileBF16x9x16, tileBF16x10x16, tileBF16x11x16, tileBF16x12x16, tileBF16x13x16, tileBF16x14x16}, {tileBF16x1x32, tileBF16x2x32, tileBF16x3x32, tileBF16x4x32, tileBF16x5x32, tileBF16x6x32, tileBF16x7x32, tileBF16x8x32, tileBF16x9x32, tileBF16x10x32, tileBF16x11x32, tileBF16x12x32, tileBF16x13x32, tileBF16x14x32}}}
 	inPlace512 = [2][2][2]func(*tile){{{tileF32InPlacex14x16, tileF32InPlacex8x16}, {tileF32InPlacex14x32, tileF32InPlacex8x32}}, {{tileBF16InPlacex14x16, tileBF16InPlacex8x16}, {tileBF16InPlacex14x32, tileBF16InPlacex8x32}}}
+	// beside512 is indexed by what is packed, rows-besideRows.
+	beside512 = [3][2]func(*tile){{tileF32PackBAcrossx13x32, tileF32PackBAcrossx14x32}, {tileF32PackBAlongx13x32, tileF32PackBAlongx14x32}, {tileF32PackAAcrossx13x32, tileF32PackAAcrossx14x32}}
 )
 
 //go:noescape

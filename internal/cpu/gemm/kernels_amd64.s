@@ -29,7 +29,7 @@ DATA ·interleave+56(SB)/4, $0x001e000e
 DATA ·interleave+60(SB)/4, $0x001f000f
 GLOBL ·interleave(SB), RODATA|NOPTR, $64
 
-TEXT ·tileF32x1x16(SB), NOSPLIT, $40-8
+TEXT ·tileF32x1x16(SB), NOSPLIT, $56-8
 	MOVQ t+0(FP), DI
 	MOVQ tile_a(DI), R13; MOVQ tile_b(DI), R14; MOVQ tile_c(DI), DX
 	MOVQ tile_d(DI), AX; MOVQ AX, 0(SP); MOVQ tile_bias(DI), AX; MOVQ AX, 8(SP); MOVQ tile_n(DI), AX; MOVQ AX, 16(SP)
@@ -38,10 +38,11 @@ TEXT ·tileF32x1x16(SB), NOSPLIT, $40-8
 tile:
 	MOVQ tile_k(DI), CX; MOVQ R13, SI; MOVQ R14, BX
 	VPXORD Z0, Z0, Z0
-	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
-	TESTQ $const_toD, tile_flags(DI); JZ fetch; MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
+	MOVQ DX, AX; MOVQ tile_ldc(DI), R9
+	TESTQ $const_toD, tile_flags(DI); JZ fetch; MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R9
 fetch:
-	MOVQ R10, 32(SP)
+	MOVQ R9, 32(SP)
+	MOVQ tile_stepB(DI), R9
 	MOVQ R8, R11; SHLQ $4, R11; ADDQ SI, R11; MOVQ R9, R10; SHLQ $4, R10; ADDQ BX, R10
 	PCALIGN $64
 step:
@@ -95,7 +96,7 @@ stored0:
 	VZEROUPPER
 	RET
 
-TEXT ·tileF32x2x16(SB), NOSPLIT, $40-8
+TEXT ·tileF32x2x16(SB), NOSPLIT, $56-8
 	MOVQ t+0(FP), DI
 	MOVQ tile_a(DI), R13; MOVQ tile_b(DI), R14; MOVQ tile_c(DI), DX
 	MOVQ tile_d(DI), AX; MOVQ AX, 0(SP); MOVQ tile_bias(DI), AX; MOVQ AX, 8(SP); MOVQ tile_n(DI), AX; MOVQ AX, 16(SP)
@@ -105,10 +106,11 @@ tile:
 	MOVQ tile_k(DI), CX; MOVQ R13, SI; MOVQ R14, BX
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
-	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
-	TESTQ $const_toD, tile_flags(DI); JZ fetch; MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
+	MOVQ DX, AX; MOVQ tile_ldc(DI), R9
+	TESTQ $const_toD, tile_flags(DI); JZ fetch; MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R9
 fetch:
-	MOVQ R10, 32(SP)
+	MOVQ R9, 32(SP)
+	MOVQ tile_stepB(DI), R9
 	MOVQ R8, R11; SHLQ $4, R11; ADDQ SI, R11; MOVQ R9, R10; SHLQ $4, R10; ADDQ BX, R10
 	PCALIGN $64
 step:
@@ -181,7 +183,7 @@ stored0:
 	VZEROUPPER
 	RET
 
-TEXT ·tileF32x3x16(SB), NOSPLIT, $40-8
+TEXT ·tileF32x3x16(SB), NOSPLIT, $56-8
 	MOVQ t+0(FP), DI
 	MOVQ tile_a(DI), R13; MOVQ tile_b(DI), R14; MOVQ tile_c(DI), DX
 	MOVQ tile_d(DI), AX; MOVQ AX, 0(SP); MOVQ tile_bias(DI), AX; MOVQ AX, 8(SP); MOVQ tile_n(DI), AX; MOVQ AX, 16(SP)
@@ -192,10 +194,11 @@ tile:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
-	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
-	TESTQ $const_toD, tile_flags(DI); JZ fetch; MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
+	MOVQ DX, AX; MOVQ tile_ldc(DI), R9
+	TESTQ $const_toD, tile_flags(DI); JZ fetch; MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R9
 fetch:
-	MOVQ R10, 32(SP)
+	MOVQ R9, 32(SP)
+	MOVQ tile_stepB(DI), R9
 	MOVQ R8, R11; SHLQ $4, R11; ADDQ SI, R11; MOVQ R9, R10; SHLQ $4, R10; ADDQ BX, R10
 	PCALIGN $64
 step:
@@ -287,7 +290,7 @@ stored0:
 	VZEROUPPER
 	RET
 
-TEXT ·tileF32x4x16(SB), NOSPLIT, $40-8
+TEXT ·tileF32x4x16(SB), NOSPLIT, $56-8
 	MOVQ t+0(FP), DI
 	MOVQ tile_a(DI), R13; MOVQ tile_b(DI), R14; MOVQ tile_c(DI), DX
 	MOVQ tile_d(DI), AX; MOVQ AX, 0(SP); MOVQ tile_bias(DI), AX; MOVQ AX, 8(SP); MOVQ tile_n(DI), AX; MOVQ AX, 16(SP)
@@ -299,10 +302,11 @@ tile:
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
 	VPXORD Z3, Z3, Z3
-	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
-	TESTQ $const_toD, tile_flags(DI); JZ fetch; MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
+	MOVQ DX, AX; MOVQ tile_ldc(DI), R9
+	TESTQ $const_toD, tile_flags(DI); JZ fetch; MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R9
 fetch:
-	MOVQ R10, 32(SP)
+	MOVQ R9, 32(SP)
+	MOVQ tile_stepB(DI), R9
 	MOVQ R8, R11; SHLQ $4, R11; ADDQ SI, R11; MOVQ R9, R10; SHLQ $4, R10; ADDQ BX, R10
 	PCALIGN $64
 step:
@@ -413,7 +417,7 @@ stored0:
 	VZEROUPPER
 	RET
 
-TEXT ·tileF32x5x16(SB), NOSPLIT, $40-8
+TEXT ·tileF32x5x16(SB), NOSPLIT, $56-8
 	MOVQ t+0(FP), DI
 	MOVQ tile_a(DI), R13; MOVQ tile_b(DI), R14; MOVQ tile_c(DI), DX
 	MOVQ tile_d(DI), AX; MOVQ AX, 0(SP); MOVQ tile_bias(DI), AX; MOVQ AX, 8(SP); MOVQ tile_n(DI), AX; MOVQ AX, 16(SP)
@@ -426,10 +430,11 @@ tile:
 	VPXORD Z2, Z2, Z2
 	VPXORD Z3, Z3, Z3
 	VPXORD Z4, Z4, Z4
-	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
-	TESTQ $const_toD, tile_flags(DI); JZ fetch; MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
+	MOVQ DX, AX; MOVQ tile_ldc(DI), R9
+	TESTQ $const_toD, tile_flags(DI); JZ fetch; MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R9
 fetch:
-	MOVQ R10, 32(SP)
+	MOVQ R9, 32(SP)
+	MOVQ tile_stepB(DI), R9
 	MOVQ R8, R11; SHLQ $4, R11; ADDQ SI, R11; MOVQ R9, R10; SHLQ $4, R10; ADDQ BX, R10
 	PCALIGN $64
 step:
@@ -559,7 +564,7 @@ stored0:
 	VZEROUPPER
 	RET
 
-TEXT ·tileF32x6x16(SB), NOSPLIT, $40-8
+TEXT ·tileF32x6x16(SB), NOSPLIT, $56-8
 	MOVQ t+0(FP), DI
 	MOVQ tile_a(DI), R13; MOVQ tile_b(DI), R14; MOVQ tile_c(DI), DX
 	MOVQ tile_d(DI), AX; MOVQ AX, 0(SP); MOVQ tile_bias(DI), AX; MOVQ AX, 8(SP); MOVQ tile_n(DI), AX; MOVQ AX, 16(SP)
@@ -573,10 +578,11 @@ tile:
 	VPXORD Z3, Z3, Z3
 	VPXORD Z4, Z4, Z4
 	VPXORD Z5, Z5, Z5
-	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
-	TESTQ $const_toD, tile_flags(DI); JZ fetch; MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
+	MOVQ DX, AX; MOVQ tile_ldc(DI), R9
+	TESTQ $const_toD, tile_flags(DI); JZ fetch; MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R9
 fetch:
-	MOVQ R10, 32(SP)
+	MOVQ R9, 32(SP)
+	MOVQ tile_stepB(DI), R9
 	MOVQ R8, R11; SHLQ $4, R11; ADDQ SI, R11; MOVQ R9, R10; SHLQ $4, R10; ADDQ BX, R10
 	PCALIGN $64
 step:
@@ -725,7 +731,7 @@ stored0:
 	VZEROUPPER
 	RET
 
-TEXT ·tileF32x7x16(SB), NOSPLIT, $40-8
+TEXT ·tileF32x7x16(SB), NOSPLIT, $56-8
 	MOVQ t+0(FP), DI
 	MOVQ tile_a(DI), R13; MOVQ tile_b(DI), R14; MOVQ tile_c(DI), DX
 	MOVQ tile_d(DI), AX; MOVQ AX, 0(SP); MOVQ tile_bias(DI), AX; MOVQ AX, 8(SP); MOVQ tile_n(DI), AX; MOVQ AX, 16(SP)
@@ -740,10 +746,11 @@ tile:
 	VPXORD Z4, Z4, Z4
 	VPXORD Z5, Z5, Z5
 	VPXORD Z6, Z6, Z6
-	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
-	TESTQ $const_toD, tile_flags(DI); JZ fetch; MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
+	MOVQ DX, AX; MOVQ tile_ldc(DI), R9
+	TESTQ $const_toD, tile_flags(DI); JZ fetch; MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R9
 fetch:
-	MOVQ R10, 32(SP)
+	MOVQ R9, 32(SP)
+	MOVQ tile_stepB(DI), R9
 	MOVQ R8, R11; SHLQ $4, R11; ADDQ SI, R11; MOVQ R9, R10; SHLQ $4, R10; ADDQ BX, R10
 	PCALIGN $64
 step:
@@ -911,7 +918,7 @@ stored0:
 	VZEROUPPER
 	RET
 
-TEXT ·tileF32x8x16(SB), NOSPLIT, $40-8
+TEXT ·tileF32x8x16(SB), NOSPLIT, $56-8
 	MOVQ t+0(FP), DI
 	MOVQ tile_a(DI), R13; MOVQ tile_b(DI), R14; MOVQ tile_c(DI), DX
 	MOVQ tile_d(DI), AX; MOVQ AX, 0(SP); MOVQ tile_bias(DI), AX; MOVQ AX, 8(SP); MOVQ tile_n(DI), AX; MOVQ AX, 16(SP)
@@ -928,10 +935,11 @@ tile:
 	VPXORD Z5, Z5, Z5
 	VPXORD Z6, Z6, Z6
 	VPXORD Z7, Z7, Z7
-	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
-	TESTQ $const_toD, tile_flags(DI); JZ fetch; MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
+	MOVQ DX, AX; MOVQ tile_ldc(DI), R9
+	TESTQ $const_toD, tile_flags(DI); JZ fetch; MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R9
 fetch:
-	MOVQ R10, 32(SP)
+	MOVQ R9, 32(SP)
+	MOVQ tile_stepB(DI), R9
 	MOVQ R8, R11; SHLQ $4, R11; ADDQ SI, R11; MOVQ R9, R10; SHLQ $4, R10; ADDQ BX, R10
 	PCALIGN $64
 step:
@@ -1120,7 +1128,7 @@ stored0:
 	VZEROUPPER
 	RET
 
-TEXT ·tileF32x9x16(SB), NOSPLIT, $40-8
+TEXT ·tileF32x9x16(SB), NOSPLIT, $56-8
 	MOVQ t+0(FP), DI
 	MOVQ tile_a(DI), R13; MOVQ tile_b(DI), R14; MOVQ tile_c(DI), DX
 	MOVQ tile_d(DI), AX; MOVQ AX, 0(SP); MOVQ tile_bias(DI), AX; MOVQ AX, 8(SP); MOVQ tile_n(DI), AX; MOVQ AX, 16(SP)
@@ -1138,10 +1146,11 @@ tile:
 	VPXORD Z6, Z6, Z6
 	VPXORD Z7, Z7, Z7
 	VPXORD Z8, Z8, Z8
-	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
-	TESTQ $const_toD, tile_flags(DI); JZ fetch; MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
+	MOVQ DX, AX; MOVQ tile_ldc(DI), R9
+	TESTQ $const_toD, tile_flags(DI); JZ fetch; MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R9
 fetch:
-	MOVQ R10, 32(SP)
+	MOVQ R9, 32(SP)
+	MOVQ tile_stepB(DI), R9
 	MOVQ R8, R11; SHLQ $4, R11; ADDQ SI, R11; MOVQ R9, R10; SHLQ $4, R10; ADDQ BX, R10
 	PCALIGN $64
 step:
@@ -1349,7 +1358,7 @@ stored0:
 	VZEROUPPER
 	RET
 
-TEXT ·tileF32x10x16(SB), NOSPLIT, $40-8
+TEXT ·tileF32x10x16(SB), NOSPLIT, $56-8
 	MOVQ t+0(FP), DI
 	MOVQ tile_a(DI), R13; MOVQ tile_b(DI), R14; MOVQ tile_c(DI), DX
 	MOVQ tile_d(DI), AX; MOVQ AX, 0(SP); MOVQ tile_bias(DI), AX; MOVQ AX, 8(SP); MOVQ tile_n(DI), AX; MOVQ AX, 16(SP)
@@ -1368,10 +1377,11 @@ tile:
 	VPXORD Z7, Z7, Z7
 	VPXORD Z8, Z8, Z8
 	VPXORD Z9, Z9, Z9
-	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
-	TESTQ $const_toD, tile_flags(DI); JZ fetch; MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
+	MOVQ DX, AX; MOVQ tile_ldc(DI), R9
+	TESTQ $const_toD, tile_flags(DI); JZ fetch; MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R9
 fetch:
-	MOVQ R10, 32(SP)
+	MOVQ R9, 32(SP)
+	MOVQ tile_stepB(DI), R9
 	MOVQ R8, R11; SHLQ $4, R11; ADDQ SI, R11; MOVQ R9, R10; SHLQ $4, R10; ADDQ BX, R10
 	PCALIGN $64
 step:
@@ -1598,7 +1608,7 @@ stored0:
 	VZEROUPPER
 	RET
 
-TEXT ·tileF32x11x16(SB), NOSPLIT, $40-8
+TEXT ·tileF32x11x16(SB), NOSPLIT, $56-8
 	MOVQ t+0(FP), DI
 	MOVQ tile_a(DI), R13; MOVQ tile_b(DI), R14; MOVQ tile_c(DI), DX
 	MOVQ tile_d(DI), AX; MOVQ AX, 0(SP); MOVQ tile_bias(DI), AX; MOVQ AX, 8(SP); MOVQ tile_n(DI), AX; MOVQ AX, 16(SP)
@@ -1618,10 +1628,11 @@ tile:
 	VPXORD Z8, Z8, Z8
 	VPXORD Z9, Z9, Z9
 	VPXORD Z10, Z10, Z10
-	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
-	TESTQ $const_toD, tile_flags(DI); JZ fetch; MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
+	MOVQ DX, AX; MOVQ tile_ldc(DI), R9
+	TESTQ $const_toD, tile_flags(DI); JZ fetch; MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R9
 fetch:
-	MOVQ R10, 32(SP)
+	MOVQ R9, 32(SP)
+	MOVQ tile_stepB(DI), R9
 	MOVQ R8, R11; SHLQ $4, R11; ADDQ SI, R11; MOVQ R9, R10; SHLQ $4, R10; ADDQ BX, R10
 	PCALIGN $64
 step:
@@ -1867,7 +1878,7 @@ stored0:
 	VZEROUPPER
 	RET
 
-TEXT ·tileF32x12x16(SB), NOSPLIT, $40-8
+TEXT ·tileF32x12x16(SB), NOSPLIT, $56-8
 	MOVQ t+0(FP), DI
 	MOVQ tile_a(DI), R13; MOVQ tile_b(DI), R14; MOVQ tile_c(DI), DX
 	MOVQ tile_d(DI), AX; MOVQ AX, 0(SP); MOVQ tile_bias(DI), AX; MOVQ AX, 8(SP); MOVQ tile_n(DI), AX; MOVQ AX, 16(SP)
@@ -1888,10 +1899,11 @@ tile:
 	VPXORD Z9, Z9, Z9
 	VPXORD Z10, Z10, Z10
 	VPXORD Z11, Z11, Z11
-	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
-	TESTQ $const_toD, tile_flags(DI); JZ fetch; MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
+	MOVQ DX, AX; MOVQ tile_ldc(DI), R9
+	TESTQ $const_toD, tile_flags(DI); JZ fetch; MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R9
 fetch:
-	MOVQ R10, 32(SP)
+	MOVQ R9, 32(SP)
+	MOVQ tile_stepB(DI), R9
 	MOVQ R8, R11; SHLQ $4, R11; ADDQ SI, R11; MOVQ R9, R10; SHLQ $4, R10; ADDQ BX, R10
 	PCALIGN $64
 step:
@@ -2156,7 +2168,7 @@ stored0:
 	VZEROUPPER
 	RET
 
-TEXT ·tileF32x13x16(SB), NOSPLIT, $40-8
+TEXT ·tileF32x13x16(SB), NOSPLIT, $56-8
 	MOVQ t+0(FP), DI
 	MOVQ tile_a(DI), R13; MOVQ tile_b(DI), R14; MOVQ tile_c(DI), DX
 	MOVQ tile_d(DI), AX; MOVQ AX, 0(SP); MOVQ tile_bias(DI), AX; MOVQ AX, 8(SP); MOVQ tile_n(DI), AX; MOVQ AX, 16(SP)
@@ -2178,10 +2190,11 @@ tile:
 	VPXORD Z10, Z10, Z10
 	VPXORD Z11, Z11, Z11
 	VPXORD Z12, Z12, Z12
-	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
-	TESTQ $const_toD, tile_flags(DI); JZ fetch; MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
+	MOVQ DX, AX; MOVQ tile_ldc(DI), R9
+	TESTQ $const_toD, tile_flags(DI); JZ fetch; MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R9
 fetch:
-	MOVQ R10, 32(SP)
+	MOVQ R9, 32(SP)
+	MOVQ tile_stepB(DI), R9
 	MOVQ R8, R11; SHLQ $4, R11; ADDQ SI, R11; MOVQ R9, R10; SHLQ $4, R10; ADDQ BX, R10
 	PCALIGN $64
 step:
@@ -2465,7 +2478,7 @@ stored0:
 	VZEROUPPER
 	RET
 
-TEXT ·tileF32x14x16(SB), NOSPLIT, $40-8
+TEXT ·tileF32x14x16(SB), NOSPLIT, $56-8
 	MOVQ t+0(FP), DI
 	MOVQ tile_a(DI), R13; MOVQ tile_b(DI), R14; MOVQ tile_c(DI), DX
 	MOVQ tile_d(DI), AX; MOVQ AX, 0(SP); MOVQ tile_bias(DI), AX; MOVQ AX, 8(SP); MOVQ tile_n(DI), AX; MOVQ AX, 16(SP)
@@ -2488,10 +2501,11 @@ tile:
 	VPXORD Z11, Z11, Z11
 	VPXORD Z12, Z12, Z12
 	VPXORD Z13, Z13, Z13
-	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
-	TESTQ $const_toD, tile_flags(DI); JZ fetch; MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
+	MOVQ DX, AX; MOVQ tile_ldc(DI), R9
+	TESTQ $const_toD, tile_flags(DI); JZ fetch; MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R9
 fetch:
-	MOVQ R10, 32(SP)
+	MOVQ R9, 32(SP)
+	MOVQ tile_stepB(DI), R9
 	MOVQ R8, R11; SHLQ $4, R11; ADDQ SI, R11; MOVQ R9, R10; SHLQ $4, R10; ADDQ BX, R10
 	PCALIGN $64
 step:
@@ -2794,7 +2808,7 @@ stored0:
 	VZEROUPPER
 	RET
 
-TEXT ·tileF32InPlacex14x16(SB), NOSPLIT, $40-8
+TEXT ·tileF32InPlacex14x16(SB), NOSPLIT, $56-8
 	MOVQ t+0(FP), DI
 	MOVQ tile_a(DI), R13; MOVQ tile_b(DI), R14; MOVQ tile_c(DI), DX
 	MOVQ tile_d(DI), AX; MOVQ AX, 0(SP); MOVQ tile_bias(DI), AX; MOVQ AX, 8(SP); MOVQ tile_n(DI), AX; MOVQ AX, 16(SP)
@@ -3142,7 +3156,7 @@ stored0:
 	VZEROUPPER
 	RET
 
-TEXT ·tileF32InPlacex8x16(SB), NOSPLIT, $40-8
+TEXT ·tileF32InPlacex8x16(SB), NOSPLIT, $56-8
 	MOVQ t+0(FP), DI
 	MOVQ tile_a(DI), R13; MOVQ tile_b(DI), R14; MOVQ tile_c(DI), DX
 	MOVQ tile_d(DI), AX; MOVQ AX, 0(SP); MOVQ tile_bias(DI), AX; MOVQ AX, 8(SP); MOVQ tile_n(DI), AX; MOVQ AX, 16(SP)
@@ -3358,7 +3372,7 @@ stored0:
 	VZEROUPPER
 	RET
 
-TEXT ·tileF32x1x32(SB), NOSPLIT, $40-8
+TEXT ·tileF32x1x32(SB), NOSPLIT, $56-8
 	MOVQ t+0(FP), DI
 	MOVQ tile_a(DI), R13; MOVQ tile_b(DI), R14; MOVQ tile_c(DI), DX
 	MOVQ tile_d(DI), AX; MOVQ AX, 0(SP); MOVQ tile_bias(DI), AX; MOVQ AX, 8(SP); MOVQ tile_n(DI), AX; MOVQ AX, 16(SP)
@@ -3368,10 +3382,11 @@ tile:
 	MOVQ tile_k(DI), CX; MOVQ R13, SI; MOVQ R14, BX
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
-	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
-	TESTQ $const_toD, tile_flags(DI); JZ fetch; MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
+	MOVQ DX, AX; MOVQ tile_ldc(DI), R9
+	TESTQ $const_toD, tile_flags(DI); JZ fetch; MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R9
 fetch:
-	MOVQ R10, 32(SP)
+	MOVQ R9, 32(SP)
+	MOVQ tile_stepB(DI), R9
 	MOVQ R8, R11; SHLQ $4, R11; ADDQ SI, R11; MOVQ R9, R10; SHLQ $4, R10; ADDQ BX, R10
 	PCALIGN $64
 step:
@@ -3443,7 +3458,7 @@ stored0:
 	VZEROUPPER
 	RET
 
-TEXT ·tileF32x2x32(SB), NOSPLIT, $40-8
+TEXT ·tileF32x2x32(SB), NOSPLIT, $56-8
 	MOVQ t+0(FP), DI
 	MOVQ tile_a(DI), R13; MOVQ tile_b(DI), R14; MOVQ tile_c(DI), DX
 	MOVQ tile_d(DI), AX; MOVQ AX, 0(SP); MOVQ tile_bias(DI), AX; MOVQ AX, 8(SP); MOVQ tile_n(DI), AX; MOVQ AX, 16(SP)
@@ -3455,10 +3470,11 @@ tile:
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
 	VPXORD Z3, Z3, Z3
-	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
-	TESTQ $const_toD, tile_flags(DI); JZ fetch; MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
+	MOVQ DX, AX; MOVQ tile_ldc(DI), R9
+	TESTQ $const_toD, tile_flags(DI); JZ fetch; MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R9
 fetch:
-	MOVQ R10, 32(SP)
+	MOVQ R9, 32(SP)
+	MOVQ tile_stepB(DI), R9
 	MOVQ R8, R11; SHLQ $4, R11; ADDQ SI, R11; MOVQ R9, R10; SHLQ $4, R10; ADDQ BX, R10
 	PCALIGN $64
 step:
@@ -3563,7 +3579,7 @@ stored0:
 	VZEROUPPER
 	RET
 
-TEXT ·tileF32x3x32(SB), NOSPLIT, $40-8
+TEXT ·tileF32x3x32(SB), NOSPLIT, $56-8
 	MOVQ t+0(FP), DI
 	MOVQ tile_a(DI), R13; MOVQ tile_b(DI), R14; MOVQ tile_c(DI), DX
 	MOVQ tile_d(DI), AX; MOVQ AX, 0(SP); MOVQ tile_bias(DI), AX; MOVQ AX, 8(SP); MOVQ tile_n(DI), AX; MOVQ AX, 16(SP)
@@ -3577,10 +3593,11 @@ tile:
 	VPXORD Z3, Z3, Z3
 	VPXORD Z4, Z4, Z4
 	VPXORD Z5, Z5, Z5
-	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
-	TESTQ $const_toD, tile_flags(DI); JZ fetch; MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
+	MOVQ DX, AX; MOVQ tile_ldc(DI), R9
+	TESTQ $const_toD, tile_flags(DI); JZ fetch; MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R9
 fetch:
-	MOVQ R10, 32(SP)
+	MOVQ R9, 32(SP)
+	MOVQ tile_stepB(DI), R9
 	MOVQ R8, R11; SHLQ $4, R11; ADDQ SI, R11; MOVQ R9, R10; SHLQ $4, R10; ADDQ BX, R10
 	PCALIGN $64
 step:
@@ -3718,7 +3735,7 @@ stored0:
 	VZEROUPPER
 	RET
 
-TEXT ·tileF32x4x32(SB), NOSPLIT, $40-8
+TEXT ·tileF32x4x32(SB), NOSPLIT, $56-8
 	MOVQ t+0(FP), DI
 	MOVQ tile_a(DI), R13; MOVQ tile_b(DI), R14; MOVQ tile_c(DI), DX
 	MOVQ tile_d(DI), AX; MOVQ AX, 0(SP); MOVQ tile_bias(DI), AX; MOVQ AX, 8(SP); MOVQ tile_n(DI), AX; MOVQ AX, 16(SP)
@@ -3734,10 +3751,11 @@ tile:
 	VPXORD Z5, Z5, Z5
 	VPXORD Z6, Z6, Z6
 	VPXORD Z7, Z7, Z7
-	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
-	TESTQ $const_toD, tile_flags(DI); JZ fetch; MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
+	MOVQ DX, AX; MOVQ tile_ldc(DI), R9
+	TESTQ $const_toD, tile_flags(DI); JZ fetch; MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R9
 fetch:
-	MOVQ R10, 32(SP)
+	MOVQ R9, 32(SP)
+	MOVQ tile_stepB(DI), R9
 	MOVQ R8, R11; SHLQ $4, R11; ADDQ SI, R11; MOVQ R9, R10; SHLQ $4, R10; ADDQ BX, R10
 	PCALIGN $64
 step:
@@ -3908,7 +3926,7 @@ stored0:
 	VZEROUPPER
 	RET
 
-TEXT ·tileF32x5x32(SB), NOSPLIT, $40-8
+TEXT ·tileF32x5x32(SB), NOSPLIT, $56-8
 	MOVQ t+0(FP), DI
 	MOVQ tile_a(DI), R13; MOVQ tile_b(DI), R14; MOVQ tile_c(DI), DX
 	MOVQ tile_d(DI), AX; MOVQ AX, 0(SP); MOVQ tile_bias(DI), AX; MOVQ AX, 8(SP); MOVQ tile_n(DI), AX; MOVQ AX, 16(SP)
@@ -3926,10 +3944,11 @@ tile:
 	VPXORD Z7, Z7, Z7
 	VPXORD Z8, Z8, Z8
 	VPXORD Z9, Z9, Z9
-	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
-	TESTQ $const_toD, tile_flags(DI); JZ fetch; MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
+	MOVQ DX, AX; MOVQ tile_ldc(DI), R9
+	TESTQ $const_toD, tile_flags(DI); JZ fetch; MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R9
 fetch:
-	MOVQ R10, 32(SP)
+	MOVQ R9, 32(SP)
+	MOVQ tile_stepB(DI), R9
 	MOVQ R8, R11; SHLQ $4, R11; ADDQ SI, R11; MOVQ R9, R10; SHLQ $4, R10; ADDQ BX, R10
 	PCALIGN $64
 step:
@@ -4133,7 +4152,7 @@ stored0:
 	VZEROUPPER
 	RET
 
-TEXT ·tileF32x6x32(SB), NOSPLIT, $40-8
+TEXT ·tileF32x6x32(SB), NOSPLIT, $56-8
 	MOVQ t+0(FP), DI
 	MOVQ tile_a(DI), R13; MOVQ tile_b(DI), R14; MOVQ tile_c(DI), DX
 	MOVQ tile_d(DI), AX; MOVQ AX, 0(SP); MOVQ tile_bias(DI), AX; MOVQ AX, 8(SP); MOVQ tile_n(DI), AX; MOVQ AX, 16(SP)
@@ -4153,10 +4172,11 @@ tile:
 	VPXORD Z9, Z9, Z9
 	VPXORD Z10, Z10, Z10
 	VPXORD Z11, Z11, Z11
-	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
-	TESTQ $const_toD, tile_flags(DI); JZ fetch; MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
+	MOVQ DX, AX; MOVQ tile_ldc(DI), R9
+	TESTQ $const_toD, tile_flags(DI); JZ fetch; MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R9
 fetch:
-	MOVQ R10, 32(SP)
+	MOVQ R9, 32(SP)
+	MOVQ tile_stepB(DI), R9
 	MOVQ R8, R11; SHLQ $4, R11; ADDQ SI, R11; MOVQ R9, R10; SHLQ $4, R10; ADDQ BX, R10
 	PCALIGN $64
 step:
@@ -4393,7 +4413,7 @@ stored0:
 	VZEROUPPER
 	RET
 
-TEXT ·tileF32x7x32(SB), NOSPLIT, $40-8
+TEXT ·tileF32x7x32(SB), NOSPLIT, $56-8
 	MOVQ t+0(FP), DI
 	MOVQ tile_a(DI), R13; MOVQ tile_b(DI), R14; MOVQ tile_c(DI), DX
 	MOVQ tile_d(DI), AX; MOVQ AX, 0(SP); MOVQ tile_bias(DI), AX; MOVQ AX, 8(SP); MOVQ tile_n(DI), AX; MOVQ AX, 16(SP)
@@ -4415,10 +4435,11 @@ tile:
 	VPXORD Z11, Z11, Z11
 	VPXORD Z12, Z12, Z12
 	VPXORD Z13, Z13, Z13
-	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
-	TESTQ $const_toD, tile_flags(DI); JZ fetch; MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
+	MOVQ DX, AX; MOVQ tile_ldc(DI), R9
+	TESTQ $const_toD, tile_flags(DI); JZ fetch; MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R9
 fetch:
-	MOVQ R10, 32(SP)
+	MOVQ R9, 32(SP)
+	MOVQ tile_stepB(DI), R9
 	MOVQ R8, R11; SHLQ $4, R11; ADDQ SI, R11; MOVQ R9, R10; SHLQ $4, R10; ADDQ BX, R10
 	PCALIGN $64
 step:
@@ -4688,7 +4709,7 @@ stored0:
 	VZEROUPPER
 	RET
 
-TEXT ·tileF32x8x32(SB), NOSPLIT, $40-8
+TEXT ·tileF32x8x32(SB), NOSPLIT, $56-8
 	MOVQ t+0(FP), DI
 	MOVQ tile_a(DI), R13; MOVQ tile_b(DI), R14; MOVQ tile_c(DI), DX
 	MOVQ tile_d(DI), AX; MOVQ AX, 0(SP); MOVQ tile_bias(DI), AX; MOVQ AX, 8(SP); MOVQ tile_n(DI), AX; MOVQ AX, 16(SP)
@@ -4713,10 +4734,11 @@ tile:
 	VPXORD Z13, Z13, Z13
 	VPXORD Z14, Z14, Z14
 	VPXORD Z15, Z15, Z15
-	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
-	TESTQ $const_toD, tile_flags(DI); JZ fetch; MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
+	MOVQ DX, AX; MOVQ tile_ldc(DI), R9
+	TESTQ $const_toD, tile_flags(DI); JZ fetch; MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R9
 fetch:
-	MOVQ R10, 32(SP)
+	MOVQ R9, 32(SP)
+	MOVQ tile_stepB(DI), R9
 	MOVQ R8, R11; SHLQ $4, R11; ADDQ SI, R11; MOVQ R9, R10; SHLQ $4, R10; ADDQ BX, R10
 	PCALIGN $64
 step:
@@ -5021,7 +5043,7 @@ stored0:
 	VZEROUPPER
 	RET
 
-TEXT ·tileF32x9x32(SB), NOSPLIT, $40-8
+TEXT ·tileF32x9x32(SB), NOSPLIT, $56-8
 	MOVQ t+0(FP), DI
 	MOVQ tile_a(DI), R13; MOVQ tile_b(DI), R14; MOVQ tile_c(DI), DX
 	MOVQ tile_d(DI), AX; MOVQ AX, 0(SP); MOVQ tile_bias(DI), AX; MOVQ AX, 8(SP); MOVQ tile_n(DI), AX; MOVQ AX, 16(SP)
@@ -5048,10 +5070,11 @@ tile:
 	VPXORD Z15, Z15, Z15
 	VPXORD Z16, Z16, Z16
 	VPXORD Z17, Z17, Z17
-	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
-	TESTQ $const_toD, tile_flags(DI); JZ fetch; MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
+	MOVQ DX, AX; MOVQ tile_ldc(DI), R9
+	TESTQ $const_toD, tile_flags(DI); JZ fetch; MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R9
 fetch:
-	MOVQ R10, 32(SP)
+	MOVQ R9, 32(SP)
+	MOVQ tile_stepB(DI), R9
 	MOVQ R8, R11; SHLQ $4, R11; ADDQ SI, R11; MOVQ R9, R10; SHLQ $4, R10; ADDQ BX, R10
 	PCALIGN $64
 step:
@@ -5389,7 +5412,7 @@ stored0:
 	VZEROUPPER
 	RET
 
-TEXT ·tileF32x10x32(SB), NOSPLIT, $40-8
+TEXT ·tileF32x10x32(SB), NOSPLIT, $56-8
 	MOVQ t+0(FP), DI
 	MOVQ tile_a(DI), R13; MOVQ tile_b(DI), R14; MOVQ tile_c(DI), DX
 	MOVQ tile_d(DI), AX; MOVQ AX, 0(SP); MOVQ tile_bias(DI), AX; MOVQ AX, 8(SP); MOVQ tile_n(DI), AX; MOVQ AX, 16(SP)
@@ -5418,10 +5441,11 @@ tile:
 	VPXORD Z17, Z17, Z17
 	VPXORD Z18, Z18, Z18
 	VPXORD Z19, Z19, Z19
-	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
-	TESTQ $const_toD, tile_flags(DI); JZ fetch; MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
+	MOVQ DX, AX; MOVQ tile_ldc(DI), R9
+	TESTQ $const_toD, tile_flags(DI); JZ fetch; MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R9
 fetch:
-	MOVQ R10, 32(SP)
+	MOVQ R9, 32(SP)
+	MOVQ tile_stepB(DI), R9
 	MOVQ R8, R11; SHLQ $4, R11; ADDQ SI, R11; MOVQ R9, R10; SHLQ $4, R10; ADDQ BX, R10
 	PCALIGN $64
 step:
@@ -5792,7 +5816,7 @@ stored0:
 	VZEROUPPER
 	RET
 
-TEXT ·tileF32x11x32(SB), NOSPLIT, $40-8
+TEXT ·tileF32x11x32(SB), NOSPLIT, $56-8
 	MOVQ t+0(FP), DI
 	MOVQ tile_a(DI), R13; MOVQ tile_b(DI), R14; MOVQ tile_c(DI), DX
 	MOVQ tile_d(DI), AX; MOVQ AX, 0(SP); MOVQ tile_bias(DI), AX; MOVQ AX, 8(SP); MOVQ tile_n(DI), AX; MOVQ AX, 16(SP)
@@ -5823,10 +5847,11 @@ tile:
 	VPXORD Z19, Z19, Z19
 	VPXORD Z20, Z20, Z20
 	VPXORD Z21, Z21, Z21
-	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
-	TESTQ $const_toD, tile_flags(DI); JZ fetch; MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
+	MOVQ DX, AX; MOVQ tile_ldc(DI), R9
+	TESTQ $const_toD, tile_flags(DI); JZ fetch; MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R9
 fetch:
-	MOVQ R10, 32(SP)
+	MOVQ R9, 32(SP)
+	MOVQ tile_stepB(DI), R9
 	MOVQ R8, R11; SHLQ $4, R11; ADDQ SI, R11; MOVQ R9, R10; SHLQ $4, R10; ADDQ BX, R10
 	PCALIGN $64
 step:
@@ -6230,7 +6255,7 @@ stored0:
 	VZEROUPPER
 	RET
 
-TEXT ·tileF32x12x32(SB), NOSPLIT, $40-8
+TEXT ·tileF32x12x32(SB), NOSPLIT, $56-8
 	MOVQ t+0(FP), DI
 	MOVQ tile_a(DI), R13; MOVQ tile_b(DI), R14; MOVQ tile_c(DI), DX
 	MOVQ tile_d(DI), AX; MOVQ AX, 0(SP); MOVQ tile_bias(DI), AX; MOVQ AX, 8(SP); MOVQ tile_n(DI), AX; MOVQ AX, 16(SP)
@@ -6263,10 +6288,11 @@ tile:
 	VPXORD Z21, Z21, Z21
 	VPXORD Z22, Z22, Z22
 	VPXORD Z23, Z23, Z23
-	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
-	TESTQ $const_toD, tile_flags(DI); JZ fetch; MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
+	MOVQ DX, AX; MOVQ tile_ldc(DI), R9
+	TESTQ $const_toD, tile_flags(DI); JZ fetch; MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R9
 fetch:
-	MOVQ R10, 32(SP)
+	MOVQ R9, 32(SP)
+	MOVQ tile_stepB(DI), R9
 	MOVQ R8, R11; SHLQ $4, R11; ADDQ SI, R11; MOVQ R9, R10; SHLQ $4, R10; ADDQ BX, R10
 	PCALIGN $64
 step:
@@ -6703,7 +6729,7 @@ stored0:
 	VZEROUPPER
 	RET
 
-TEXT ·tileF32x13x32(SB), NOSPLIT, $40-8
+TEXT ·tileF32x13x32(SB), NOSPLIT, $56-8
 	MOVQ t+0(FP), DI
 	MOVQ tile_a(DI), R13; MOVQ tile_b(DI), R14; MOVQ tile_c(DI), DX
 	MOVQ tile_d(DI), AX; MOVQ AX, 0(SP); MOVQ tile_bias(DI), AX; MOVQ AX, 8(SP); MOVQ tile_n(DI), AX; MOVQ AX, 16(SP)
@@ -6738,10 +6764,11 @@ tile:
 	VPXORD Z23, Z23, Z23
 	VPXORD Z24, Z24, Z24
 	VPXORD Z25, Z25, Z25
-	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
-	TESTQ $const_toD, tile_flags(DI); JZ fetch; MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
+	MOVQ DX, AX; MOVQ tile_ldc(DI), R9
+	TESTQ $const_toD, tile_flags(DI); JZ fetch; MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R9
 fetch:
-	MOVQ R10, 32(SP)
+	MOVQ R9, 32(SP)
+	MOVQ tile_stepB(DI), R9
 	MOVQ R8, R11; SHLQ $4, R11; ADDQ SI, R11; MOVQ R9, R10; SHLQ $4, R10; ADDQ BX, R10
 	PCALIGN $64
 step:
@@ -7211,7 +7238,7 @@ stored0:
 	VZEROUPPER
 	RET
 
-TEXT ·tileF32x14x32(SB), NOSPLIT, $40-8
+TEXT ·tileF32x14x32(SB), NOSPLIT, $56-8
 	MOVQ t+0(FP), DI
 	MOVQ tile_a(DI), R13; MOVQ tile_b(DI), R14; MOVQ tile_c(DI), DX
 	MOVQ tile_d(DI), AX; MOVQ AX, 0(SP); MOVQ tile_bias(DI), AX; MOVQ AX, 8(SP); MOVQ tile_n(DI), AX; MOVQ AX, 16(SP)
@@ -7248,10 +7275,11 @@ tile:
 	VPXORD Z25, Z25, Z25
 	VPXORD Z26, Z26, Z26
 	VPXORD Z27, Z27, Z27
-	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
-	TESTQ $const_toD, tile_flags(DI); JZ fetch; MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
+	MOVQ DX, AX; MOVQ tile_ldc(DI), R9
+	TESTQ $const_toD, tile_flags(DI); JZ fetch; MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R9
 fetch:
-	MOVQ R10, 32(SP)
+	MOVQ R9, 32(SP)
+	MOVQ tile_stepB(DI), R9
 	MOVQ R8, R11; SHLQ $4, R11; ADDQ SI, R11; MOVQ R9, R10; SHLQ $4, R10; ADDQ BX, R10
 	PCALIGN $64
 step:
@@ -7754,7 +7782,7 @@ stored0:
 	VZEROUPPER
 	RET
 
-TEXT ·tileF32InPlacex14x32(SB), NOSPLIT, $40-8
+TEXT ·tileF32InPlacex14x32(SB), NOSPLIT, $56-8
 	MOVQ t+0(FP), DI
 	MOVQ tile_a(DI), R13; MOVQ tile_b(DI), R14; MOVQ tile_c(DI), DX
 	MOVQ tile_d(DI), AX; MOVQ AX, 0(SP); MOVQ tile_bias(DI), AX; MOVQ AX, 8(SP); MOVQ tile_n(DI), AX; MOVQ AX, 16(SP)
@@ -8328,7 +8356,7 @@ stored0:
 	VZEROUPPER
 	RET
 
-TEXT ·tileF32InPlacex8x32(SB), NOSPLIT, $40-8
+TEXT ·tileF32InPlacex8x32(SB), NOSPLIT, $56-8
 	MOVQ t+0(FP), DI
 	MOVQ tile_a(DI), R13; MOVQ tile_b(DI), R14; MOVQ tile_c(DI), DX
 	MOVQ tile_d(DI), AX; MOVQ AX, 0(SP); MOVQ tile_bias(DI), AX; MOVQ AX, 8(SP); MOVQ tile_n(DI), AX; MOVQ AX, 16(SP)
@@ -8674,7 +8702,7 @@ stored0:
 	VZEROUPPER
 	RET
 
-TEXT ·tileBF16x1x16(SB), NOSPLIT, $40-8
+TEXT ·tileBF16x1x16(SB), NOSPLIT, $56-8
 	MOVQ t+0(FP), DI
 	MOVQ tile_a(DI), R13; MOVQ tile_b(DI), R14; MOVQ tile_c(DI), DX
 	MOVQ tile_d(DI), AX; MOVQ AX, 0(SP); MOVQ tile_bias(DI), AX; MOVQ AX, 8(SP); MOVQ tile_n(DI), AX; MOVQ AX, 16(SP)
@@ -8683,10 +8711,11 @@ TEXT ·tileBF16x1x16(SB), NOSPLIT, $40-8
 tile:
 	MOVQ tile_k(DI), CX; MOVQ R13, SI; MOVQ R14, BX
 	VPXORD Z0, Z0, Z0
-	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
-	TESTQ $const_toD, tile_flags(DI); JZ fetch; MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
+	MOVQ DX, AX; MOVQ tile_ldc(DI), R9
+	TESTQ $const_toD, tile_flags(DI); JZ fetch; MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R9
 fetch:
-	MOVQ R10, 32(SP)
+	MOVQ R9, 32(SP)
+	MOVQ tile_stepB(DI), R9
 	MOVQ R8, R11; SHLQ $4, R11; ADDQ SI, R11; MOVQ R9, R10; SHLQ $4, R10; ADDQ BX, R10
 	PCALIGN $64
 step:
@@ -8734,7 +8763,7 @@ stored0:
 	VZEROUPPER
 	RET
 
-TEXT ·tileBF16x2x16(SB), NOSPLIT, $40-8
+TEXT ·tileBF16x2x16(SB), NOSPLIT, $56-8
 	MOVQ t+0(FP), DI
 	MOVQ tile_a(DI), R13; MOVQ tile_b(DI), R14; MOVQ tile_c(DI), DX
 	MOVQ tile_d(DI), AX; MOVQ AX, 0(SP); MOVQ tile_bias(DI), AX; MOVQ AX, 8(SP); MOVQ tile_n(DI), AX; MOVQ AX, 16(SP)
@@ -8744,10 +8773,11 @@ tile:
 	MOVQ tile_k(DI), CX; MOVQ R13, SI; MOVQ R14, BX
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
-	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
-	TESTQ $const_toD, tile_flags(DI); JZ fetch; MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
+	MOVQ DX, AX; MOVQ tile_ldc(DI), R9
+	TESTQ $const_toD, tile_flags(DI); JZ fetch; MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R9
 fetch:
-	MOVQ R10, 32(SP)
+	MOVQ R9, 32(SP)
+	MOVQ tile_stepB(DI), R9
 	MOVQ R8, R11; SHLQ $4, R11; ADDQ SI, R11; MOVQ R9, R10; SHLQ $4, R10; ADDQ BX, R10
 	PCALIGN $64
 step:
@@ -8808,7 +8838,7 @@ stored0:
 	VZEROUPPER
 	RET
 
-TEXT ·tileBF16x3x16(SB), NOSPLIT, $40-8
+TEXT ·tileBF16x3x16(SB), NOSPLIT, $56-8
 	MOVQ t+0(FP), DI
 	MOVQ tile_a(DI), R13; MOVQ tile_b(DI), R14; MOVQ tile_c(DI), DX
 	MOVQ tile_d(DI), AX; MOVQ AX, 0(SP); MOVQ tile_bias(DI), AX; MOVQ AX, 8(SP); MOVQ tile_n(DI), AX; MOVQ AX, 16(SP)
@@ -8819,10 +8849,11 @@ tile:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
-	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
-	TESTQ $const_toD, tile_flags(DI); JZ fetch; MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
+	MOVQ DX, AX; MOVQ tile_ldc(DI), R9
+	TESTQ $const_toD, tile_flags(DI); JZ fetch; MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R9
 fetch:
-	MOVQ R10, 32(SP)
+	MOVQ R9, 32(SP)
+	MOVQ tile_stepB(DI), R9
 	MOVQ R8, R11; SHLQ $4, R11; ADDQ SI, R11; MOVQ R9, R10; SHLQ $4, R10; ADDQ BX, R10
 	PCALIGN $64
 step:
@@ -8896,7 +8927,7 @@ stored0:
 	VZEROUPPER
 	RET
 
-TEXT ·tileBF16x4x16(SB), NOSPLIT, $40-8
+TEXT ·tileBF16x4x16(SB), NOSPLIT, $56-8
 	MOVQ t+0(FP), DI
 	MOVQ tile_a(DI), R13; MOVQ tile_b(DI), R14; MOVQ tile_c(DI), DX
 	MOVQ tile_d(DI), AX; MOVQ AX, 0(SP); MOVQ tile_bias(DI), AX; MOVQ AX, 8(SP); MOVQ tile_n(DI), AX; MOVQ AX, 16(SP)
@@ -8908,10 +8939,11 @@ tile:
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
 	VPXORD Z3, Z3, Z3
-	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
-	TESTQ $const_toD, tile_flags(DI); JZ fetch; MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
+	MOVQ DX, AX; MOVQ tile_ldc(DI), R9
+	TESTQ $const_toD, tile_flags(DI); JZ fetch; MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R9
 fetch:
-	MOVQ R10, 32(SP)
+	MOVQ R9, 32(SP)
+	MOVQ tile_stepB(DI), R9
 	MOVQ R8, R11; SHLQ $4, R11; ADDQ SI, R11; MOVQ R9, R10; SHLQ $4, R10; ADDQ BX, R10
 	PCALIGN $64
 step:
@@ -8998,7 +9030,7 @@ stored0:
 	VZEROUPPER
 	RET
 
-TEXT ·tileBF16x5x16(SB), NOSPLIT, $40-8
+TEXT ·tileBF16x5x16(SB), NOSPLIT, $56-8
 	MOVQ t+0(FP), DI
 	MOVQ tile_a(DI), R13; MOVQ tile_b(DI), R14; MOVQ tile_c(DI), DX
 	MOVQ tile_d(DI), AX; MOVQ AX, 0(SP); MOVQ tile_bias(DI), AX; MOVQ AX, 8(SP); MOVQ tile_n(DI), AX; MOVQ AX, 16(SP)
@@ -9011,10 +9043,11 @@ tile:
 	VPXORD Z2, Z2, Z2
 	VPXORD Z3, Z3, Z3
 	VPXORD Z4, Z4, Z4
-	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
-	TESTQ $const_toD, tile_flags(DI); JZ fetch; MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
+	MOVQ DX, AX; MOVQ tile_ldc(DI), R9
+	TESTQ $const_toD, tile_flags(DI); JZ fetch; MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R9
 fetch:
-	MOVQ R10, 32(SP)
+	MOVQ R9, 32(SP)
+	MOVQ tile_stepB(DI), R9
 	MOVQ R8, R11; SHLQ $4, R11; ADDQ SI, R11; MOVQ R9, R10; SHLQ $4, R10; ADDQ BX, R10
 	PCALIGN $64
 step:
@@ -9114,7 +9147,7 @@ stored0:
 	VZEROUPPER
 	RET
 
-TEXT ·tileBF16x6x16(SB), NOSPLIT, $40-8
+TEXT ·tileBF16x6x16(SB), NOSPLIT, $56-8
 	MOVQ t+0(FP), DI
 	MOVQ tile_a(DI), R13; MOVQ tile_b(DI), R14; MOVQ tile_c(DI), DX
 	MOVQ tile_d(DI), AX; MOVQ AX, 0(SP); MOVQ tile_bias(DI), AX; MOVQ AX, 8(SP); MOVQ tile_n(DI), AX; MOVQ AX, 16(SP)
@@ -9128,10 +9161,11 @@ tile:
 	VPXORD Z3, Z3, Z3
 	VPXORD Z4, Z4, Z4
 	VPXORD Z5, Z5, Z5
-	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
-	TESTQ $const_toD, tile_flags(DI); JZ fetch; MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
+	MOVQ DX, AX; MOVQ tile_ldc(DI), R9
+	TESTQ $const_toD, tile_flags(DI); JZ fetch; MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R9
 fetch:
-	MOVQ R10, 32(SP)
+	MOVQ R9, 32(SP)
+	MOVQ tile_stepB(DI), R9
 	MOVQ R8, R11; SHLQ $4, R11; ADDQ SI, R11; MOVQ R9, R10; SHLQ $4, R10; ADDQ BX, R10
 	PCALIGN $64
 step:
@@ -9244,7 +9278,7 @@ stored0:
 	VZEROUPPER
 	RET
 
-TEXT ·tileBF16x7x16(SB), NOSPLIT, $40-8
+TEXT ·tileBF16x7x16(SB), NOSPLIT, $56-8
 	MOVQ t+0(FP), DI
 	MOVQ tile_a(DI), R13; MOVQ tile_b(DI), R14; MOVQ tile_c(DI), DX
 	MOVQ tile_d(DI), AX; MOVQ AX, 0(SP); MOVQ tile_bias(DI), AX; MOVQ AX, 8(SP); MOVQ tile_n(DI), AX; MOVQ AX, 16(SP)
@@ -9259,10 +9293,11 @@ tile:
 	VPXORD Z4, Z4, Z4
 	VPXORD Z5, Z5, Z5
 	VPXORD Z6, Z6, Z6
-	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
-	TESTQ $const_toD, tile_flags(DI); JZ fetch; MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
+	MOVQ DX, AX; MOVQ tile_ldc(DI), R9
+	TESTQ $const_toD, tile_flags(DI); JZ fetch; MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R9
 fetch:
-	MOVQ R10, 32(SP)
+	MOVQ R9, 32(SP)
+	MOVQ tile_stepB(DI), R9
 	MOVQ R8, R11; SHLQ $4, R11; ADDQ SI, R11; MOVQ R9, R10; SHLQ $4, R10; ADDQ BX, R10
 	PCALIGN $64
 step:
@@ -9388,7 +9423,7 @@ stored0:
 	VZEROUPPER
 	RET
 
-TEXT ·tileBF16x8x16(SB), NOSPLIT, $40-8
+TEXT ·tileBF16x8x16(SB), NOSPLIT, $56-8
 	MOVQ t+0(FP), DI
 	MOVQ tile_a(DI), R13; MOVQ tile_b(DI), R14; MOVQ tile_c(DI), DX
 	MOVQ tile_d(DI), AX; MOVQ AX, 0(SP); MOVQ tile_bias(DI), AX; MOVQ AX, 8(SP); MOVQ tile_n(DI), AX; MOVQ AX, 16(SP)
@@ -9405,10 +9440,11 @@ tile:
 	VPXORD Z5, Z5, Z5
 	VPXORD Z6, Z6, Z6
 	VPXORD Z7, Z7, Z7
-	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
-	TESTQ $const_toD, tile_flags(DI); JZ fetch; MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
+	MOVQ DX, AX; MOVQ tile_ldc(DI), R9
+	TESTQ $const_toD, tile_flags(DI); JZ fetch; MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R9
 fetch:
-	MOVQ R10, 32(SP)
+	MOVQ R9, 32(SP)
+	MOVQ tile_stepB(DI), R9
 	MOVQ R8, R11; SHLQ $4, R11; ADDQ SI, R11; MOVQ R9, R10; SHLQ $4, R10; ADDQ BX, R10
 	PCALIGN $64
 step:
@@ -9549,7 +9585,7 @@ stored0:
 	VZEROUPPER
 	RET
 
-TEXT ·tileBF16x9x16(SB), NOSPLIT, $40-8
+TEXT ·tileBF16x9x16(SB), NOSPLIT, $56-8
 	MOVQ t+0(FP), DI
 	MOVQ tile_a(DI), R13; MOVQ tile_b(DI), R14; MOVQ tile_c(DI), DX
 	MOVQ tile_d(DI), AX; MOVQ AX, 0(SP); MOVQ tile_bias(DI), AX; MOVQ AX, 8(SP); MOVQ tile_n(DI), AX; MOVQ AX, 16(SP)
@@ -9567,10 +9603,11 @@ tile:
 	VPXORD Z6, Z6, Z6
 	VPXORD Z7, Z7, Z7
 	VPXORD Z8, Z8, Z8
-	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
-	TESTQ $const_toD, tile_flags(DI); JZ fetch; MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
+	MOVQ DX, AX; MOVQ tile_ldc(DI), R9
+	TESTQ $const_toD, tile_flags(DI); JZ fetch; MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R9
 fetch:
-	MOVQ R10, 32(SP)
+	MOVQ R9, 32(SP)
+	MOVQ tile_stepB(DI), R9
 	MOVQ R8, R11; SHLQ $4, R11; ADDQ SI, R11; MOVQ R9, R10; SHLQ $4, R10; ADDQ BX, R10
 	PCALIGN $64
 step:
@@ -9724,7 +9761,7 @@ stored0:
 	VZEROUPPER
 	RET
 
-TEXT ·tileBF16x10x16(SB), NOSPLIT, $40-8
+TEXT ·tileBF16x10x16(SB), NOSPLIT, $56-8
 	MOVQ t+0(FP), DI
 	MOVQ tile_a(DI), R13; MOVQ tile_b(DI), R14; MOVQ tile_c(DI), DX
 	MOVQ tile_d(DI), AX; MOVQ AX, 0(SP); MOVQ tile_bias(DI), AX; MOVQ AX, 8(SP); MOVQ tile_n(DI), AX; MOVQ AX, 16(SP)
@@ -9743,10 +9780,11 @@ tile:
 	VPXORD Z7, Z7, Z7
 	VPXORD Z8, Z8, Z8
 	VPXORD Z9, Z9, Z9
-	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
-	TESTQ $const_toD, tile_flags(DI); JZ fetch; MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
+	MOVQ DX, AX; MOVQ tile_ldc(DI), R9
+	TESTQ $const_toD, tile_flags(DI); JZ fetch; MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R9
 fetch:
-	MOVQ R10, 32(SP)
+	MOVQ R9, 32(SP)
+	MOVQ tile_stepB(DI), R9
 	MOVQ R8, R11; SHLQ $4, R11; ADDQ SI, R11; MOVQ R9, R10; SHLQ $4, R10; ADDQ BX, R10
 	PCALIGN $64
 step:
@@ -9913,7 +9951,7 @@ stored0:
 	VZEROUPPER
 	RET
 
-TEXT ·tileBF16x11x16(SB), NOSPLIT, $40-8
+TEXT ·tileBF16x11x16(SB), NOSPLIT, $56-8
 	MOVQ t+0(FP), DI
 	MOVQ tile_a(DI), R13; MOVQ tile_b(DI), R14; MOVQ tile_c(DI), DX
 	MOVQ tile_d(DI), AX; MOVQ AX, 0(SP); MOVQ tile_bias(DI), AX; MOVQ AX, 8(SP); MOVQ tile_n(DI), AX; MOVQ AX, 16(SP)
@@ -9933,10 +9971,11 @@ tile:
 	VPXORD Z8, Z8, Z8
 	VPXORD Z9, Z9, Z9
 	VPXORD Z10, Z10, Z10
-	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
-	TESTQ $const_toD, tile_flags(DI); JZ fetch; MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
+	MOVQ DX, AX; MOVQ tile_ldc(DI), R9
+	TESTQ $const_toD, tile_flags(DI); JZ fetch; MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R9
 fetch:
-	MOVQ R10, 32(SP)
+	MOVQ R9, 32(SP)
+	MOVQ tile_stepB(DI), R9
 	MOVQ R8, R11; SHLQ $4, R11; ADDQ SI, R11; MOVQ R9, R10; SHLQ $4, R10; ADDQ BX, R10
 	PCALIGN $64
 step:
@@ -10116,7 +10155,7 @@ stored0:
 	VZEROUPPER
 	RET
 
-TEXT ·tileBF16x12x16(SB), NOSPLIT, $40-8
+TEXT ·tileBF16x12x16(SB), NOSPLIT, $56-8
 	MOVQ t+0(FP), DI
 	MOVQ tile_a(DI), R13; MOVQ tile_b(DI), R14; MOVQ tile_c(DI), DX
 	MOVQ tile_d(DI), AX; MOVQ AX, 0(SP); MOVQ tile_bias(DI), AX; MOVQ AX, 8(SP); MOVQ tile_n(DI), AX; MOVQ AX, 16(SP)
@@ -10137,10 +10176,11 @@ tile:
 	VPXORD Z9, Z9, Z9
 	VPXORD Z10, Z10, Z10
 	VPXORD Z11, Z11, Z11
-	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
-	TESTQ $const_toD, tile_flags(DI); JZ fetch; MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
+	MOVQ DX, AX; MOVQ tile_ldc(DI), R9
+	TESTQ $const_toD, tile_flags(DI); JZ fetch; MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R9
 fetch:
-	MOVQ R10, 32(SP)
+	MOVQ R9, 32(SP)
+	MOVQ tile_stepB(DI), R9
 	MOVQ R8, R11; SHLQ $4, R11; ADDQ SI, R11; MOVQ R9, R10; SHLQ $4, R10; ADDQ BX, R10
 	PCALIGN $64
 step:
@@ -10333,7 +10373,7 @@ stored0:
 	VZEROUPPER
 	RET
 
-TEXT ·tileBF16x13x16(SB), NOSPLIT, $40-8
+TEXT ·tileBF16x13x16(SB), NOSPLIT, $56-8
 	MOVQ t+0(FP), DI
 	MOVQ tile_a(DI), R13; MOVQ tile_b(DI), R14; MOVQ tile_c(DI), DX
 	MOVQ tile_d(DI), AX; MOVQ AX, 0(SP); MOVQ tile_bias(DI), AX; MOVQ AX, 8(SP); MOVQ tile_n(DI), AX; MOVQ AX, 16(SP)
@@ -10355,10 +10395,11 @@ tile:
 	VPXORD Z10, Z10, Z10
 	VPXORD Z11, Z11, Z11
 	VPXORD Z12, Z12, Z12
-	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
-	TESTQ $const_toD, tile_flags(DI); JZ fetch; MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
+	MOVQ DX, AX; MOVQ tile_ldc(DI), R9
+	TESTQ $const_toD, tile_flags(DI); JZ fetch; MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R9
 fetch:
-	MOVQ R10, 32(SP)
+	MOVQ R9, 32(SP)
+	MOVQ tile_stepB(DI), R9
 	MOVQ R8, R11; SHLQ $4, R11; ADDQ SI, R11; MOVQ R9, R10; SHLQ $4, R10; ADDQ BX, R10
 	PCALIGN $64
 step:
@@ -10564,7 +10605,7 @@ stored0:
 	VZEROUPPER
 	RET
 
-TEXT ·tileBF16x14x16(SB), NOSPLIT, $40-8
+TEXT ·tileBF16x14x16(SB), NOSPLIT, $56-8
 	MOVQ t+0(FP), DI
 	MOVQ tile_a(DI), R13; MOVQ tile_b(DI), R14; MOVQ tile_c(DI), DX
 	MOVQ tile_d(DI), AX; MOVQ AX, 0(SP); MOVQ tile_bias(DI), AX; MOVQ AX, 8(SP); MOVQ tile_n(DI), AX; MOVQ AX, 16(SP)
@@ -10587,10 +10628,11 @@ tile:
 	VPXORD Z11, Z11, Z11
 	VPXORD Z12, Z12, Z12
 	VPXORD Z13, Z13, Z13
-	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
-	TESTQ $const_toD, tile_flags(DI); JZ fetch; MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
+	MOVQ DX, AX; MOVQ tile_ldc(DI), R9
+	TESTQ $const_toD, tile_flags(DI); JZ fetch; MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R9
 fetch:
-	MOVQ R10, 32(SP)
+	MOVQ R9, 32(SP)
+	MOVQ tile_stepB(DI), R9
 	MOVQ R8, R11; SHLQ $4, R11; ADDQ SI, R11; MOVQ R9, R10; SHLQ $4, R10; ADDQ BX, R10
 	PCALIGN $64
 step:
@@ -10809,7 +10851,7 @@ stored0:
 	VZEROUPPER
 	RET
 
-TEXT ·tileBF16InPlacex14x16(SB), NOSPLIT, $40-8
+TEXT ·tileBF16InPlacex14x16(SB), NOSPLIT, $56-8
 	MOVQ t+0(FP), DI
 	MOVQ tile_a(DI), R13; MOVQ tile_b(DI), R14; MOVQ tile_c(DI), DX
 	MOVQ tile_d(DI), AX; MOVQ AX, 0(SP); MOVQ tile_bias(DI), AX; MOVQ AX, 8(SP); MOVQ tile_n(DI), AX; MOVQ AX, 16(SP)
@@ -11073,7 +11115,7 @@ stored0:
 	VZEROUPPER
 	RET
 
-TEXT ·tileBF16InPlacex8x16(SB), NOSPLIT, $40-8
+TEXT ·tileBF16InPlacex8x16(SB), NOSPLIT, $56-8
 	MOVQ t+0(FP), DI
 	MOVQ tile_a(DI), R13; MOVQ tile_b(DI), R14; MOVQ tile_c(DI), DX
 	MOVQ tile_d(DI), AX; MOVQ AX, 0(SP); MOVQ tile_bias(DI), AX; MOVQ AX, 8(SP); MOVQ tile_n(DI), AX; MOVQ AX, 16(SP)
@@ -11241,7 +11283,7 @@ stored0:
 	VZEROUPPER
 	RET
 
-TEXT ·tileBF16x1x32(SB), NOSPLIT, $40-8
+TEXT ·tileBF16x1x32(SB), NOSPLIT, $56-8
 	MOVQ t+0(FP), DI
 	MOVQ tile_a(DI), R13; MOVQ tile_b(DI), R14; MOVQ tile_c(DI), DX
 	MOVQ tile_d(DI), AX; MOVQ AX, 0(SP); MOVQ tile_bias(DI), AX; MOVQ AX, 8(SP); MOVQ tile_n(DI), AX; MOVQ AX, 16(SP)
@@ -11251,10 +11293,11 @@ tile:
 	MOVQ tile_k(DI), CX; MOVQ R13, SI; MOVQ R14, BX
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
-	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
-	TESTQ $const_toD, tile_flags(DI); JZ fetch; MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
+	MOVQ DX, AX; MOVQ tile_ldc(DI), R9
+	TESTQ $const_toD, tile_flags(DI); JZ fetch; MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R9
 fetch:
-	MOVQ R10, 32(SP)
+	MOVQ R9, 32(SP)
+	MOVQ tile_stepB(DI), R9
 	MOVQ R8, R11; SHLQ $4, R11; ADDQ SI, R11; MOVQ R9, R10; SHLQ $4, R10; ADDQ BX, R10
 	PCALIGN $64
 step:
@@ -11314,7 +11357,7 @@ stored0:
 	VZEROUPPER
 	RET
 
-TEXT ·tileBF16x2x32(SB), NOSPLIT, $40-8
+TEXT ·tileBF16x2x32(SB), NOSPLIT, $56-8
 	MOVQ t+0(FP), DI
 	MOVQ tile_a(DI), R13; MOVQ tile_b(DI), R14; MOVQ tile_c(DI), DX
 	MOVQ tile_d(DI), AX; MOVQ AX, 0(SP); MOVQ tile_bias(DI), AX; MOVQ AX, 8(SP); MOVQ tile_n(DI), AX; MOVQ AX, 16(SP)
@@ -11326,10 +11369,11 @@ tile:
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
 	VPXORD Z3, Z3, Z3
-	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
-	TESTQ $const_toD, tile_flags(DI); JZ fetch; MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
+	MOVQ DX, AX; MOVQ tile_ldc(DI), R9
+	TESTQ $const_toD, tile_flags(DI); JZ fetch; MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R9
 fetch:
-	MOVQ R10, 32(SP)
+	MOVQ R9, 32(SP)
+	MOVQ tile_stepB(DI), R9
 	MOVQ R8, R11; SHLQ $4, R11; ADDQ SI, R11; MOVQ R9, R10; SHLQ $4, R10; ADDQ BX, R10
 	PCALIGN $64
 step:
@@ -11410,7 +11454,7 @@ stored0:
 	VZEROUPPER
 	RET
 
-TEXT ·tileBF16x3x32(SB), NOSPLIT, $40-8
+TEXT ·tileBF16x3x32(SB), NOSPLIT, $56-8
 	MOVQ t+0(FP), DI
 	MOVQ tile_a(DI), R13; MOVQ tile_b(DI), R14; MOVQ tile_c(DI), DX
 	MOVQ tile_d(DI), AX; MOVQ AX, 0(SP); MOVQ tile_bias(DI), AX; MOVQ AX, 8(SP); MOVQ tile_n(DI), AX; MOVQ AX, 16(SP)
@@ -11424,10 +11468,11 @@ tile:
 	VPXORD Z3, Z3, Z3
 	VPXORD Z4, Z4, Z4
 	VPXORD Z5, Z5, Z5
-	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
-	TESTQ $const_toD, tile_flags(DI); JZ fetch; MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
+	MOVQ DX, AX; MOVQ tile_ldc(DI), R9
+	TESTQ $const_toD, tile_flags(DI); JZ fetch; MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R9
 fetch:
-	MOVQ R10, 32(SP)
+	MOVQ R9, 32(SP)
+	MOVQ tile_stepB(DI), R9
 	MOVQ R8, R11; SHLQ $4, R11; ADDQ SI, R11; MOVQ R9, R10; SHLQ $4, R10; ADDQ BX, R10
 	PCALIGN $64
 step:
@@ -11529,7 +11574,7 @@ stored0:
 	VZEROUPPER
 	RET
 
-TEXT ·tileBF16x4x32(SB), NOSPLIT, $40-8
+TEXT ·tileBF16x4x32(SB), NOSPLIT, $56-8
 	MOVQ t+0(FP), DI
 	MOVQ tile_a(DI), R13; MOVQ tile_b(DI), R14; MOVQ tile_c(DI), DX
 	MOVQ tile_d(DI), AX; MOVQ AX, 0(SP); MOVQ tile_bias(DI), AX; MOVQ AX, 8(SP); MOVQ tile_n(DI), AX; MOVQ AX, 16(SP)
@@ -11545,10 +11590,11 @@ tile:
 	VPXORD Z5, Z5, Z5
 	VPXORD Z6, Z6, Z6
 	VPXORD Z7, Z7, Z7
-	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
-	TESTQ $const_toD, tile_flags(DI); JZ fetch; MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
+	MOVQ DX, AX; MOVQ tile_ldc(DI), R9
+	TESTQ $const_toD, tile_flags(DI); JZ fetch; MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R9
 fetch:
-	MOVQ R10, 32(SP)
+	MOVQ R9, 32(SP)
+	MOVQ tile_stepB(DI), R9
 	MOVQ R8, R11; SHLQ $4, R11; ADDQ SI, R11; MOVQ R9, R10; SHLQ $4, R10; ADDQ BX, R10
 	PCALIGN $64
 step:
@@ -11671,7 +11717,7 @@ stored0:
 	VZEROUPPER
 	RET
 
-TEXT ·tileBF16x5x32(SB), NOSPLIT, $40-8
+TEXT ·tileBF16x5x32(SB), NOSPLIT, $56-8
 	MOVQ t+0(FP), DI
 	MOVQ tile_a(DI), R13; MOVQ tile_b(DI), R14; MOVQ tile_c(DI), DX
 	MOVQ tile_d(DI), AX; MOVQ AX, 0(SP); MOVQ tile_bias(DI), AX; MOVQ AX, 8(SP); MOVQ tile_n(DI), AX; MOVQ AX, 16(SP)
@@ -11689,10 +11735,11 @@ tile:
 	VPXORD Z7, Z7, Z7
 	VPXORD Z8, Z8, Z8
 	VPXORD Z9, Z9, Z9
-	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
-	TESTQ $const_toD, tile_flags(DI); JZ fetch; MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
+	MOVQ DX, AX; MOVQ tile_ldc(DI), R9
+	TESTQ $const_toD, tile_flags(DI); JZ fetch; MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R9
 fetch:
-	MOVQ R10, 32(SP)
+	MOVQ R9, 32(SP)
+	MOVQ tile_stepB(DI), R9
 	MOVQ R8, R11; SHLQ $4, R11; ADDQ SI, R11; MOVQ R9, R10; SHLQ $4, R10; ADDQ BX, R10
 	PCALIGN $64
 step:
@@ -11836,7 +11883,7 @@ stored0:
 	VZEROUPPER
 	RET
 
-TEXT ·tileBF16x6x32(SB), NOSPLIT, $40-8
+TEXT ·tileBF16x6x32(SB), NOSPLIT, $56-8
 	MOVQ t+0(FP), DI
 	MOVQ tile_a(DI), R13; MOVQ tile_b(DI), R14; MOVQ tile_c(DI), DX
 	MOVQ tile_d(DI), AX; MOVQ AX, 0(SP); MOVQ tile_bias(DI), AX; MOVQ AX, 8(SP); MOVQ tile_n(DI), AX; MOVQ AX, 16(SP)
@@ -11856,10 +11903,11 @@ tile:
 	VPXORD Z9, Z9, Z9
 	VPXORD Z10, Z10, Z10
 	VPXORD Z11, Z11, Z11
-	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
-	TESTQ $const_toD, tile_flags(DI); JZ fetch; MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
+	MOVQ DX, AX; MOVQ tile_ldc(DI), R9
+	TESTQ $const_toD, tile_flags(DI); JZ fetch; MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R9
 fetch:
-	MOVQ R10, 32(SP)
+	MOVQ R9, 32(SP)
+	MOVQ tile_stepB(DI), R9
 	MOVQ R8, R11; SHLQ $4, R11; ADDQ SI, R11; MOVQ R9, R10; SHLQ $4, R10; ADDQ BX, R10
 	PCALIGN $64
 step:
@@ -12024,7 +12072,7 @@ stored0:
 	VZEROUPPER
 	RET
 
-TEXT ·tileBF16x7x32(SB), NOSPLIT, $40-8
+TEXT ·tileBF16x7x32(SB), NOSPLIT, $56-8
 	MOVQ t+0(FP), DI
 	MOVQ tile_a(DI), R13; MOVQ tile_b(DI), R14; MOVQ tile_c(DI), DX
 	MOVQ tile_d(DI), AX; MOVQ AX, 0(SP); MOVQ tile_bias(DI), AX; MOVQ AX, 8(SP); MOVQ tile_n(DI), AX; MOVQ AX, 16(SP)
@@ -12046,10 +12094,11 @@ tile:
 	VPXORD Z11, Z11, Z11
 	VPXORD Z12, Z12, Z12
 	VPXORD Z13, Z13, Z13
-	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
-	TESTQ $const_toD, tile_flags(DI); JZ fetch; MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
+	MOVQ DX, AX; MOVQ tile_ldc(DI), R9
+	TESTQ $const_toD, tile_flags(DI); JZ fetch; MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R9
 fetch:
-	MOVQ R10, 32(SP)
+	MOVQ R9, 32(SP)
+	MOVQ tile_stepB(DI), R9
 	MOVQ R8, R11; SHLQ $4, R11; ADDQ SI, R11; MOVQ R9, R10; SHLQ $4, R10; ADDQ BX, R10
 	PCALIGN $64
 step:
@@ -12235,7 +12284,7 @@ stored0:
 	VZEROUPPER
 	RET
 
-TEXT ·tileBF16x8x32(SB), NOSPLIT, $40-8
+TEXT ·tileBF16x8x32(SB), NOSPLIT, $56-8
 	MOVQ t+0(FP), DI
 	MOVQ tile_a(DI), R13; MOVQ tile_b(DI), R14; MOVQ tile_c(DI), DX
 	MOVQ tile_d(DI), AX; MOVQ AX, 0(SP); MOVQ tile_bias(DI), AX; MOVQ AX, 8(SP); MOVQ tile_n(DI), AX; MOVQ AX, 16(SP)
@@ -12260,10 +12309,11 @@ tile:
 	VPXORD Z13, Z13, Z13
 	VPXORD Z14, Z14, Z14
 	VPXORD Z15, Z15, Z15
-	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
-	TESTQ $const_toD, tile_flags(DI); JZ fetch; MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
+	MOVQ DX, AX; MOVQ tile_ldc(DI), R9
+	TESTQ $const_toD, tile_flags(DI); JZ fetch; MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R9
 fetch:
-	MOVQ R10, 32(SP)
+	MOVQ R9, 32(SP)
+	MOVQ tile_stepB(DI), R9
 	MOVQ R8, R11; SHLQ $4, R11; ADDQ SI, R11; MOVQ R9, R10; SHLQ $4, R10; ADDQ BX, R10
 	PCALIGN $64
 step:
@@ -12472,7 +12522,7 @@ stored0:
 	VZEROUPPER
 	RET
 
-TEXT ·tileBF16x9x32(SB), NOSPLIT, $40-8
+TEXT ·tileBF16x9x32(SB), NOSPLIT, $56-8
 	MOVQ t+0(FP), DI
 	MOVQ tile_a(DI), R13; MOVQ tile_b(DI), R14; MOVQ tile_c(DI), DX
 	MOVQ tile_d(DI), AX; MOVQ AX, 0(SP); MOVQ tile_bias(DI), AX; MOVQ AX, 8(SP); MOVQ tile_n(DI), AX; MOVQ AX, 16(SP)
@@ -12499,10 +12549,11 @@ tile:
 	VPXORD Z15, Z15, Z15
 	VPXORD Z16, Z16, Z16
 	VPXORD Z17, Z17, Z17
-	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
-	TESTQ $const_toD, tile_flags(DI); JZ fetch; MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
+	MOVQ DX, AX; MOVQ tile_ldc(DI), R9
+	TESTQ $const_toD, tile_flags(DI); JZ fetch; MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R9
 fetch:
-	MOVQ R10, 32(SP)
+	MOVQ R9, 32(SP)
+	MOVQ tile_stepB(DI), R9
 	MOVQ R8, R11; SHLQ $4, R11; ADDQ SI, R11; MOVQ R9, R10; SHLQ $4, R10; ADDQ BX, R10
 	PCALIGN $64
 step:
@@ -12732,7 +12783,7 @@ stored0:
 	VZEROUPPER
 	RET
 
-TEXT ·tileBF16x10x32(SB), NOSPLIT, $40-8
+TEXT ·tileBF16x10x32(SB), NOSPLIT, $56-8
 	MOVQ t+0(FP), DI
 	MOVQ tile_a(DI), R13; MOVQ tile_b(DI), R14; MOVQ tile_c(DI), DX
 	MOVQ tile_d(DI), AX; MOVQ AX, 0(SP); MOVQ tile_bias(DI), AX; MOVQ AX, 8(SP); MOVQ tile_n(DI), AX; MOVQ AX, 16(SP)
@@ -12761,10 +12812,11 @@ tile:
 	VPXORD Z17, Z17, Z17
 	VPXORD Z18, Z18, Z18
 	VPXORD Z19, Z19, Z19
-	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
-	TESTQ $const_toD, tile_flags(DI); JZ fetch; MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
+	MOVQ DX, AX; MOVQ tile_ldc(DI), R9
+	TESTQ $const_toD, tile_flags(DI); JZ fetch; MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R9
 fetch:
-	MOVQ R10, 32(SP)
+	MOVQ R9, 32(SP)
+	MOVQ tile_stepB(DI), R9
 	MOVQ R8, R11; SHLQ $4, R11; ADDQ SI, R11; MOVQ R9, R10; SHLQ $4, R10; ADDQ BX, R10
 	PCALIGN $64
 step:
@@ -13015,7 +13067,7 @@ stored0:
 	VZEROUPPER
 	RET
 
-TEXT ·tileBF16x11x32(SB), NOSPLIT, $40-8
+TEXT ·tileBF16x11x32(SB), NOSPLIT, $56-8
 	MOVQ t+0(FP), DI
 	MOVQ tile_a(DI), R13; MOVQ tile_b(DI), R14; MOVQ tile_c(DI), DX
 	MOVQ tile_d(DI), AX; MOVQ AX, 0(SP); MOVQ tile_bias(DI), AX; MOVQ AX, 8(SP); MOVQ tile_n(DI), AX; MOVQ AX, 16(SP)
@@ -13046,10 +13098,11 @@ tile:
 	VPXORD Z19, Z19, Z19
 	VPXORD Z20, Z20, Z20
 	VPXORD Z21, Z21, Z21
-	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
-	TESTQ $const_toD, tile_flags(DI); JZ fetch; MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
+	MOVQ DX, AX; MOVQ tile_ldc(DI), R9
+	TESTQ $const_toD, tile_flags(DI); JZ fetch; MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R9
 fetch:
-	MOVQ R10, 32(SP)
+	MOVQ R9, 32(SP)
+	MOVQ tile_stepB(DI), R9
 	MOVQ R8, R11; SHLQ $4, R11; ADDQ SI, R11; MOVQ R9, R10; SHLQ $4, R10; ADDQ BX, R10
 	PCALIGN $64
 step:
@@ -13321,7 +13374,7 @@ stored0:
 	VZEROUPPER
 	RET
 
-TEXT ·tileBF16x12x32(SB), NOSPLIT, $40-8
+TEXT ·tileBF16x12x32(SB), NOSPLIT, $56-8
 	MOVQ t+0(FP), DI
 	MOVQ tile_a(DI), R13; MOVQ tile_b(DI), R14; MOVQ tile_c(DI), DX
 	MOVQ tile_d(DI), AX; MOVQ AX, 0(SP); MOVQ tile_bias(DI), AX; MOVQ AX, 8(SP); MOVQ tile_n(DI), AX; MOVQ AX, 16(SP)
@@ -13354,10 +13407,11 @@ tile:
 	VPXORD Z21, Z21, Z21
 	VPXORD Z22, Z22, Z22
 	VPXORD Z23, Z23, Z23
-	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
-	TESTQ $const_toD, tile_flags(DI); JZ fetch; MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
+	MOVQ DX, AX; MOVQ tile_ldc(DI), R9
+	TESTQ $const_toD, tile_flags(DI); JZ fetch; MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R9
 fetch:
-	MOVQ R10, 32(SP)
+	MOVQ R9, 32(SP)
+	MOVQ tile_stepB(DI), R9
 	MOVQ R8, R11; SHLQ $4, R11; ADDQ SI, R11; MOVQ R9, R10; SHLQ $4, R10; ADDQ BX, R10
 	PCALIGN $64
 step:
@@ -13650,7 +13704,7 @@ stored0:
 	VZEROUPPER
 	RET
 
-TEXT ·tileBF16x13x32(SB), NOSPLIT, $40-8
+TEXT ·tileBF16x13x32(SB), NOSPLIT, $56-8
 	MOVQ t+0(FP), DI
 	MOVQ tile_a(DI), R13; MOVQ tile_b(DI), R14; MOVQ tile_c(DI), DX
 	MOVQ tile_d(DI), AX; MOVQ AX, 0(SP); MOVQ tile_bias(DI), AX; MOVQ AX, 8(SP); MOVQ tile_n(DI), AX; MOVQ AX, 16(SP)
@@ -13685,10 +13739,11 @@ tile:
 	VPXORD Z23, Z23, Z23
 	VPXORD Z24, Z24, Z24
 	VPXORD Z25, Z25, Z25
-	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
-	TESTQ $const_toD, tile_flags(DI); JZ fetch; MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
+	MOVQ DX, AX; MOVQ tile_ldc(DI), R9
+	TESTQ $const_toD, tile_flags(DI); JZ fetch; MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R9
 fetch:
-	MOVQ R10, 32(SP)
+	MOVQ R9, 32(SP)
+	MOVQ tile_stepB(DI), R9
 	MOVQ R8, R11; SHLQ $4, R11; ADDQ SI, R11; MOVQ R9, R10; SHLQ $4, R10; ADDQ BX, R10
 	PCALIGN $64
 step:
@@ -14002,7 +14057,7 @@ stored0:
 	VZEROUPPER
 	RET
 
-TEXT ·tileBF16x14x32(SB), NOSPLIT, $40-8
+TEXT ·tileBF16x14x32(SB), NOSPLIT, $56-8
 	MOVQ t+0(FP), DI
 	MOVQ tile_a(DI), R13; MOVQ tile_b(DI), R14; MOVQ tile_c(DI), DX
 	MOVQ tile_d(DI), AX; MOVQ AX, 0(SP); MOVQ tile_bias(DI), AX; MOVQ AX, 8(SP); MOVQ tile_n(DI), AX; MOVQ AX, 16(SP)
@@ -14039,10 +14094,11 @@ tile:
 	VPXORD Z25, Z25, Z25
 	VPXORD Z26, Z26, Z26
 	VPXORD Z27, Z27, Z27
-	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
-	TESTQ $const_toD, tile_flags(DI); JZ fetch; MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
+	MOVQ DX, AX; MOVQ tile_ldc(DI), R9
+	TESTQ $const_toD, tile_flags(DI); JZ fetch; MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R9
 fetch:
-	MOVQ R10, 32(SP)
+	MOVQ R9, 32(SP)
+	MOVQ tile_stepB(DI), R9
 	MOVQ R8, R11; SHLQ $4, R11; ADDQ SI, R11; MOVQ R9, R10; SHLQ $4, R10; ADDQ BX, R10
 	PCALIGN $64
 step:
@@ -14377,7 +14433,7 @@ stored0:
 	VZEROUPPER
 	RET
 
-TEXT ·tileBF16InPlacex14x32(SB), NOSPLIT, $40-8
+TEXT ·tileBF16InPlacex14x32(SB), NOSPLIT, $56-8
 	MOVQ t+0(FP), DI
 	MOVQ tile_a(DI), R13; MOVQ tile_b(DI), R14; MOVQ tile_c(DI), DX
 	MOVQ tile_d(DI), AX; MOVQ AX, 0(SP); MOVQ tile_bias(DI), AX; MOVQ AX, 8(SP); MOVQ tile_n(DI), AX; MOVQ AX, 16(SP)
@@ -14783,7 +14839,7 @@ stored0:
 	VZEROUPPER
 	RET
 
-TEXT ·tileBF16InPlacex8x32(SB), NOSPLIT, $40-8
+TEXT ·tileBF16InPlacex8x32(SB), NOSPLIT, $56-8
 	MOVQ t+0(FP), DI
 	MOVQ tile_a(DI), R13; MOVQ tile_b(DI), R14; MOVQ tile_c(DI), DX
 	MOVQ tile_d(DI), AX; MOVQ AX, 0(SP); MOVQ tile_bias(DI), AX; MOVQ AX, 8(SP); MOVQ tile_n(DI), AX; MOVQ AX, 16(SP)
@@ -15030,6 +15086,3233 @@ stored0:
 	ADDQ tile_nextA(DI), R13; ADDQ tile_nextB(DI), R14; ADDQ tile_nextC(DI), DX
 	MOVQ tile_nextD(DI), AX; ADDQ AX, 0(SP); MOVQ tile_nextBias(DI), AX; ADDQ AX, 8(SP)
 	DECQ 16(SP); JNZ tile
+	VZEROUPPER
+	RET
+
+TEXT ·tileF32PackBAcrossx13x32(SB), NOSPLIT, $56-8
+	MOVQ t+0(FP), DI
+	MOVQ tile_a(DI), R13; MOVQ tile_b(DI), R14; MOVQ tile_c(DI), DX
+	MOVQ tile_d(DI), AX; MOVQ AX, 0(SP); MOVQ tile_bias(DI), AX; MOVQ AX, 8(SP); MOVQ tile_n(DI), AX; MOVQ AX, 16(SP)
+	MOVQ tile_mask(DI), AX; KMOVW AX, K1; SHRQ $16, AX; KMOVW AX, K2
+	MOVQ tile_stepA(DI), R8; MOVQ tile_stepB(DI), R9
+	MOVQ tile_fetch(DI), R12; TESTQ R12, R12; CMOVQEQ R13, R12; MOVQ R12, 24(SP); MOVQ tile_fetchLD(DI), R15
+	MOVQ tile_packFrom(DI), R10; MOVQ tile_packTo(DI), R11; MOVQ tile_packLD(DI), R8; MOVQ tile_packLanes(DI), AX; MOVQ AX, 40(SP)
+tile:
+	MOVQ tile_k(DI), CX; MOVQ R13, SI; MOVQ R14, BX
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	VPXORD Z12, Z12, Z12
+	VPXORD Z13, Z13, Z13
+	VPXORD Z14, Z14, Z14
+	VPXORD Z15, Z15, Z15
+	VPXORD Z16, Z16, Z16
+	VPXORD Z17, Z17, Z17
+	VPXORD Z18, Z18, Z18
+	VPXORD Z19, Z19, Z19
+	VPXORD Z20, Z20, Z20
+	VPXORD Z21, Z21, Z21
+	VPXORD Z22, Z22, Z22
+	VPXORD Z23, Z23, Z23
+	VPXORD Z24, Z24, Z24
+	VPXORD Z25, Z25, Z25
+	MOVQ DX, AX; MOVQ tile_ldc(DI), R9
+	TESTQ $const_toD, tile_flags(DI); JZ fetch; MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R9
+fetch:
+	MOVQ R9, 32(SP)
+	PCALIGN $64
+step:
+	PREFETCHT0 832(SI); PREFETCHT0 2048(BX); PREFETCHT0 2112(BX)
+	TESTQ CX, tile_every(DI); JNZ compute
+	PREFETCHT0 0(AX)
+	PREFETCHT0 64(AX)
+	ADDQ 32(SP), AX
+compute:
+	PREFETCHT1 (R12); PREFETCHT1 (R12)(R15*1); ADDQ tile_fetchStep(DI), R12
+	TESTQ CX, tile_packEvery(DI); JNZ packed
+	MOVL 0(R10), R9; MOVL R9, 0(R11)
+	MOVL 4(R10), R9; MOVL R9, 128(R11)
+	MOVL 8(R10), R9; MOVL R9, 256(R11)
+	MOVL 12(R10), R9; MOVL R9, 384(R11)
+	MOVL 16(R10), R9; MOVL R9, 512(R11)
+	MOVL 20(R10), R9; MOVL R9, 640(R11)
+	MOVL 24(R10), R9; MOVL R9, 768(R11)
+	MOVL 28(R10), R9; MOVL R9, 896(R11)
+	PREFETCHT0 64(R10); ADDQ R8, R10; ADDQ $4, R11; DECQ 40(SP); JNZ packed
+	MOVQ R8, R9; IMULQ $32, R9; SUBQ R9, R10; ADDQ $32, R10; ADDQ $896, R11; MOVQ $32, 40(SP)
+	DECQ tile_packBlocks(DI); JNZ packed; MOVQ $-1, tile_packEvery(DI)
+packed:
+	VMOVUPS 0(BX), Z28
+	VMOVUPS 64(BX), Z29
+	VBROADCASTSS 0(SI), Z30
+	VFMADD231PS Z28, Z30, Z0
+	VFMADD231PS Z29, Z30, Z1
+	VBROADCASTSS 4(SI), Z31
+	VFMADD231PS Z28, Z31, Z2
+	VFMADD231PS Z29, Z31, Z3
+	VBROADCASTSS 8(SI), Z30
+	VFMADD231PS Z28, Z30, Z4
+	VFMADD231PS Z29, Z30, Z5
+	VBROADCASTSS 12(SI), Z31
+	VFMADD231PS Z28, Z31, Z6
+	VFMADD231PS Z29, Z31, Z7
+	VBROADCASTSS 16(SI), Z30
+	VFMADD231PS Z28, Z30, Z8
+	VFMADD231PS Z29, Z30, Z9
+	VBROADCASTSS 20(SI), Z31
+	VFMADD231PS Z28, Z31, Z10
+	VFMADD231PS Z29, Z31, Z11
+	VBROADCASTSS 24(SI), Z30
+	VFMADD231PS Z28, Z30, Z12
+	VFMADD231PS Z29, Z30, Z13
+	VBROADCASTSS 28(SI), Z31
+	VFMADD231PS Z28, Z31, Z14
+	VFMADD231PS Z29, Z31, Z15
+	VBROADCASTSS 32(SI), Z30
+	VFMADD231PS Z28, Z30, Z16
+	VFMADD231PS Z29, Z30, Z17
+	VBROADCASTSS 36(SI), Z31
+	VFMADD231PS Z28, Z31, Z18
+	VFMADD231PS Z29, Z31, Z19
+	VBROADCASTSS 40(SI), Z30
+	VFMADD231PS Z28, Z30, Z20
+	VFMADD231PS Z29, Z30, Z21
+	VBROADCASTSS 44(SI), Z31
+	VFMADD231PS Z28, Z31, Z22
+	VFMADD231PS Z29, Z31, Z23
+	VBROADCASTSS 48(SI), Z30
+	VFMADD231PS Z28, Z30, Z24
+	VFMADD231PS Z29, Z30, Z25
+	ADDQ $52, SI; ADDQ $128, BX; DECQ CX; JNZ step
+	MOVQ R10, 48(SP)
+	MOVQ tile_flags(DI), CX
+	TESTQ $const_scale, CX; JZ scaled0
+	VBROADCASTSS tile_alpha(DI), Z31
+	VMULPS Z31, Z0, Z0
+	VMULPS Z31, Z1, Z1
+	VMULPS Z31, Z2, Z2
+	VMULPS Z31, Z3, Z3
+	VMULPS Z31, Z4, Z4
+	VMULPS Z31, Z5, Z5
+	VMULPS Z31, Z6, Z6
+	VMULPS Z31, Z7, Z7
+	VMULPS Z31, Z8, Z8
+	VMULPS Z31, Z9, Z9
+	VMULPS Z31, Z10, Z10
+	VMULPS Z31, Z11, Z11
+	VMULPS Z31, Z12, Z12
+	VMULPS Z31, Z13, Z13
+	VMULPS Z31, Z14, Z14
+	VMULPS Z31, Z15, Z15
+	VMULPS Z31, Z16, Z16
+	VMULPS Z31, Z17, Z17
+	VMULPS Z31, Z18, Z18
+	VMULPS Z31, Z19, Z19
+	VMULPS Z31, Z20, Z20
+	VMULPS Z31, Z21, Z21
+	VMULPS Z31, Z22, Z22
+	VMULPS Z31, Z23, Z23
+	VMULPS Z31, Z24, Z24
+	VMULPS Z31, Z25, Z25
+scaled0:
+	TESTQ $const_addC, CX; JZ addedC0
+	VBROADCASTSS tile_beta(DI), Z31
+	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
+	VFMADD231PS 0(AX), Z31, K1, Z0
+	VFMADD231PS 64(AX), Z31, K2, Z1
+	ADDQ R10, AX
+	VFMADD231PS 0(AX), Z31, K1, Z2
+	VFMADD231PS 64(AX), Z31, K2, Z3
+	ADDQ R10, AX
+	VFMADD231PS 0(AX), Z31, K1, Z4
+	VFMADD231PS 64(AX), Z31, K2, Z5
+	ADDQ R10, AX
+	VFMADD231PS 0(AX), Z31, K1, Z6
+	VFMADD231PS 64(AX), Z31, K2, Z7
+	ADDQ R10, AX
+	VFMADD231PS 0(AX), Z31, K1, Z8
+	VFMADD231PS 64(AX), Z31, K2, Z9
+	ADDQ R10, AX
+	VFMADD231PS 0(AX), Z31, K1, Z10
+	VFMADD231PS 64(AX), Z31, K2, Z11
+	ADDQ R10, AX
+	VFMADD231PS 0(AX), Z31, K1, Z12
+	VFMADD231PS 64(AX), Z31, K2, Z13
+	ADDQ R10, AX
+	VFMADD231PS 0(AX), Z31, K1, Z14
+	VFMADD231PS 64(AX), Z31, K2, Z15
+	ADDQ R10, AX
+	VFMADD231PS 0(AX), Z31, K1, Z16
+	VFMADD231PS 64(AX), Z31, K2, Z17
+	ADDQ R10, AX
+	VFMADD231PS 0(AX), Z31, K1, Z18
+	VFMADD231PS 64(AX), Z31, K2, Z19
+	ADDQ R10, AX
+	VFMADD231PS 0(AX), Z31, K1, Z20
+	VFMADD231PS 64(AX), Z31, K2, Z21
+	ADDQ R10, AX
+	VFMADD231PS 0(AX), Z31, K1, Z22
+	VFMADD231PS 64(AX), Z31, K2, Z23
+	ADDQ R10, AX
+	VFMADD231PS 0(AX), Z31, K1, Z24
+	VFMADD231PS 64(AX), Z31, K2, Z25
+addedC0:
+	TESTQ $const_addD, CX; JZ addedD0
+	VBROADCASTSS tile_betaD(DI), Z31
+	MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
+	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z0
+	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z1
+	ADDQ R10, AX
+	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z2
+	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z3
+	ADDQ R10, AX
+	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z4
+	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z5
+	ADDQ R10, AX
+	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z6
+	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z7
+	ADDQ R10, AX
+	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z8
+	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z9
+	ADDQ R10, AX
+	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z10
+	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z11
+	ADDQ R10, AX
+	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z12
+	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z13
+	ADDQ R10, AX
+	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z14
+	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z15
+	ADDQ R10, AX
+	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z16
+	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z17
+	ADDQ R10, AX
+	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z18
+	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z19
+	ADDQ R10, AX
+	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z20
+	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z21
+	ADDQ R10, AX
+	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z22
+	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z23
+	ADDQ R10, AX
+	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z24
+	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z25
+addedD0:
+	TESTQ $const_addBias, CX; JZ addedBias0
+	MOVQ 8(SP), AX
+	VMOVUPS.Z 0(AX), K1, Z28
+	VMOVUPS.Z 64(AX), K2, Z29
+	VADDPS Z28, Z0, Z0
+	VADDPS Z29, Z1, Z1
+	VADDPS Z28, Z2, Z2
+	VADDPS Z29, Z3, Z3
+	VADDPS Z28, Z4, Z4
+	VADDPS Z29, Z5, Z5
+	VADDPS Z28, Z6, Z6
+	VADDPS Z29, Z7, Z7
+	VADDPS Z28, Z8, Z8
+	VADDPS Z29, Z9, Z9
+	VADDPS Z28, Z10, Z10
+	VADDPS Z29, Z11, Z11
+	VADDPS Z28, Z12, Z12
+	VADDPS Z29, Z13, Z13
+	VADDPS Z28, Z14, Z14
+	VADDPS Z29, Z15, Z15
+	VADDPS Z28, Z16, Z16
+	VADDPS Z29, Z17, Z17
+	VADDPS Z28, Z18, Z18
+	VADDPS Z29, Z19, Z19
+	VADDPS Z28, Z20, Z20
+	VADDPS Z29, Z21, Z21
+	VADDPS Z28, Z22, Z22
+	VADDPS Z29, Z23, Z23
+	VADDPS Z28, Z24, Z24
+	VADDPS Z29, Z25, Z25
+addedBias0:
+	TESTQ $const_toD, CX; JNZ toD0
+	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
+	VMOVUPS Z0, K1, 0(AX)
+	VMOVUPS Z1, K2, 64(AX)
+	ADDQ R10, AX
+	VMOVUPS Z2, K1, 0(AX)
+	VMOVUPS Z3, K2, 64(AX)
+	ADDQ R10, AX
+	VMOVUPS Z4, K1, 0(AX)
+	VMOVUPS Z5, K2, 64(AX)
+	ADDQ R10, AX
+	VMOVUPS Z6, K1, 0(AX)
+	VMOVUPS Z7, K2, 64(AX)
+	ADDQ R10, AX
+	VMOVUPS Z8, K1, 0(AX)
+	VMOVUPS Z9, K2, 64(AX)
+	ADDQ R10, AX
+	VMOVUPS Z10, K1, 0(AX)
+	VMOVUPS Z11, K2, 64(AX)
+	ADDQ R10, AX
+	VMOVUPS Z12, K1, 0(AX)
+	VMOVUPS Z13, K2, 64(AX)
+	ADDQ R10, AX
+	VMOVUPS Z14, K1, 0(AX)
+	VMOVUPS Z15, K2, 64(AX)
+	ADDQ R10, AX
+	VMOVUPS Z16, K1, 0(AX)
+	VMOVUPS Z17, K2, 64(AX)
+	ADDQ R10, AX
+	VMOVUPS Z18, K1, 0(AX)
+	VMOVUPS Z19, K2, 64(AX)
+	ADDQ R10, AX
+	VMOVUPS Z20, K1, 0(AX)
+	VMOVUPS Z21, K2, 64(AX)
+	ADDQ R10, AX
+	VMOVUPS Z22, K1, 0(AX)
+	VMOVUPS Z23, K2, 64(AX)
+	ADDQ R10, AX
+	VMOVUPS Z24, K1, 0(AX)
+	VMOVUPS Z25, K2, 64(AX)
+	JMP stored0
+toD0:
+	MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
+	VPSRLD $16, Z0, Z28
+	VPANDD.BCST ·roundings+0(SB), Z28, Z28
+	VPADDD.BCST ·roundings+4(SB), Z28, Z28
+	VPADDD Z0, Z28, Z28
+	VCMPPS $3, Z0, Z0, K7
+	VPORD.BCST ·roundings+8(SB), Z0, K7, Z28
+	VPSRLD $16, Z28, Z28
+	VPMOVDW Z28, K1, 0(AX)
+	VPSRLD $16, Z1, Z29
+	VPANDD.BCST ·roundings+0(SB), Z29, Z29
+	VPADDD.BCST ·roundings+4(SB), Z29, Z29
+	VPADDD Z1, Z29, Z29
+	VCMPPS $3, Z1, Z1, K7
+	VPORD.BCST ·roundings+8(SB), Z1, K7, Z29
+	VPSRLD $16, Z29, Z29
+	VPMOVDW Z29, K2, 32(AX)
+	ADDQ R10, AX
+	VPSRLD $16, Z2, Z28
+	VPANDD.BCST ·roundings+0(SB), Z28, Z28
+	VPADDD.BCST ·roundings+4(SB), Z28, Z28
+	VPADDD Z2, Z28, Z28
+	VCMPPS $3, Z2, Z2, K7
+	VPORD.BCST ·roundings+8(SB), Z2, K7, Z28
+	VPSRLD $16, Z28, Z28
+	VPMOVDW Z28, K1, 0(AX)
+	VPSRLD $16, Z3, Z29
+	VPANDD.BCST ·roundings+0(SB), Z29, Z29
+	VPADDD.BCST ·roundings+4(SB), Z29, Z29
+	VPADDD Z3, Z29, Z29
+	VCMPPS $3, Z3, Z3, K7
+	VPORD.BCST ·roundings+8(SB), Z3, K7, Z29
+	VPSRLD $16, Z29, Z29
+	VPMOVDW Z29, K2, 32(AX)
+	ADDQ R10, AX
+	VPSRLD $16, Z4, Z28
+	VPANDD.BCST ·roundings+0(SB), Z28, Z28
+	VPADDD.BCST ·roundings+4(SB), Z28, Z28
+	VPADDD Z4, Z28, Z28
+	VCMPPS $3, Z4, Z4, K7
+	VPORD.BCST ·roundings+8(SB), Z4, K7, Z28
+	VPSRLD $16, Z28, Z28
+	VPMOVDW Z28, K1, 0(AX)
+	VPSRLD $16, Z5, Z29
+	VPANDD.BCST ·roundings+0(SB), Z29, Z29
+	VPADDD.BCST ·roundings+4(SB), Z29, Z29
+	VPADDD Z5, Z29, Z29
+	VCMPPS $3, Z5, Z5, K7
+	VPORD.BCST ·roundings+8(SB), Z5, K7, Z29
+	VPSRLD $16, Z29, Z29
+	VPMOVDW Z29, K2, 32(AX)
+	ADDQ R10, AX
+	VPSRLD $16, Z6, Z28
+	VPANDD.BCST ·roundings+0(SB), Z28, Z28
+	VPADDD.BCST ·roundings+4(SB), Z28, Z28
+	VPADDD Z6, Z28, Z28
+	VCMPPS $3, Z6, Z6, K7
+	VPORD.BCST ·roundings+8(SB), Z6, K7, Z28
+	VPSRLD $16, Z28, Z28
+	VPMOVDW Z28, K1, 0(AX)
+	VPSRLD $16, Z7, Z29
+	VPANDD.BCST ·roundings+0(SB), Z29, Z29
+	VPADDD.BCST ·roundings+4(SB), Z29, Z29
+	VPADDD Z7, Z29, Z29
+	VCMPPS $3, Z7, Z7, K7
+	VPORD.BCST ·roundings+8(SB), Z7, K7, Z29
+	VPSRLD $16, Z29, Z29
+	VPMOVDW Z29, K2, 32(AX)
+	ADDQ R10, AX
+	VPSRLD $16, Z8, Z28
+	VPANDD.BCST ·roundings+0(SB), Z28, Z28
+	VPADDD.BCST ·roundings+4(SB), Z28, Z28
+	VPADDD Z8, Z28, Z28
+	VCMPPS $3, Z8, Z8, K7
+	VPORD.BCST ·roundings+8(SB), Z8, K7, Z28
+	VPSRLD $16, Z28, Z28
+	VPMOVDW Z28, K1, 0(AX)
+	VPSRLD $16, Z9, Z29
+	VPANDD.BCST ·roundings+0(SB), Z29, Z29
+	VPADDD.BCST ·roundings+4(SB), Z29, Z29
+	VPADDD Z9, Z29, Z29
+	VCMPPS $3, Z9, Z9, K7
+	VPORD.BCST ·roundings+8(SB), Z9, K7, Z29
+	VPSRLD $16, Z29, Z29
+	VPMOVDW Z29, K2, 32(AX)
+	ADDQ R10, AX
+	VPSRLD $16, Z10, Z28
+	VPANDD.BCST ·roundings+0(SB), Z28, Z28
+	VPADDD.BCST ·roundings+4(SB), Z28, Z28
+	VPADDD Z10, Z28, Z28
+	VCMPPS $3, Z10, Z10, K7
+	VPORD.BCST ·roundings+8(SB), Z10, K7, Z28
+	VPSRLD $16, Z28, Z28
+	VPMOVDW Z28, K1, 0(AX)
+	VPSRLD $16, Z11, Z29
+	VPANDD.BCST ·roundings+0(SB), Z29, Z29
+	VPADDD.BCST ·roundings+4(SB), Z29, Z29
+	VPADDD Z11, Z29, Z29
+	VCMPPS $3, Z11, Z11, K7
+	VPORD.BCST ·roundings+8(SB), Z11, K7, Z29
+	VPSRLD $16, Z29, Z29
+	VPMOVDW Z29, K2, 32(AX)
+	ADDQ R10, AX
+	VPSRLD $16, Z12, Z28
+	VPANDD.BCST ·roundings+0(SB), Z28, Z28
+	VPADDD.BCST ·roundings+4(SB), Z28, Z28
+	VPADDD Z12, Z28, Z28
+	VCMPPS $3, Z12, Z12, K7
+	VPORD.BCST ·roundings+8(SB), Z12, K7, Z28
+	VPSRLD $16, Z28, Z28
+	VPMOVDW Z28, K1, 0(AX)
+	VPSRLD $16, Z13, Z29
+	VPANDD.BCST ·roundings+0(SB), Z29, Z29
+	VPADDD.BCST ·roundings+4(SB), Z29, Z29
+	VPADDD Z13, Z29, Z29
+	VCMPPS $3, Z13, Z13, K7
+	VPORD.BCST ·roundings+8(SB), Z13, K7, Z29
+	VPSRLD $16, Z29, Z29
+	VPMOVDW Z29, K2, 32(AX)
+	ADDQ R10, AX
+	VPSRLD $16, Z14, Z28
+	VPANDD.BCST ·roundings+0(SB), Z28, Z28
+	VPADDD.BCST ·roundings+4(SB), Z28, Z28
+	VPADDD Z14, Z28, Z28
+	VCMPPS $3, Z14, Z14, K7
+	VPORD.BCST ·roundings+8(SB), Z14, K7, Z28
+	VPSRLD $16, Z28, Z28
+	VPMOVDW Z28, K1, 0(AX)
+	VPSRLD $16, Z15, Z29
+	VPANDD.BCST ·roundings+0(SB), Z29, Z29
+	VPADDD.BCST ·roundings+4(SB), Z29, Z29
+	VPADDD Z15, Z29, Z29
+	VCMPPS $3, Z15, Z15, K7
+	VPORD.BCST ·roundings+8(SB), Z15, K7, Z29
+	VPSRLD $16, Z29, Z29
+	VPMOVDW Z29, K2, 32(AX)
+	ADDQ R10, AX
+	VPSRLD $16, Z16, Z28
+	VPANDD.BCST ·roundings+0(SB), Z28, Z28
+	VPADDD.BCST ·roundings+4(SB), Z28, Z28
+	VPADDD Z16, Z28, Z28
+	VCMPPS $3, Z16, Z16, K7
+	VPORD.BCST ·roundings+8(SB), Z16, K7, Z28
+	VPSRLD $16, Z28, Z28
+	VPMOVDW Z28, K1, 0(AX)
+	VPSRLD $16, Z17, Z29
+	VPANDD.BCST ·roundings+0(SB), Z29, Z29
+	VPADDD.BCST ·roundings+4(SB), Z29, Z29
+	VPADDD Z17, Z29, Z29
+	VCMPPS $3, Z17, Z17, K7
+	VPORD.BCST ·roundings+8(SB), Z17, K7, Z29
+	VPSRLD $16, Z29, Z29
+	VPMOVDW Z29, K2, 32(AX)
+	ADDQ R10, AX
+	VPSRLD $16, Z18, Z28
+	VPANDD.BCST ·roundings+0(SB), Z28, Z28
+	VPADDD.BCST ·roundings+4(SB), Z28, Z28
+	VPADDD Z18, Z28, Z28
+	VCMPPS $3, Z18, Z18, K7
+	VPORD.BCST ·roundings+8(SB), Z18, K7, Z28
+	VPSRLD $16, Z28, Z28
+	VPMOVDW Z28, K1, 0(AX)
+	VPSRLD $16, Z19, Z29
+	VPANDD.BCST ·roundings+0(SB), Z29, Z29
+	VPADDD.BCST ·roundings+4(SB), Z29, Z29
+	VPADDD Z19, Z29, Z29
+	VCMPPS $3, Z19, Z19, K7
+	VPORD.BCST ·roundings+8(SB), Z19, K7, Z29
+	VPSRLD $16, Z29, Z29
+	VPMOVDW Z29, K2, 32(AX)
+	ADDQ R10, AX
+	VPSRLD $16, Z20, Z28
+	VPANDD.BCST ·roundings+0(SB), Z28, Z28
+	VPADDD.BCST ·roundings+4(SB), Z28, Z28
+	VPADDD Z20, Z28, Z28
+	VCMPPS $3, Z20, Z20, K7
+	VPORD.BCST ·roundings+8(SB), Z20, K7, Z28
+	VPSRLD $16, Z28, Z28
+	VPMOVDW Z28, K1, 0(AX)
+	VPSRLD $16, Z21, Z29
+	VPANDD.BCST ·roundings+0(SB), Z29, Z29
+	VPADDD.BCST ·roundings+4(SB), Z29, Z29
+	VPADDD Z21, Z29, Z29
+	VCMPPS $3, Z21, Z21, K7
+	VPORD.BCST ·roundings+8(SB), Z21, K7, Z29
+	VPSRLD $16, Z29, Z29
+	VPMOVDW Z29, K2, 32(AX)
+	ADDQ R10, AX
+	VPSRLD $16, Z22, Z28
+	VPANDD.BCST ·roundings+0(SB), Z28, Z28
+	VPADDD.BCST ·roundings+4(SB), Z28, Z28
+	VPADDD Z22, Z28, Z28
+	VCMPPS $3, Z22, Z22, K7
+	VPORD.BCST ·roundings+8(SB), Z22, K7, Z28
+	VPSRLD $16, Z28, Z28
+	VPMOVDW Z28, K1, 0(AX)
+	VPSRLD $16, Z23, Z29
+	VPANDD.BCST ·roundings+0(SB), Z29, Z29
+	VPADDD.BCST ·roundings+4(SB), Z29, Z29
+	VPADDD Z23, Z29, Z29
+	VCMPPS $3, Z23, Z23, K7
+	VPORD.BCST ·roundings+8(SB), Z23, K7, Z29
+	VPSRLD $16, Z29, Z29
+	VPMOVDW Z29, K2, 32(AX)
+	ADDQ R10, AX
+	VPSRLD $16, Z24, Z28
+	VPANDD.BCST ·roundings+0(SB), Z28, Z28
+	VPADDD.BCST ·roundings+4(SB), Z28, Z28
+	VPADDD Z24, Z28, Z28
+	VCMPPS $3, Z24, Z24, K7
+	VPORD.BCST ·roundings+8(SB), Z24, K7, Z28
+	VPSRLD $16, Z28, Z28
+	VPMOVDW Z28, K1, 0(AX)
+	VPSRLD $16, Z25, Z29
+	VPANDD.BCST ·roundings+0(SB), Z29, Z29
+	VPADDD.BCST ·roundings+4(SB), Z29, Z29
+	VPADDD Z25, Z29, Z29
+	VCMPPS $3, Z25, Z25, K7
+	VPORD.BCST ·roundings+8(SB), Z25, K7, Z29
+	VPSRLD $16, Z29, Z29
+	VPMOVDW Z29, K2, 32(AX)
+stored0:
+	MOVQ 48(SP), R10
+	ADDQ tile_nextA(DI), R13; ADDQ tile_nextB(DI), R14; ADDQ tile_nextC(DI), DX
+	MOVQ tile_nextD(DI), AX; ADDQ AX, 0(SP); MOVQ tile_nextBias(DI), AX; ADDQ AX, 8(SP)
+	MOVQ 24(SP), R12; ADDQ tile_nextFetch(DI), R12; MOVQ R12, 24(SP)
+	DECQ 16(SP); JNZ tile
+	MOVQ R10, tile_packFrom(DI); MOVQ R11, tile_packTo(DI); MOVQ 40(SP), AX; MOVQ AX, tile_packLanes(DI)
+	VZEROUPPER
+	RET
+
+TEXT ·tileF32PackBAcrossx14x32(SB), NOSPLIT, $56-8
+	MOVQ t+0(FP), DI
+	MOVQ tile_a(DI), R13; MOVQ tile_b(DI), R14; MOVQ tile_c(DI), DX
+	MOVQ tile_d(DI), AX; MOVQ AX, 0(SP); MOVQ tile_bias(DI), AX; MOVQ AX, 8(SP); MOVQ tile_n(DI), AX; MOVQ AX, 16(SP)
+	MOVQ tile_mask(DI), AX; KMOVW AX, K1; SHRQ $16, AX; KMOVW AX, K2
+	MOVQ tile_stepA(DI), R8; MOVQ tile_stepB(DI), R9
+	MOVQ tile_fetch(DI), R12; TESTQ R12, R12; CMOVQEQ R13, R12; MOVQ R12, 24(SP); MOVQ tile_fetchLD(DI), R15
+	MOVQ tile_packFrom(DI), R10; MOVQ tile_packTo(DI), R11; MOVQ tile_packLD(DI), R8; MOVQ tile_packLanes(DI), AX; MOVQ AX, 40(SP)
+tile:
+	MOVQ tile_k(DI), CX; MOVQ R13, SI; MOVQ R14, BX
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	VPXORD Z12, Z12, Z12
+	VPXORD Z13, Z13, Z13
+	VPXORD Z14, Z14, Z14
+	VPXORD Z15, Z15, Z15
+	VPXORD Z16, Z16, Z16
+	VPXORD Z17, Z17, Z17
+	VPXORD Z18, Z18, Z18
+	VPXORD Z19, Z19, Z19
+	VPXORD Z20, Z20, Z20
+	VPXORD Z21, Z21, Z21
+	VPXORD Z22, Z22, Z22
+	VPXORD Z23, Z23, Z23
+	VPXORD Z24, Z24, Z24
+	VPXORD Z25, Z25, Z25
+	VPXORD Z26, Z26, Z26
+	VPXORD Z27, Z27, Z27
+	MOVQ DX, AX; MOVQ tile_ldc(DI), R9
+	TESTQ $const_toD, tile_flags(DI); JZ fetch; MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R9
+fetch:
+	MOVQ R9, 32(SP)
+	PCALIGN $64
+step:
+	PREFETCHT0 896(SI); PREFETCHT0 2048(BX); PREFETCHT0 2112(BX)
+	TESTQ CX, tile_every(DI); JNZ compute
+	PREFETCHT0 0(AX)
+	PREFETCHT0 64(AX)
+	ADDQ 32(SP), AX
+compute:
+	PREFETCHT1 (R12); PREFETCHT1 (R12)(R15*1); ADDQ tile_fetchStep(DI), R12
+	TESTQ CX, tile_packEvery(DI); JNZ packed
+	MOVL 0(R10), R9; MOVL R9, 0(R11)
+	MOVL 4(R10), R9; MOVL R9, 128(R11)
+	MOVL 8(R10), R9; MOVL R9, 256(R11)
+	MOVL 12(R10), R9; MOVL R9, 384(R11)
+	MOVL 16(R10), R9; MOVL R9, 512(R11)
+	MOVL 20(R10), R9; MOVL R9, 640(R11)
+	MOVL 24(R10), R9; MOVL R9, 768(R11)
+	MOVL 28(R10), R9; MOVL R9, 896(R11)
+	PREFETCHT0 64(R10); ADDQ R8, R10; ADDQ $4, R11; DECQ 40(SP); JNZ packed
+	MOVQ R8, R9; IMULQ $32, R9; SUBQ R9, R10; ADDQ $32, R10; ADDQ $896, R11; MOVQ $32, 40(SP)
+	DECQ tile_packBlocks(DI); JNZ packed; MOVQ $-1, tile_packEvery(DI)
+packed:
+	VMOVUPS 0(BX), Z28
+	VMOVUPS 64(BX), Z29
+	VBROADCASTSS 0(SI), Z30
+	VFMADD231PS Z28, Z30, Z0
+	VFMADD231PS Z29, Z30, Z1
+	VBROADCASTSS 4(SI), Z31
+	VFMADD231PS Z28, Z31, Z2
+	VFMADD231PS Z29, Z31, Z3
+	VBROADCASTSS 8(SI), Z30
+	VFMADD231PS Z28, Z30, Z4
+	VFMADD231PS Z29, Z30, Z5
+	VBROADCASTSS 12(SI), Z31
+	VFMADD231PS Z28, Z31, Z6
+	VFMADD231PS Z29, Z31, Z7
+	VBROADCASTSS 16(SI), Z30
+	VFMADD231PS Z28, Z30, Z8
+	VFMADD231PS Z29, Z30, Z9
+	VBROADCASTSS 20(SI), Z31
+	VFMADD231PS Z28, Z31, Z10
+	VFMADD231PS Z29, Z31, Z11
+	VBROADCASTSS 24(SI), Z30
+	VFMADD231PS Z28, Z30, Z12
+	VFMADD231PS Z29, Z30, Z13
+	VBROADCASTSS 28(SI), Z31
+	VFMADD231PS Z28, Z31, Z14
+	VFMADD231PS Z29, Z31, Z15
+	VBROADCASTSS 32(SI), Z30
+	VFMADD231PS Z28, Z30, Z16
+	VFMADD231PS Z29, Z30, Z17
+	VBROADCASTSS 36(SI), Z31
+	VFMADD231PS Z28, Z31, Z18
+	VFMADD231PS Z29, Z31, Z19
+	VBROADCASTSS 40(SI), Z30
+	VFMADD231PS Z28, Z30, Z20
+	VFMADD231PS Z29, Z30, Z21
+	VBROADCASTSS 44(SI), Z31
+	VFMADD231PS Z28, Z31, Z22
+	VFMADD231PS Z29, Z31, Z23
+	VBROADCASTSS 48(SI), Z30
+	VFMADD231PS Z28, Z30, Z24
+	VFMADD231PS Z29, Z30, Z25
+	VBROADCASTSS 52(SI), Z31
+	VFMADD231PS Z28, Z31, Z26
+	VFMADD231PS Z29, Z31, Z27
+	ADDQ $56, SI; ADDQ $128, BX; DECQ CX; JNZ step
+	MOVQ R10, 48(SP)
+	MOVQ tile_flags(DI), CX
+	TESTQ $const_scale, CX; JZ scaled0
+	VBROADCASTSS tile_alpha(DI), Z31
+	VMULPS Z31, Z0, Z0
+	VMULPS Z31, Z1, Z1
+	VMULPS Z31, Z2, Z2
+	VMULPS Z31, Z3, Z3
+	VMULPS Z31, Z4, Z4
+	VMULPS Z31, Z5, Z5
+	VMULPS Z31, Z6, Z6
+	VMULPS Z31, Z7, Z7
+	VMULPS Z31, Z8, Z8
+	VMULPS Z31, Z9, Z9
+	VMULPS Z31, Z10, Z10
+	VMULPS Z31, Z11, Z11
+	VMULPS Z31, Z12, Z12
+	VMULPS Z31, Z13, Z13
+	VMULPS Z31, Z14, Z14
+	VMULPS Z31, Z15, Z15
+	VMULPS Z31, Z16, Z16
+	VMULPS Z31, Z17, Z17
+	VMULPS Z31, Z18, Z18
+	VMULPS Z31, Z19, Z19
+	VMULPS Z31, Z20, Z20
+	VMULPS Z31, Z21, Z21
+	VMULPS Z31, Z22, Z22
+	VMULPS Z31, Z23, Z23
+	VMULPS Z31, Z24, Z24
+	VMULPS Z31, Z25, Z25
+	VMULPS Z31, Z26, Z26
+	VMULPS Z31, Z27, Z27
+scaled0:
+	TESTQ $const_addC, CX; JZ addedC0
+	VBROADCASTSS tile_beta(DI), Z31
+	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
+	VFMADD231PS 0(AX), Z31, K1, Z0
+	VFMADD231PS 64(AX), Z31, K2, Z1
+	ADDQ R10, AX
+	VFMADD231PS 0(AX), Z31, K1, Z2
+	VFMADD231PS 64(AX), Z31, K2, Z3
+	ADDQ R10, AX
+	VFMADD231PS 0(AX), Z31, K1, Z4
+	VFMADD231PS 64(AX), Z31, K2, Z5
+	ADDQ R10, AX
+	VFMADD231PS 0(AX), Z31, K1, Z6
+	VFMADD231PS 64(AX), Z31, K2, Z7
+	ADDQ R10, AX
+	VFMADD231PS 0(AX), Z31, K1, Z8
+	VFMADD231PS 64(AX), Z31, K2, Z9
+	ADDQ R10, AX
+	VFMADD231PS 0(AX), Z31, K1, Z10
+	VFMADD231PS 64(AX), Z31, K2, Z11
+	ADDQ R10, AX
+	VFMADD231PS 0(AX), Z31, K1, Z12
+	VFMADD231PS 64(AX), Z31, K2, Z13
+	ADDQ R10, AX
+	VFMADD231PS 0(AX), Z31, K1, Z14
+	VFMADD231PS 64(AX), Z31, K2, Z15
+	ADDQ R10, AX
+	VFMADD231PS 0(AX), Z31, K1, Z16
+	VFMADD231PS 64(AX), Z31, K2, Z17
+	ADDQ R10, AX
+	VFMADD231PS 0(AX), Z31, K1, Z18
+	VFMADD231PS 64(AX), Z31, K2, Z19
+	ADDQ R10, AX
+	VFMADD231PS 0(AX), Z31, K1, Z20
+	VFMADD231PS 64(AX), Z31, K2, Z21
+	ADDQ R10, AX
+	VFMADD231PS 0(AX), Z31, K1, Z22
+	VFMADD231PS 64(AX), Z31, K2, Z23
+	ADDQ R10, AX
+	VFMADD231PS 0(AX), Z31, K1, Z24
+	VFMADD231PS 64(AX), Z31, K2, Z25
+	ADDQ R10, AX
+	VFMADD231PS 0(AX), Z31, K1, Z26
+	VFMADD231PS 64(AX), Z31, K2, Z27
+addedC0:
+	TESTQ $const_addD, CX; JZ addedD0
+	VBROADCASTSS tile_betaD(DI), Z31
+	MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
+	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z0
+	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z1
+	ADDQ R10, AX
+	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z2
+	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z3
+	ADDQ R10, AX
+	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z4
+	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z5
+	ADDQ R10, AX
+	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z6
+	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z7
+	ADDQ R10, AX
+	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z8
+	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z9
+	ADDQ R10, AX
+	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z10
+	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z11
+	ADDQ R10, AX
+	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z12
+	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z13
+	ADDQ R10, AX
+	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z14
+	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z15
+	ADDQ R10, AX
+	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z16
+	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z17
+	ADDQ R10, AX
+	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z18
+	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z19
+	ADDQ R10, AX
+	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z20
+	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z21
+	ADDQ R10, AX
+	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z22
+	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z23
+	ADDQ R10, AX
+	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z24
+	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z25
+	ADDQ R10, AX
+	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z26
+	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z27
+addedD0:
+	TESTQ $const_addBias, CX; JZ addedBias0
+	MOVQ 8(SP), AX
+	VMOVUPS.Z 0(AX), K1, Z28
+	VMOVUPS.Z 64(AX), K2, Z29
+	VADDPS Z28, Z0, Z0
+	VADDPS Z29, Z1, Z1
+	VADDPS Z28, Z2, Z2
+	VADDPS Z29, Z3, Z3
+	VADDPS Z28, Z4, Z4
+	VADDPS Z29, Z5, Z5
+	VADDPS Z28, Z6, Z6
+	VADDPS Z29, Z7, Z7
+	VADDPS Z28, Z8, Z8
+	VADDPS Z29, Z9, Z9
+	VADDPS Z28, Z10, Z10
+	VADDPS Z29, Z11, Z11
+	VADDPS Z28, Z12, Z12
+	VADDPS Z29, Z13, Z13
+	VADDPS Z28, Z14, Z14
+	VADDPS Z29, Z15, Z15
+	VADDPS Z28, Z16, Z16
+	VADDPS Z29, Z17, Z17
+	VADDPS Z28, Z18, Z18
+	VADDPS Z29, Z19, Z19
+	VADDPS Z28, Z20, Z20
+	VADDPS Z29, Z21, Z21
+	VADDPS Z28, Z22, Z22
+	VADDPS Z29, Z23, Z23
+	VADDPS Z28, Z24, Z24
+	VADDPS Z29, Z25, Z25
+	VADDPS Z28, Z26, Z26
+	VADDPS Z29, Z27, Z27
+addedBias0:
+	TESTQ $const_toD, CX; JNZ toD0
+	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
+	VMOVUPS Z0, K1, 0(AX)
+	VMOVUPS Z1, K2, 64(AX)
+	ADDQ R10, AX
+	VMOVUPS Z2, K1, 0(AX)
+	VMOVUPS Z3, K2, 64(AX)
+	ADDQ R10, AX
+	VMOVUPS Z4, K1, 0(AX)
+	VMOVUPS Z5, K2, 64(AX)
+	ADDQ R10, AX
+	VMOVUPS Z6, K1, 0(AX)
+	VMOVUPS Z7, K2, 64(AX)
+	ADDQ R10, AX
+	VMOVUPS Z8, K1, 0(AX)
+	VMOVUPS Z9, K2, 64(AX)
+	ADDQ R10, AX
+	VMOVUPS Z10, K1, 0(AX)
+	VMOVUPS Z11, K2, 64(AX)
+	ADDQ R10, AX
+	VMOVUPS Z12, K1, 0(AX)
+	VMOVUPS Z13, K2, 64(AX)
+	ADDQ R10, AX
+	VMOVUPS Z14, K1, 0(AX)
+	VMOVUPS Z15, K2, 64(AX)
+	ADDQ R10, AX
+	VMOVUPS Z16, K1, 0(AX)
+	VMOVUPS Z17, K2, 64(AX)
+	ADDQ R10, AX
+	VMOVUPS Z18, K1, 0(AX)
+	VMOVUPS Z19, K2, 64(AX)
+	ADDQ R10, AX
+	VMOVUPS Z20, K1, 0(AX)
+	VMOVUPS Z21, K2, 64(AX)
+	ADDQ R10, AX
+	VMOVUPS Z22, K1, 0(AX)
+	VMOVUPS Z23, K2, 64(AX)
+	ADDQ R10, AX
+	VMOVUPS Z24, K1, 0(AX)
+	VMOVUPS Z25, K2, 64(AX)
+	ADDQ R10, AX
+	VMOVUPS Z26, K1, 0(AX)
+	VMOVUPS Z27, K2, 64(AX)
+	JMP stored0
+toD0:
+	MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
+	VPSRLD $16, Z0, Z28
+	VPANDD.BCST ·roundings+0(SB), Z28, Z28
+	VPADDD.BCST ·roundings+4(SB), Z28, Z28
+	VPADDD Z0, Z28, Z28
+	VCMPPS $3, Z0, Z0, K7
+	VPORD.BCST ·roundings+8(SB), Z0, K7, Z28
+	VPSRLD $16, Z28, Z28
+	VPMOVDW Z28, K1, 0(AX)
+	VPSRLD $16, Z1, Z29
+	VPANDD.BCST ·roundings+0(SB), Z29, Z29
+	VPADDD.BCST ·roundings+4(SB), Z29, Z29
+	VPADDD Z1, Z29, Z29
+	VCMPPS $3, Z1, Z1, K7
+	VPORD.BCST ·roundings+8(SB), Z1, K7, Z29
+	VPSRLD $16, Z29, Z29
+	VPMOVDW Z29, K2, 32(AX)
+	ADDQ R10, AX
+	VPSRLD $16, Z2, Z28
+	VPANDD.BCST ·roundings+0(SB), Z28, Z28
+	VPADDD.BCST ·roundings+4(SB), Z28, Z28
+	VPADDD Z2, Z28, Z28
+	VCMPPS $3, Z2, Z2, K7
+	VPORD.BCST ·roundings+8(SB), Z2, K7, Z28
+	VPSRLD $16, Z28, Z28
+	VPMOVDW Z28, K1, 0(AX)
+	VPSRLD $16, Z3, Z29
+	VPANDD.BCST ·roundings+0(SB), Z29, Z29
+	VPADDD.BCST ·roundings+4(SB), Z29, Z29
+	VPADDD Z3, Z29, Z29
+	VCMPPS $3, Z3, Z3, K7
+	VPORD.BCST ·roundings+8(SB), Z3, K7, Z29
+	VPSRLD $16, Z29, Z29
+	VPMOVDW Z29, K2, 32(AX)
+	ADDQ R10, AX
+	VPSRLD $16, Z4, Z28
+	VPANDD.BCST ·roundings+0(SB), Z28, Z28
+	VPADDD.BCST ·roundings+4(SB), Z28, Z28
+	VPADDD Z4, Z28, Z28
+	VCMPPS $3, Z4, Z4, K7
+	VPORD.BCST ·roundings+8(SB), Z4, K7, Z28
+	VPSRLD $16, Z28, Z28
+	VPMOVDW Z28, K1, 0(AX)
+	VPSRLD $16, Z5, Z29
+	VPANDD.BCST ·roundings+0(SB), Z29, Z29
+	VPADDD.BCST ·roundings+4(SB), Z29, Z29
+	VPADDD Z5, Z29, Z29
+	VCMPPS $3, Z5, Z5, K7
+	VPORD.BCST ·roundings+8(SB), Z5, K7, Z29
+	VPSRLD $16, Z29, Z29
+	VPMOVDW Z29, K2, 32(AX)
+	ADDQ R10, AX
+	VPSRLD $16, Z6, Z28
+	VPANDD.BCST ·roundings+0(SB), Z28, Z28
+	VPADDD.BCST ·roundings+4(SB), Z28, Z28
+	VPADDD Z6, Z28, Z28
+	VCMPPS $3, Z6, Z6, K7
+	VPORD.BCST ·roundings+8(SB), Z6, K7, Z28
+	VPSRLD $16, Z28, Z28
+	VPMOVDW Z28, K1, 0(AX)
+	VPSRLD $16, Z7, Z29
+	VPANDD.BCST ·roundings+0(SB), Z29, Z29
+	VPADDD.BCST ·roundings+4(SB), Z29, Z29
+	VPADDD Z7, Z29, Z29
+	VCMPPS $3, Z7, Z7, K7
+	VPORD.BCST ·roundings+8(SB), Z7, K7, Z29
+	VPSRLD $16, Z29, Z29
+	VPMOVDW Z29, K2, 32(AX)
+	ADDQ R10, AX
+	VPSRLD $16, Z8, Z28
+	VPANDD.BCST ·roundings+0(SB), Z28, Z28
+	VPADDD.BCST ·roundings+4(SB), Z28, Z28
+	VPADDD Z8, Z28, Z28
+	VCMPPS $3, Z8, Z8, K7
+	VPORD.BCST ·roundings+8(SB), Z8, K7, Z28
+	VPSRLD $16, Z28, Z28
+	VPMOVDW Z28, K1, 0(AX)
+	VPSRLD $16, Z9, Z29
+	VPANDD.BCST ·roundings+0(SB), Z29, Z29
+	VPADDD.BCST ·roundings+4(SB), Z29, Z29
+	VPADDD Z9, Z29, Z29
+	VCMPPS $3, Z9, Z9, K7
+	VPORD.BCST ·roundings+8(SB), Z9, K7, Z29
+	VPSRLD $16, Z29, Z29
+	VPMOVDW Z29, K2, 32(AX)
+	ADDQ R10, AX
+	VPSRLD $16, Z10, Z28
+	VPANDD.BCST ·roundings+0(SB), Z28, Z28
+	VPADDD.BCST ·roundings+4(SB), Z28, Z28
+	VPADDD Z10, Z28, Z28
+	VCMPPS $3, Z10, Z10, K7
+	VPORD.BCST ·roundings+8(SB), Z10, K7, Z28
+	VPSRLD $16, Z28, Z28
+	VPMOVDW Z28, K1, 0(AX)
+	VPSRLD $16, Z11, Z29
+	VPANDD.BCST ·roundings+0(SB), Z29, Z29
+	VPADDD.BCST ·roundings+4(SB), Z29, Z29
+	VPADDD Z11, Z29, Z29
+	VCMPPS $3, Z11, Z11, K7
+	VPORD.BCST ·roundings+8(SB), Z11, K7, Z29
+	VPSRLD $16, Z29, Z29
+	VPMOVDW Z29, K2, 32(AX)
+	ADDQ R10, AX
+	VPSRLD $16, Z12, Z28
+	VPANDD.BCST ·roundings+0(SB), Z28, Z28
+	VPADDD.BCST ·roundings+4(SB), Z28, Z28
+	VPADDD Z12, Z28, Z28
+	VCMPPS $3, Z12, Z12, K7
+	VPORD.BCST ·roundings+8(SB), Z12, K7, Z28
+	VPSRLD $16, Z28, Z28
+	VPMOVDW Z28, K1, 0(AX)
+	VPSRLD $16, Z13, Z29
+	VPANDD.BCST ·roundings+0(SB), Z29, Z29
+	VPADDD.BCST ·roundings+4(SB), Z29, Z29
+	VPADDD Z13, Z29, Z29
+	VCMPPS $3, Z13, Z13, K7
+	VPORD.BCST ·roundings+8(SB), Z13, K7, Z29
+	VPSRLD $16, Z29, Z29
+	VPMOVDW Z29, K2, 32(AX)
+	ADDQ R10, AX
+	VPSRLD $16, Z14, Z28
+	VPANDD.BCST ·roundings+0(SB), Z28, Z28
+	VPADDD.BCST ·roundings+4(SB), Z28, Z28
+	VPADDD Z14, Z28, Z28
+	VCMPPS $3, Z14, Z14, K7
+	VPORD.BCST ·roundings+8(SB), Z14, K7, Z28
+	VPSRLD $16, Z28, Z28
+	VPMOVDW Z28, K1, 0(AX)
+	VPSRLD $16, Z15, Z29
+	VPANDD.BCST ·roundings+0(SB), Z29, Z29
+	VPADDD.BCST ·roundings+4(SB), Z29, Z29
+	VPADDD Z15, Z29, Z29
+	VCMPPS $3, Z15, Z15, K7
+	VPORD.BCST ·roundings+8(SB), Z15, K7, Z29
+	VPSRLD $16, Z29, Z29
+	VPMOVDW Z29, K2, 32(AX)
+	ADDQ R10, AX
+	VPSRLD $16, Z16, Z28
+	VPANDD.BCST ·roundings+0(SB), Z28, Z28
+	VPADDD.BCST ·roundings+4(SB), Z28, Z28
+	VPADDD Z16, Z28, Z28
+	VCMPPS $3, Z16, Z16, K7
+	VPORD.BCST ·roundings+8(SB), Z16, K7, Z28
+	VPSRLD $16, Z28, Z28
+	VPMOVDW Z28, K1, 0(AX)
+	VPSRLD $16, Z17, Z29
+	VPANDD.BCST ·roundings+0(SB), Z29, Z29
+	VPADDD.BCST ·roundings+4(SB), Z29, Z29
+	VPADDD Z17, Z29, Z29
+	VCMPPS $3, Z17, Z17, K7
+	VPORD.BCST ·roundings+8(SB), Z17, K7, Z29
+	VPSRLD $16, Z29, Z29
+	VPMOVDW Z29, K2, 32(AX)
+	ADDQ R10, AX
+	VPSRLD $16, Z18, Z28
+	VPANDD.BCST ·roundings+0(SB), Z28, Z28
+	VPADDD.BCST ·roundings+4(SB), Z28, Z28
+	VPADDD Z18, Z28, Z28
+	VCMPPS $3, Z18, Z18, K7
+	VPORD.BCST ·roundings+8(SB), Z18, K7, Z28
+	VPSRLD $16, Z28, Z28
+	VPMOVDW Z28, K1, 0(AX)
+	VPSRLD $16, Z19, Z29
+	VPANDD.BCST ·roundings+0(SB), Z29, Z29
+	VPADDD.BCST ·roundings+4(SB), Z29, Z29
+	VPADDD Z19, Z29, Z29
+	VCMPPS $3, Z19, Z19, K7
+	VPORD.BCST ·roundings+8(SB), Z19, K7, Z29
+	VPSRLD $16, Z29, Z29
+	VPMOVDW Z29, K2, 32(AX)
+	ADDQ R10, AX
+	VPSRLD $16, Z20, Z28
+	VPANDD.BCST ·roundings+0(SB), Z28, Z28
+	VPADDD.BCST ·roundings+4(SB), Z28, Z28
+	VPADDD Z20, Z28, Z28
+	VCMPPS $3, Z20, Z20, K7
+	VPORD.BCST ·roundings+8(SB), Z20, K7, Z28
+	VPSRLD $16, Z28, Z28
+	VPMOVDW Z28, K1, 0(AX)
+	VPSRLD $16, Z21, Z29
+	VPANDD.BCST ·roundings+0(SB), Z29, Z29
+	VPADDD.BCST ·roundings+4(SB), Z29, Z29
+	VPADDD Z21, Z29, Z29
+	VCMPPS $3, Z21, Z21, K7
+	VPORD.BCST ·roundings+8(SB), Z21, K7, Z29
+	VPSRLD $16, Z29, Z29
+	VPMOVDW Z29, K2, 32(AX)
+	ADDQ R10, AX
+	VPSRLD $16, Z22, Z28
+	VPANDD.BCST ·roundings+0(SB), Z28, Z28
+	VPADDD.BCST ·roundings+4(SB), Z28, Z28
+	VPADDD Z22, Z28, Z28
+	VCMPPS $3, Z22, Z22, K7
+	VPORD.BCST ·roundings+8(SB), Z22, K7, Z28
+	VPSRLD $16, Z28, Z28
+	VPMOVDW Z28, K1, 0(AX)
+	VPSRLD $16, Z23, Z29
+	VPANDD.BCST ·roundings+0(SB), Z29, Z29
+	VPADDD.BCST ·roundings+4(SB), Z29, Z29
+	VPADDD Z23, Z29, Z29
+	VCMPPS $3, Z23, Z23, K7
+	VPORD.BCST ·roundings+8(SB), Z23, K7, Z29
+	VPSRLD $16, Z29, Z29
+	VPMOVDW Z29, K2, 32(AX)
+	ADDQ R10, AX
+	VPSRLD $16, Z24, Z28
+	VPANDD.BCST ·roundings+0(SB), Z28, Z28
+	VPADDD.BCST ·roundings+4(SB), Z28, Z28
+	VPADDD Z24, Z28, Z28
+	VCMPPS $3, Z24, Z24, K7
+	VPORD.BCST ·roundings+8(SB), Z24, K7, Z28
+	VPSRLD $16, Z28, Z28
+	VPMOVDW Z28, K1, 0(AX)
+	VPSRLD $16, Z25, Z29
+	VPANDD.BCST ·roundings+0(SB), Z29, Z29
+	VPADDD.BCST ·roundings+4(SB), Z29, Z29
+	VPADDD Z25, Z29, Z29
+	VCMPPS $3, Z25, Z25, K7
+	VPORD.BCST ·roundings+8(SB), Z25, K7, Z29
+	VPSRLD $16, Z29, Z29
+	VPMOVDW Z29, K2, 32(AX)
+	ADDQ R10, AX
+	VPSRLD $16, Z26, Z28
+	VPANDD.BCST ·roundings+0(SB), Z28, Z28
+	VPADDD.BCST ·roundings+4(SB), Z28, Z28
+	VPADDD Z26, Z28, Z28
+	VCMPPS $3, Z26, Z26, K7
+	VPORD.BCST ·roundings+8(SB), Z26, K7, Z28
+	VPSRLD $16, Z28, Z28
+	VPMOVDW Z28, K1, 0(AX)
+	VPSRLD $16, Z27, Z29
+	VPANDD.BCST ·roundings+0(SB), Z29, Z29
+	VPADDD.BCST ·roundings+4(SB), Z29, Z29
+	VPADDD Z27, Z29, Z29
+	VCMPPS $3, Z27, Z27, K7
+	VPORD.BCST ·roundings+8(SB), Z27, K7, Z29
+	VPSRLD $16, Z29, Z29
+	VPMOVDW Z29, K2, 32(AX)
+stored0:
+	MOVQ 48(SP), R10
+	ADDQ tile_nextA(DI), R13; ADDQ tile_nextB(DI), R14; ADDQ tile_nextC(DI), DX
+	MOVQ tile_nextD(DI), AX; ADDQ AX, 0(SP); MOVQ tile_nextBias(DI), AX; ADDQ AX, 8(SP)
+	MOVQ 24(SP), R12; ADDQ tile_nextFetch(DI), R12; MOVQ R12, 24(SP)
+	DECQ 16(SP); JNZ tile
+	MOVQ R10, tile_packFrom(DI); MOVQ R11, tile_packTo(DI); MOVQ 40(SP), AX; MOVQ AX, tile_packLanes(DI)
+	VZEROUPPER
+	RET
+
+TEXT ·tileF32PackBAlongx13x32(SB), NOSPLIT, $56-8
+	MOVQ t+0(FP), DI
+	MOVQ tile_a(DI), R13; MOVQ tile_b(DI), R14; MOVQ tile_c(DI), DX
+	MOVQ tile_d(DI), AX; MOVQ AX, 0(SP); MOVQ tile_bias(DI), AX; MOVQ AX, 8(SP); MOVQ tile_n(DI), AX; MOVQ AX, 16(SP)
+	MOVQ tile_mask(DI), AX; KMOVW AX, K1; SHRQ $16, AX; KMOVW AX, K2
+	MOVQ tile_stepA(DI), R8; MOVQ tile_stepB(DI), R9
+	MOVQ tile_fetch(DI), R12; TESTQ R12, R12; CMOVQEQ R13, R12; MOVQ R12, 24(SP); MOVQ tile_fetchLD(DI), R15
+	MOVQ tile_packFrom(DI), R10; MOVQ tile_packTo(DI), R11; MOVQ tile_packLD(DI), R8; MOVQ tile_packLanes(DI), AX; MOVQ AX, 40(SP)
+tile:
+	MOVQ tile_k(DI), CX; MOVQ R13, SI; MOVQ R14, BX
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	VPXORD Z12, Z12, Z12
+	VPXORD Z13, Z13, Z13
+	VPXORD Z14, Z14, Z14
+	VPXORD Z15, Z15, Z15
+	VPXORD Z16, Z16, Z16
+	VPXORD Z17, Z17, Z17
+	VPXORD Z18, Z18, Z18
+	VPXORD Z19, Z19, Z19
+	VPXORD Z20, Z20, Z20
+	VPXORD Z21, Z21, Z21
+	VPXORD Z22, Z22, Z22
+	VPXORD Z23, Z23, Z23
+	VPXORD Z24, Z24, Z24
+	VPXORD Z25, Z25, Z25
+	MOVQ DX, AX; MOVQ tile_ldc(DI), R9
+	TESTQ $const_toD, tile_flags(DI); JZ fetch; MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R9
+fetch:
+	MOVQ R9, 32(SP)
+	PCALIGN $64
+step:
+	PREFETCHT0 832(SI); PREFETCHT0 2048(BX); PREFETCHT0 2112(BX)
+	TESTQ CX, tile_every(DI); JNZ compute
+	PREFETCHT0 0(AX)
+	PREFETCHT0 64(AX)
+	ADDQ 32(SP), AX
+compute:
+	PREFETCHT1 (R12); PREFETCHT1 (R12)(R15*1); ADDQ tile_fetchStep(DI), R12
+	TESTQ CX, tile_packEvery(DI); JNZ packed
+	VMOVUPS (R10), Z30; VMOVUPS 64(R10), Z31; VMOVUPS Z30, (R11); VMOVUPS Z31, 64(R11)
+	PREFETCHT0 (R10)(R8*8); PREFETCHT0 64(R10)(R8*8); ADDQ R8, R10; ADDQ $128, R11
+	DECQ tile_packBlocks(DI); JNZ packed; MOVQ $-1, tile_packEvery(DI)
+packed:
+	VMOVUPS 0(BX), Z28
+	VMOVUPS 64(BX), Z29
+	VBROADCASTSS 0(SI), Z30
+	VFMADD231PS Z28, Z30, Z0
+	VFMADD231PS Z29, Z30, Z1
+	VBROADCASTSS 4(SI), Z31
+	VFMADD231PS Z28, Z31, Z2
+	VFMADD231PS Z29, Z31, Z3
+	VBROADCASTSS 8(SI), Z30
+	VFMADD231PS Z28, Z30, Z4
+	VFMADD231PS Z29, Z30, Z5
+	VBROADCASTSS 12(SI), Z31
+	VFMADD231PS Z28, Z31, Z6
+	VFMADD231PS Z29, Z31, Z7
+	VBROADCASTSS 16(SI), Z30
+	VFMADD231PS Z28, Z30, Z8
+	VFMADD231PS Z29, Z30, Z9
+	VBROADCASTSS 20(SI), Z31
+	VFMADD231PS Z28, Z31, Z10
+	VFMADD231PS Z29, Z31, Z11
+	VBROADCASTSS 24(SI), Z30
+	VFMADD231PS Z28, Z30, Z12
+	VFMADD231PS Z29, Z30, Z13
+	VBROADCASTSS 28(SI), Z31
+	VFMADD231PS Z28, Z31, Z14
+	VFMADD231PS Z29, Z31, Z15
+	VBROADCASTSS 32(SI), Z30
+	VFMADD231PS Z28, Z30, Z16
+	VFMADD231PS Z29, Z30, Z17
+	VBROADCASTSS 36(SI), Z31
+	VFMADD231PS Z28, Z31, Z18
+	VFMADD231PS Z29, Z31, Z19
+	VBROADCASTSS 40(SI), Z30
+	VFMADD231PS Z28, Z30, Z20
+	VFMADD231PS Z29, Z30, Z21
+	VBROADCASTSS 44(SI), Z31
+	VFMADD231PS Z28, Z31, Z22
+	VFMADD231PS Z29, Z31, Z23
+	VBROADCASTSS 48(SI), Z30
+	VFMADD231PS Z28, Z30, Z24
+	VFMADD231PS Z29, Z30, Z25
+	ADDQ $52, SI; ADDQ $128, BX; DECQ CX; JNZ step
+	MOVQ R10, 48(SP)
+	MOVQ tile_flags(DI), CX
+	TESTQ $const_scale, CX; JZ scaled0
+	VBROADCASTSS tile_alpha(DI), Z31
+	VMULPS Z31, Z0, Z0
+	VMULPS Z31, Z1, Z1
+	VMULPS Z31, Z2, Z2
+	VMULPS Z31, Z3, Z3
+	VMULPS Z31, Z4, Z4
+	VMULPS Z31, Z5, Z5
+	VMULPS Z31, Z6, Z6
+	VMULPS Z31, Z7, Z7
+	VMULPS Z31, Z8, Z8
+	VMULPS Z31, Z9, Z9
+	VMULPS Z31, Z10, Z10
+	VMULPS Z31, Z11, Z11
+	VMULPS Z31, Z12, Z12
+	VMULPS Z31, Z13, Z13
+	VMULPS Z31, Z14, Z14
+	VMULPS Z31, Z15, Z15
+	VMULPS Z31, Z16, Z16
+	VMULPS Z31, Z17, Z17
+	VMULPS Z31, Z18, Z18
+	VMULPS Z31, Z19, Z19
+	VMULPS Z31, Z20, Z20
+	VMULPS Z31, Z21, Z21
+	VMULPS Z31, Z22, Z22
+	VMULPS Z31, Z23, Z23
+	VMULPS Z31, Z24, Z24
+	VMULPS Z31, Z25, Z25
+scaled0:
+	TESTQ $const_addC, CX; JZ addedC0
+	VBROADCASTSS tile_beta(DI), Z31
+	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
+	VFMADD231PS 0(AX), Z31, K1, Z0
+	VFMADD231PS 64(AX), Z31, K2, Z1
+	ADDQ R10, AX
+	VFMADD231PS 0(AX), Z31, K1, Z2
+	VFMADD231PS 64(AX), Z31, K2, Z3
+	ADDQ R10, AX
+	VFMADD231PS 0(AX), Z31, K1, Z4
+	VFMADD231PS 64(AX), Z31, K2, Z5
+	ADDQ R10, AX
+	VFMADD231PS 0(AX), Z31, K1, Z6
+	VFMADD231PS 64(AX), Z31, K2, Z7
+	ADDQ R10, AX
+	VFMADD231PS 0(AX), Z31, K1, Z8
+	VFMADD231PS 64(AX), Z31, K2, Z9
+	ADDQ R10, AX
+	VFMADD231PS 0(AX), Z31, K1, Z10
+	VFMADD231PS 64(AX), Z31, K2, Z11
+	ADDQ R10, AX
+	VFMADD231PS 0(AX), Z31, K1, Z12
+	VFMADD231PS 64(AX), Z31, K2, Z13
+	ADDQ R10, AX
+	VFMADD231PS 0(AX), Z31, K1, Z14
+	VFMADD231PS 64(AX), Z31, K2, Z15
+	ADDQ R10, AX
+	VFMADD231PS 0(AX), Z31, K1, Z16
+	VFMADD231PS 64(AX), Z31, K2, Z17
+	ADDQ R10, AX
+	VFMADD231PS 0(AX), Z31, K1, Z18
+	VFMADD231PS 64(AX), Z31, K2, Z19
+	ADDQ R10, AX
+	VFMADD231PS 0(AX), Z31, K1, Z20
+	VFMADD231PS 64(AX), Z31, K2, Z21
+	ADDQ R10, AX
+	VFMADD231PS 0(AX), Z31, K1, Z22
+	VFMADD231PS 64(AX), Z31, K2, Z23
+	ADDQ R10, AX
+	VFMADD231PS 0(AX), Z31, K1, Z24
+	VFMADD231PS 64(AX), Z31, K2, Z25
+addedC0:
+	TESTQ $const_addD, CX; JZ addedD0
+	VBROADCASTSS tile_betaD(DI), Z31
+	MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
+	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z0
+	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z1
+	ADDQ R10, AX
+	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z2
+	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z3
+	ADDQ R10, AX
+	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z4
+	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z5
+	ADDQ R10, AX
+	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z6
+	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z7
+	ADDQ R10, AX
+	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z8
+	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z9
+	ADDQ R10, AX
+	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z10
+	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z11
+	ADDQ R10, AX
+	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z12
+	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z13
+	ADDQ R10, AX
+	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z14
+	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z15
+	ADDQ R10, AX
+	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z16
+	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z17
+	ADDQ R10, AX
+	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z18
+	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z19
+	ADDQ R10, AX
+	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z20
+	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z21
+	ADDQ R10, AX
+	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z22
+	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z23
+	ADDQ R10, AX
+	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z24
+	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z25
+addedD0:
+	TESTQ $const_addBias, CX; JZ addedBias0
+	MOVQ 8(SP), AX
+	VMOVUPS.Z 0(AX), K1, Z28
+	VMOVUPS.Z 64(AX), K2, Z29
+	VADDPS Z28, Z0, Z0
+	VADDPS Z29, Z1, Z1
+	VADDPS Z28, Z2, Z2
+	VADDPS Z29, Z3, Z3
+	VADDPS Z28, Z4, Z4
+	VADDPS Z29, Z5, Z5
+	VADDPS Z28, Z6, Z6
+	VADDPS Z29, Z7, Z7
+	VADDPS Z28, Z8, Z8
+	VADDPS Z29, Z9, Z9
+	VADDPS Z28, Z10, Z10
+	VADDPS Z29, Z11, Z11
+	VADDPS Z28, Z12, Z12
+	VADDPS Z29, Z13, Z13
+	VADDPS Z28, Z14, Z14
+	VADDPS Z29, Z15, Z15
+	VADDPS Z28, Z16, Z16
+	VADDPS Z29, Z17, Z17
+	VADDPS Z28, Z18, Z18
+	VADDPS Z29, Z19, Z19
+	VADDPS Z28, Z20, Z20
+	VADDPS Z29, Z21, Z21
+	VADDPS Z28, Z22, Z22
+	VADDPS Z29, Z23, Z23
+	VADDPS Z28, Z24, Z24
+	VADDPS Z29, Z25, Z25
+addedBias0:
+	TESTQ $const_toD, CX; JNZ toD0
+	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
+	VMOVUPS Z0, K1, 0(AX)
+	VMOVUPS Z1, K2, 64(AX)
+	ADDQ R10, AX
+	VMOVUPS Z2, K1, 0(AX)
+	VMOVUPS Z3, K2, 64(AX)
+	ADDQ R10, AX
+	VMOVUPS Z4, K1, 0(AX)
+	VMOVUPS Z5, K2, 64(AX)
+	ADDQ R10, AX
+	VMOVUPS Z6, K1, 0(AX)
+	VMOVUPS Z7, K2, 64(AX)
+	ADDQ R10, AX
+	VMOVUPS Z8, K1, 0(AX)
+	VMOVUPS Z9, K2, 64(AX)
+	ADDQ R10, AX
+	VMOVUPS Z10, K1, 0(AX)
+	VMOVUPS Z11, K2, 64(AX)
+	ADDQ R10, AX
+	VMOVUPS Z12, K1, 0(AX)
+	VMOVUPS Z13, K2, 64(AX)
+	ADDQ R10, AX
+	VMOVUPS Z14, K1, 0(AX)
+	VMOVUPS Z15, K2, 64(AX)
+	ADDQ R10, AX
+	VMOVUPS Z16, K1, 0(AX)
+	VMOVUPS Z17, K2, 64(AX)
+	ADDQ R10, AX
+	VMOVUPS Z18, K1, 0(AX)
+	VMOVUPS Z19, K2, 64(AX)
+	ADDQ R10, AX
+	VMOVUPS Z20, K1, 0(AX)
+	VMOVUPS Z21, K2, 64(AX)
+	ADDQ R10, AX
+	VMOVUPS Z22, K1, 0(AX)
+	VMOVUPS Z23, K2, 64(AX)
+	ADDQ R10, AX
+	VMOVUPS Z24, K1, 0(AX)
+	VMOVUPS Z25, K2, 64(AX)
+	JMP stored0
+toD0:
+	MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
+	VPSRLD $16, Z0, Z28
+	VPANDD.BCST ·roundings+0(SB), Z28, Z28
+	VPADDD.BCST ·roundings+4(SB), Z28, Z28
+	VPADDD Z0, Z28, Z28
+	VCMPPS $3, Z0, Z0, K7
+	VPORD.BCST ·roundings+8(SB), Z0, K7, Z28
+	VPSRLD $16, Z28, Z28
+	VPMOVDW Z28, K1, 0(AX)
+	VPSRLD $16, Z1, Z29
+	VPANDD.BCST ·roundings+0(SB), Z29, Z29
+	VPADDD.BCST ·roundings+4(SB), Z29, Z29
+	VPADDD Z1, Z29, Z29
+	VCMPPS $3, Z1, Z1, K7
+	VPORD.BCST ·roundings+8(SB), Z1, K7, Z29
+	VPSRLD $16, Z29, Z29
+	VPMOVDW Z29, K2, 32(AX)
+	ADDQ R10, AX
+	VPSRLD $16, Z2, Z28
+	VPANDD.BCST ·roundings+0(SB), Z28, Z28
+	VPADDD.BCST ·roundings+4(SB), Z28, Z28
+	VPADDD Z2, Z28, Z28
+	VCMPPS $3, Z2, Z2, K7
+	VPORD.BCST ·roundings+8(SB), Z2, K7, Z28
+	VPSRLD $16, Z28, Z28
+	VPMOVDW Z28, K1, 0(AX)
+	VPSRLD $16, Z3, Z29
+	VPANDD.BCST ·roundings+0(SB), Z29, Z29
+	VPADDD.BCST ·roundings+4(SB), Z29, Z29
+	VPADDD Z3, Z29, Z29
+	VCMPPS $3, Z3, Z3, K7
+	VPORD.BCST ·roundings+8(SB), Z3, K7, Z29
+	VPSRLD $16, Z29, Z29
+	VPMOVDW Z29, K2, 32(AX)
+	ADDQ R10, AX
+	VPSRLD $16, Z4, Z28
+	VPANDD.BCST ·roundings+0(SB), Z28, Z28
+	VPADDD.BCST ·roundings+4(SB), Z28, Z28
+	VPADDD Z4, Z28, Z28
+	VCMPPS $3, Z4, Z4, K7
+	VPORD.BCST ·roundings+8(SB), Z4, K7, Z28
+	VPSRLD $16, Z28, Z28
+	VPMOVDW Z28, K1, 0(AX)
+	VPSRLD $16, Z5, Z29
+	VPANDD.BCST ·roundings+0(SB), Z29, Z29
+	VPADDD.BCST ·roundings+4(SB), Z29, Z29
+	VPADDD Z5, Z29, Z29
+	VCMPPS $3, Z5, Z5, K7
+	VPORD.BCST ·roundings+8(SB), Z5, K7, Z29
+	VPSRLD $16, Z29, Z29
+	VPMOVDW Z29, K2, 32(AX)
+	ADDQ R10, AX
+	VPSRLD $16, Z6, Z28
+	VPANDD.BCST ·roundings+0(SB), Z28, Z28
+	VPADDD.BCST ·roundings+4(SB), Z28, Z28
+	VPADDD Z6, Z28, Z28
+	VCMPPS $3, Z6, Z6, K7
+	VPORD.BCST ·roundings+8(SB), Z6, K7, Z28
+	VPSRLD $16, Z28, Z28
+	VPMOVDW Z28, K1, 0(AX)
+	VPSRLD $16, Z7, Z29
+	VPANDD.BCST ·roundings+0(SB), Z29, Z29
+	VPADDD.BCST ·roundings+4(SB), Z29, Z29
+	VPADDD Z7, Z29, Z29
+	VCMPPS $3, Z7, Z7, K7
+	VPORD.BCST ·roundings+8(SB), Z7, K7, Z29
+	VPSRLD $16, Z29, Z29
+	VPMOVDW Z29, K2, 32(AX)
+	ADDQ R10, AX
+	VPSRLD $16, Z8, Z28
+	VPANDD.BCST ·roundings+0(SB), Z28, Z28
+	VPADDD.BCST ·roundings+4(SB), Z28, Z28
+	VPADDD Z8, Z28, Z28
+	VCMPPS $3, Z8, Z8, K7
+	VPORD.BCST ·roundings+8(SB), Z8, K7, Z28
+	VPSRLD $16, Z28, Z28
+	VPMOVDW Z28, K1, 0(AX)
+	VPSRLD $16, Z9, Z29
+	VPANDD.BCST ·roundings+0(SB), Z29, Z29
+	VPADDD.BCST ·roundings+4(SB), Z29, Z29
+	VPADDD Z9, Z29, Z29
+	VCMPPS $3, Z9, Z9, K7
+	VPORD.BCST ·roundings+8(SB), Z9, K7, Z29
+	VPSRLD $16, Z29, Z29
+	VPMOVDW Z29, K2, 32(AX)
+	ADDQ R10, AX
+	VPSRLD $16, Z10, Z28
+	VPANDD.BCST ·roundings+0(SB), Z28, Z28
+	VPADDD.BCST ·roundings+4(SB), Z28, Z28
+	VPADDD Z10, Z28, Z28
+	VCMPPS $3, Z10, Z10, K7
+	VPORD.BCST ·roundings+8(SB), Z10, K7, Z28
+	VPSRLD $16, Z28, Z28
+	VPMOVDW Z28, K1, 0(AX)
+	VPSRLD $16, Z11, Z29
+	VPANDD.BCST ·roundings+0(SB), Z29, Z29
+	VPADDD.BCST ·roundings+4(SB), Z29, Z29
+	VPADDD Z11, Z29, Z29
+	VCMPPS $3, Z11, Z11, K7
+	VPORD.BCST ·roundings+8(SB), Z11, K7, Z29
+	VPSRLD $16, Z29, Z29
+	VPMOVDW Z29, K2, 32(AX)
+	ADDQ R10, AX
+	VPSRLD $16, Z12, Z28
+	VPANDD.BCST ·roundings+0(SB), Z28, Z28
+	VPADDD.BCST ·roundings+4(SB), Z28, Z28
+	VPADDD Z12, Z28, Z28
+	VCMPPS $3, Z12, Z12, K7
+	VPORD.BCST ·roundings+8(SB), Z12, K7, Z28
+	VPSRLD $16, Z28, Z28
+	VPMOVDW Z28, K1, 0(AX)
+	VPSRLD $16, Z13, Z29
+	VPANDD.BCST ·roundings+0(SB), Z29, Z29
+	VPADDD.BCST ·roundings+4(SB), Z29, Z29
+	VPADDD Z13, Z29, Z29
+	VCMPPS $3, Z13, Z13, K7
+	VPORD.BCST ·roundings+8(SB), Z13, K7, Z29
+	VPSRLD $16, Z29, Z29
+	VPMOVDW Z29, K2, 32(AX)
+	ADDQ R10, AX
+	VPSRLD $16, Z14, Z28
+	VPANDD.BCST ·roundings+0(SB), Z28, Z28
+	VPADDD.BCST ·roundings+4(SB), Z28, Z28
+	VPADDD Z14, Z28, Z28
+	VCMPPS $3, Z14, Z14, K7
+	VPORD.BCST ·roundings+8(SB), Z14, K7, Z28
+	VPSRLD $16, Z28, Z28
+	VPMOVDW Z28, K1, 0(AX)
+	VPSRLD $16, Z15, Z29
+	VPANDD.BCST ·roundings+0(SB), Z29, Z29
+	VPADDD.BCST ·roundings+4(SB), Z29, Z29
+	VPADDD Z15, Z29, Z29
+	VCMPPS $3, Z15, Z15, K7
+	VPORD.BCST ·roundings+8(SB), Z15, K7, Z29
+	VPSRLD $16, Z29, Z29
+	VPMOVDW Z29, K2, 32(AX)
+	ADDQ R10, AX
+	VPSRLD $16, Z16, Z28
+	VPANDD.BCST ·roundings+0(SB), Z28, Z28
+	VPADDD.BCST ·roundings+4(SB), Z28, Z28
+	VPADDD Z16, Z28, Z28
+	VCMPPS $3, Z16, Z16, K7
+	VPORD.BCST ·roundings+8(SB), Z16, K7, Z28
+	VPSRLD $16, Z28, Z28
+	VPMOVDW Z28, K1, 0(AX)
+	VPSRLD $16, Z17, Z29
+	VPANDD.BCST ·roundings+0(SB), Z29, Z29
+	VPADDD.BCST ·roundings+4(SB), Z29, Z29
+	VPADDD Z17, Z29, Z29
+	VCMPPS $3, Z17, Z17, K7
+	VPORD.BCST ·roundings+8(SB), Z17, K7, Z29
+	VPSRLD $16, Z29, Z29
+	VPMOVDW Z29, K2, 32(AX)
+	ADDQ R10, AX
+	VPSRLD $16, Z18, Z28
+	VPANDD.BCST ·roundings+0(SB), Z28, Z28
+	VPADDD.BCST ·roundings+4(SB), Z28, Z28
+	VPADDD Z18, Z28, Z28
+	VCMPPS $3, Z18, Z18, K7
+	VPORD.BCST ·roundings+8(SB), Z18, K7, Z28
+	VPSRLD $16, Z28, Z28
+	VPMOVDW Z28, K1, 0(AX)
+	VPSRLD $16, Z19, Z29
+	VPANDD.BCST ·roundings+0(SB), Z29, Z29
+	VPADDD.BCST ·roundings+4(SB), Z29, Z29
+	VPADDD Z19, Z29, Z29
+	VCMPPS $3, Z19, Z19, K7
+	VPORD.BCST ·roundings+8(SB), Z19, K7, Z29
+	VPSRLD $16, Z29, Z29
+	VPMOVDW Z29, K2, 32(AX)
+	ADDQ R10, AX
+	VPSRLD $16, Z20, Z28
+	VPANDD.BCST ·roundings+0(SB), Z28, Z28
+	VPADDD.BCST ·roundings+4(SB), Z28, Z28
+	VPADDD Z20, Z28, Z28
+	VCMPPS $3, Z20, Z20, K7
+	VPORD.BCST ·roundings+8(SB), Z20, K7, Z28
+	VPSRLD $16, Z28, Z28
+	VPMOVDW Z28, K1, 0(AX)
+	VPSRLD $16, Z21, Z29
+	VPANDD.BCST ·roundings+0(SB), Z29, Z29
+	VPADDD.BCST ·roundings+4(SB), Z29, Z29
+	VPADDD Z21, Z29, Z29
+	VCMPPS $3, Z21, Z21, K7
+	VPORD.BCST ·roundings+8(SB), Z21, K7, Z29
+	VPSRLD $16, Z29, Z29
+	VPMOVDW Z29, K2, 32(AX)
+	ADDQ R10, AX
+	VPSRLD $16, Z22, Z28
+	VPANDD.BCST ·roundings+0(SB), Z28, Z28
+	VPADDD.BCST ·roundings+4(SB), Z28, Z28
+	VPADDD Z22, Z28, Z28
+	VCMPPS $3, Z22, Z22, K7
+	VPORD.BCST ·roundings+8(SB), Z22, K7, Z28
+	VPSRLD $16, Z28, Z28
+	VPMOVDW Z28, K1, 0(AX)
+	VPSRLD $16, Z23, Z29
+	VPANDD.BCST ·roundings+0(SB), Z29, Z29
+	VPADDD.BCST ·roundings+4(SB), Z29, Z29
+	VPADDD Z23, Z29, Z29
+	VCMPPS $3, Z23, Z23, K7
+	VPORD.BCST ·roundings+8(SB), Z23, K7, Z29
+	VPSRLD $16, Z29, Z29
+	VPMOVDW Z29, K2, 32(AX)
+	ADDQ R10, AX
+	VPSRLD $16, Z24, Z28
+	VPANDD.BCST ·roundings+0(SB), Z28, Z28
+	VPADDD.BCST ·roundings+4(SB), Z28, Z28
+	VPADDD Z24, Z28, Z28
+	VCMPPS $3, Z24, Z24, K7
+	VPORD.BCST ·roundings+8(SB), Z24, K7, Z28
+	VPSRLD $16, Z28, Z28
+	VPMOVDW Z28, K1, 0(AX)
+	VPSRLD $16, Z25, Z29
+	VPANDD.BCST ·roundings+0(SB), Z29, Z29
+	VPADDD.BCST ·roundings+4(SB), Z29, Z29
+	VPADDD Z25, Z29, Z29
+	VCMPPS $3, Z25, Z25, K7
+	VPORD.BCST ·roundings+8(SB), Z25, K7, Z29
+	VPSRLD $16, Z29, Z29
+	VPMOVDW Z29, K2, 32(AX)
+stored0:
+	MOVQ 48(SP), R10
+	ADDQ tile_nextA(DI), R13; ADDQ tile_nextB(DI), R14; ADDQ tile_nextC(DI), DX
+	MOVQ tile_nextD(DI), AX; ADDQ AX, 0(SP); MOVQ tile_nextBias(DI), AX; ADDQ AX, 8(SP)
+	MOVQ 24(SP), R12; ADDQ tile_nextFetch(DI), R12; MOVQ R12, 24(SP)
+	DECQ 16(SP); JNZ tile
+	MOVQ R10, tile_packFrom(DI); MOVQ R11, tile_packTo(DI); MOVQ 40(SP), AX; MOVQ AX, tile_packLanes(DI)
+	VZEROUPPER
+	RET
+
+TEXT ·tileF32PackBAlongx14x32(SB), NOSPLIT, $56-8
+	MOVQ t+0(FP), DI
+	MOVQ tile_a(DI), R13; MOVQ tile_b(DI), R14; MOVQ tile_c(DI), DX
+	MOVQ tile_d(DI), AX; MOVQ AX, 0(SP); MOVQ tile_bias(DI), AX; MOVQ AX, 8(SP); MOVQ tile_n(DI), AX; MOVQ AX, 16(SP)
+	MOVQ tile_mask(DI), AX; KMOVW AX, K1; SHRQ $16, AX; KMOVW AX, K2
+	MOVQ tile_stepA(DI), R8; MOVQ tile_stepB(DI), R9
+	MOVQ tile_fetch(DI), R12; TESTQ R12, R12; CMOVQEQ R13, R12; MOVQ R12, 24(SP); MOVQ tile_fetchLD(DI), R15
+	MOVQ tile_packFrom(DI), R10; MOVQ tile_packTo(DI), R11; MOVQ tile_packLD(DI), R8; MOVQ tile_packLanes(DI), AX; MOVQ AX, 40(SP)
+tile:
+	MOVQ tile_k(DI), CX; MOVQ R13, SI; MOVQ R14, BX
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	VPXORD Z12, Z12, Z12
+	VPXORD Z13, Z13, Z13
+	VPXORD Z14, Z14, Z14
+	VPXORD Z15, Z15, Z15
+	VPXORD Z16, Z16, Z16
+	VPXORD Z17, Z17, Z17
+	VPXORD Z18, Z18, Z18
+	VPXORD Z19, Z19, Z19
+	VPXORD Z20, Z20, Z20
+	VPXORD Z21, Z21, Z21
+	VPXORD Z22, Z22, Z22
+	VPXORD Z23, Z23, Z23
+	VPXORD Z24, Z24, Z24
+	VPXORD Z25, Z25, Z25
+	VPXORD Z26, Z26, Z26
+	VPXORD Z27, Z27, Z27
+	MOVQ DX, AX; MOVQ tile_ldc(DI), R9
+	TESTQ $const_toD, tile_flags(DI); JZ fetch; MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R9
+fetch:
+	MOVQ R9, 32(SP)
+	PCALIGN $64
+step:
+	PREFETCHT0 896(SI); PREFETCHT0 2048(BX); PREFETCHT0 2112(BX)
+	TESTQ CX, tile_every(DI); JNZ compute
+	PREFETCHT0 0(AX)
+	PREFETCHT0 64(AX)
+	ADDQ 32(SP), AX
+compute:
+	PREFETCHT1 (R12); PREFETCHT1 (R12)(R15*1); ADDQ tile_fetchStep(DI), R12
+	TESTQ CX, tile_packEvery(DI); JNZ packed
+	VMOVUPS (R10), Z30; VMOVUPS 64(R10), Z31; VMOVUPS Z30, (R11); VMOVUPS Z31, 64(R11)
+	PREFETCHT0 (R10)(R8*8); PREFETCHT0 64(R10)(R8*8); ADDQ R8, R10; ADDQ $128, R11
+	DECQ tile_packBlocks(DI); JNZ packed; MOVQ $-1, tile_packEvery(DI)
+packed:
+	VMOVUPS 0(BX), Z28
+	VMOVUPS 64(BX), Z29
+	VBROADCASTSS 0(SI), Z30
+	VFMADD231PS Z28, Z30, Z0
+	VFMADD231PS Z29, Z30, Z1
+	VBROADCASTSS 4(SI), Z31
+	VFMADD231PS Z28, Z31, Z2
+	VFMADD231PS Z29, Z31, Z3
+	VBROADCASTSS 8(SI), Z30
+	VFMADD231PS Z28, Z30, Z4
+	VFMADD231PS Z29, Z30, Z5
+	VBROADCASTSS 12(SI), Z31
+	VFMADD231PS Z28, Z31, Z6
+	VFMADD231PS Z29, Z31, Z7
+	VBROADCASTSS 16(SI), Z30
+	VFMADD231PS Z28, Z30, Z8
+	VFMADD231PS Z29, Z30, Z9
+	VBROADCASTSS 20(SI), Z31
+	VFMADD231PS Z28, Z31, Z10
+	VFMADD231PS Z29, Z31, Z11
+	VBROADCASTSS 24(SI), Z30
+	VFMADD231PS Z28, Z30, Z12
+	VFMADD231PS Z29, Z30, Z13
+	VBROADCASTSS 28(SI), Z31
+	VFMADD231PS Z28, Z31, Z14
+	VFMADD231PS Z29, Z31, Z15
+	VBROADCASTSS 32(SI), Z30
+	VFMADD231PS Z28, Z30, Z16
+	VFMADD231PS Z29, Z30, Z17
+	VBROADCASTSS 36(SI), Z31
+	VFMADD231PS Z28, Z31, Z18
+	VFMADD231PS Z29, Z31, Z19
+	VBROADCASTSS 40(SI), Z30
+	VFMADD231PS Z28, Z30, Z20
+	VFMADD231PS Z29, Z30, Z21
+	VBROADCASTSS 44(SI), Z31
+	VFMADD231PS Z28, Z31, Z22
+	VFMADD231PS Z29, Z31, Z23
+	VBROADCASTSS 48(SI), Z30
+	VFMADD231PS Z28, Z30, Z24
+	VFMADD231PS Z29, Z30, Z25
+	VBROADCASTSS 52(SI), Z31
+	VFMADD231PS Z28, Z31, Z26
+	VFMADD231PS Z29, Z31, Z27
+	ADDQ $56, SI; ADDQ $128, BX; DECQ CX; JNZ step
+	MOVQ R10, 48(SP)
+	MOVQ tile_flags(DI), CX
+	TESTQ $const_scale, CX; JZ scaled0
+	VBROADCASTSS tile_alpha(DI), Z31
+	VMULPS Z31, Z0, Z0
+	VMULPS Z31, Z1, Z1
+	VMULPS Z31, Z2, Z2
+	VMULPS Z31, Z3, Z3
+	VMULPS Z31, Z4, Z4
+	VMULPS Z31, Z5, Z5
+	VMULPS Z31, Z6, Z6
+	VMULPS Z31, Z7, Z7
+	VMULPS Z31, Z8, Z8
+	VMULPS Z31, Z9, Z9
+	VMULPS Z31, Z10, Z10
+	VMULPS Z31, Z11, Z11
+	VMULPS Z31, Z12, Z12
+	VMULPS Z31, Z13, Z13
+	VMULPS Z31, Z14, Z14
+	VMULPS Z31, Z15, Z15
+	VMULPS Z31, Z16, Z16
+	VMULPS Z31, Z17, Z17
+	VMULPS Z31, Z18, Z18
+	VMULPS Z31, Z19, Z19
+	VMULPS Z31, Z20, Z20
+	VMULPS Z31, Z21, Z21
+	VMULPS Z31, Z22, Z22
+	VMULPS Z31, Z23, Z23
+	VMULPS Z31, Z24, Z24
+	VMULPS Z31, Z25, Z25
+	VMULPS Z31, Z26, Z26
+	VMULPS Z31, Z27, Z27
+scaled0:
+	TESTQ $const_addC, CX; JZ addedC0
+	VBROADCASTSS tile_beta(DI), Z31
+	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
+	VFMADD231PS 0(AX), Z31, K1, Z0
+	VFMADD231PS 64(AX), Z31, K2, Z1
+	ADDQ R10, AX
+	VFMADD231PS 0(AX), Z31, K1, Z2
+	VFMADD231PS 64(AX), Z31, K2, Z3
+	ADDQ R10, AX
+	VFMADD231PS 0(AX), Z31, K1, Z4
+	VFMADD231PS 64(AX), Z31, K2, Z5
+	ADDQ R10, AX
+	VFMADD231PS 0(AX), Z31, K1, Z6
+	VFMADD231PS 64(AX), Z31, K2, Z7
+	ADDQ R10, AX
+	VFMADD231PS 0(AX), Z31, K1, Z8
+	VFMADD231PS 64(AX), Z31, K2, Z9
+	ADDQ R10, AX
+	VFMADD231PS 0(AX), Z31, K1, Z10
+	VFMADD231PS 64(AX), Z31, K2, Z11
+	ADDQ R10, AX
+	VFMADD231PS 0(AX), Z31, K1, Z12
+	VFMADD231PS 64(AX), Z31, K2, Z13
+	ADDQ R10, AX
+	VFMADD231PS 0(AX), Z31, K1, Z14
+	VFMADD231PS 64(AX), Z31, K2, Z15
+	ADDQ R10, AX
+	VFMADD231PS 0(AX), Z31, K1, Z16
+	VFMADD231PS 64(AX), Z31, K2, Z17
+	ADDQ R10, AX
+	VFMADD231PS 0(AX), Z31, K1, Z18
+	VFMADD231PS 64(AX), Z31, K2, Z19
+	ADDQ R10, AX
+	VFMADD231PS 0(AX), Z31, K1, Z20
+	VFMADD231PS 64(AX), Z31, K2, Z21
+	ADDQ R10, AX
+	VFMADD231PS 0(AX), Z31, K1, Z22
+	VFMADD231PS 64(AX), Z31, K2, Z23
+	ADDQ R10, AX
+	VFMADD231PS 0(AX), Z31, K1, Z24
+	VFMADD231PS 64(AX), Z31, K2, Z25
+	ADDQ R10, AX
+	VFMADD231PS 0(AX), Z31, K1, Z26
+	VFMADD231PS 64(AX), Z31, K2, Z27
+addedC0:
+	TESTQ $const_addD, CX; JZ addedD0
+	VBROADCASTSS tile_betaD(DI), Z31
+	MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
+	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z0
+	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z1
+	ADDQ R10, AX
+	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z2
+	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z3
+	ADDQ R10, AX
+	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z4
+	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z5
+	ADDQ R10, AX
+	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z6
+	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z7
+	ADDQ R10, AX
+	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z8
+	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z9
+	ADDQ R10, AX
+	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z10
+	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z11
+	ADDQ R10, AX
+	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z12
+	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z13
+	ADDQ R10, AX
+	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z14
+	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z15
+	ADDQ R10, AX
+	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z16
+	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z17
+	ADDQ R10, AX
+	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z18
+	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z19
+	ADDQ R10, AX
+	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z20
+	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z21
+	ADDQ R10, AX
+	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z22
+	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z23
+	ADDQ R10, AX
+	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z24
+	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z25
+	ADDQ R10, AX
+	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z26
+	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z27
+addedD0:
+	TESTQ $const_addBias, CX; JZ addedBias0
+	MOVQ 8(SP), AX
+	VMOVUPS.Z 0(AX), K1, Z28
+	VMOVUPS.Z 64(AX), K2, Z29
+	VADDPS Z28, Z0, Z0
+	VADDPS Z29, Z1, Z1
+	VADDPS Z28, Z2, Z2
+	VADDPS Z29, Z3, Z3
+	VADDPS Z28, Z4, Z4
+	VADDPS Z29, Z5, Z5
+	VADDPS Z28, Z6, Z6
+	VADDPS Z29, Z7, Z7
+	VADDPS Z28, Z8, Z8
+	VADDPS Z29, Z9, Z9
+	VADDPS Z28, Z10, Z10
+	VADDPS Z29, Z11, Z11
+	VADDPS Z28, Z12, Z12
+	VADDPS Z29, Z13, Z13
+	VADDPS Z28, Z14, Z14
+	VADDPS Z29, Z15, Z15
+	VADDPS Z28, Z16, Z16
+	VADDPS Z29, Z17, Z17
+	VADDPS Z28, Z18, Z18
+	VADDPS Z29, Z19, Z19
+	VADDPS Z28, Z20, Z20
+	VADDPS Z29, Z21, Z21
+	VADDPS Z28, Z22, Z22
+	VADDPS Z29, Z23, Z23
+	VADDPS Z28, Z24, Z24
+	VADDPS Z29, Z25, Z25
+	VADDPS Z28, Z26, Z26
+	VADDPS Z29, Z27, Z27
+addedBias0:
+	TESTQ $const_toD, CX; JNZ toD0
+	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
+	VMOVUPS Z0, K1, 0(AX)
+	VMOVUPS Z1, K2, 64(AX)
+	ADDQ R10, AX
+	VMOVUPS Z2, K1, 0(AX)
+	VMOVUPS Z3, K2, 64(AX)
+	ADDQ R10, AX
+	VMOVUPS Z4, K1, 0(AX)
+	VMOVUPS Z5, K2, 64(AX)
+	ADDQ R10, AX
+	VMOVUPS Z6, K1, 0(AX)
+	VMOVUPS Z7, K2, 64(AX)
+	ADDQ R10, AX
+	VMOVUPS Z8, K1, 0(AX)
+	VMOVUPS Z9, K2, 64(AX)
+	ADDQ R10, AX
+	VMOVUPS Z10, K1, 0(AX)
+	VMOVUPS Z11, K2, 64(AX)
+	ADDQ R10, AX
+	VMOVUPS Z12, K1, 0(AX)
+	VMOVUPS Z13, K2, 64(AX)
+	ADDQ R10, AX
+	VMOVUPS Z14, K1, 0(AX)
+	VMOVUPS Z15, K2, 64(AX)
+	ADDQ R10, AX
+	VMOVUPS Z16, K1, 0(AX)
+	VMOVUPS Z17, K2, 64(AX)
+	ADDQ R10, AX
+	VMOVUPS Z18, K1, 0(AX)
+	VMOVUPS Z19, K2, 64(AX)
+	ADDQ R10, AX
+	VMOVUPS Z20, K1, 0(AX)
+	VMOVUPS Z21, K2, 64(AX)
+	ADDQ R10, AX
+	VMOVUPS Z22, K1, 0(AX)
+	VMOVUPS Z23, K2, 64(AX)
+	ADDQ R10, AX
+	VMOVUPS Z24, K1, 0(AX)
+	VMOVUPS Z25, K2, 64(AX)
+	ADDQ R10, AX
+	VMOVUPS Z26, K1, 0(AX)
+	VMOVUPS Z27, K2, 64(AX)
+	JMP stored0
+toD0:
+	MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
+	VPSRLD $16, Z0, Z28
+	VPANDD.BCST ·roundings+0(SB), Z28, Z28
+	VPADDD.BCST ·roundings+4(SB), Z28, Z28
+	VPADDD Z0, Z28, Z28
+	VCMPPS $3, Z0, Z0, K7
+	VPORD.BCST ·roundings+8(SB), Z0, K7, Z28
+	VPSRLD $16, Z28, Z28
+	VPMOVDW Z28, K1, 0(AX)
+	VPSRLD $16, Z1, Z29
+	VPANDD.BCST ·roundings+0(SB), Z29, Z29
+	VPADDD.BCST ·roundings+4(SB), Z29, Z29
+	VPADDD Z1, Z29, Z29
+	VCMPPS $3, Z1, Z1, K7
+	VPORD.BCST ·roundings+8(SB), Z1, K7, Z29
+	VPSRLD $16, Z29, Z29
+	VPMOVDW Z29, K2, 32(AX)
+	ADDQ R10, AX
+	VPSRLD $16, Z2, Z28
+	VPANDD.BCST ·roundings+0(SB), Z28, Z28
+	VPADDD.BCST ·roundings+4(SB), Z28, Z28
+	VPADDD Z2, Z28, Z28
+	VCMPPS $3, Z2, Z2, K7
+	VPORD.BCST ·roundings+8(SB), Z2, K7, Z28
+	VPSRLD $16, Z28, Z28
+	VPMOVDW Z28, K1, 0(AX)
+	VPSRLD $16, Z3, Z29
+	VPANDD.BCST ·roundings+0(SB), Z29, Z29
+	VPADDD.BCST ·roundings+4(SB), Z29, Z29
+	VPADDD Z3, Z29, Z29
+	VCMPPS $3, Z3, Z3, K7
+	VPORD.BCST ·roundings+8(SB), Z3, K7, Z29
+	VPSRLD $16, Z29, Z29
+	VPMOVDW Z29, K2, 32(AX)
+	ADDQ R10, AX
+	VPSRLD $16, Z4, Z28
+	VPANDD.BCST ·roundings+0(SB), Z28, Z28
+	VPADDD.BCST ·roundings+4(SB), Z28, Z28
+	VPADDD Z4, Z28, Z28
+	VCMPPS $3, Z4, Z4, K7
+	VPORD.BCST ·roundings+8(SB), Z4, K7, Z28
+	VPSRLD $16, Z28, Z28
+	VPMOVDW Z28, K1, 0(AX)
+	VPSRLD $16, Z5, Z29
+	VPANDD.BCST ·roundings+0(SB), Z29, Z29
+	VPADDD.BCST ·roundings+4(SB), Z29, Z29
+	VPADDD Z5, Z29, Z29
+	VCMPPS $3, Z5, Z5, K7
+	VPORD.BCST ·roundings+8(SB), Z5, K7, Z29
+	VPSRLD $16, Z29, Z29
+	VPMOVDW Z29, K2, 32(AX)
+	ADDQ R10, AX
+	VPSRLD $16, Z6, Z28
+	VPANDD.BCST ·roundings+0(SB), Z28, Z28
+	VPADDD.BCST ·roundings+4(SB), Z28, Z28
+	VPADDD Z6, Z28, Z28
+	VCMPPS $3, Z6, Z6, K7
+	VPORD.BCST ·roundings+8(SB), Z6, K7, Z28
+	VPSRLD $16, Z28, Z28
+	VPMOVDW Z28, K1, 0(AX)
+	VPSRLD $16, Z7, Z29
+	VPANDD.BCST ·roundings+0(SB), Z29, Z29
+	VPADDD.BCST ·roundings+4(SB), Z29, Z29
+	VPADDD Z7, Z29, Z29
+	VCMPPS $3, Z7, Z7, K7
+	VPORD.BCST ·roundings+8(SB), Z7, K7, Z29
+	VPSRLD $16, Z29, Z29
+	VPMOVDW Z29, K2, 32(AX)
+	ADDQ R10, AX
+	VPSRLD $16, Z8, Z28
+	VPANDD.BCST ·roundings+0(SB), Z28, Z28
+	VPADDD.BCST ·roundings+4(SB), Z28, Z28
+	VPADDD Z8, Z28, Z28
+	VCMPPS $3, Z8, Z8, K7
+	VPORD.BCST ·roundings+8(SB), Z8, K7, Z28
+	VPSRLD $16, Z28, Z28
+	VPMOVDW Z28, K1, 0(AX)
+	VPSRLD $16, Z9, Z29
+	VPANDD.BCST ·roundings+0(SB), Z29, Z29
+	VPADDD.BCST ·roundings+4(SB), Z29, Z29
+	VPADDD Z9, Z29, Z29
+	VCMPPS $3, Z9, Z9, K7
+	VPORD.BCST ·roundings+8(SB), Z9, K7, Z29
+	VPSRLD $16, Z29, Z29
+	VPMOVDW Z29, K2, 32(AX)
+	ADDQ R10, AX
+	VPSRLD $16, Z10, Z28
+	VPANDD.BCST ·roundings+0(SB), Z28, Z28
+	VPADDD.BCST ·roundings+4(SB), Z28, Z28
+	VPADDD Z10, Z28, Z28
+	VCMPPS $3, Z10, Z10, K7
+	VPORD.BCST ·roundings+8(SB), Z10, K7, Z28
+	VPSRLD $16, Z28, Z28
+	VPMOVDW Z28, K1, 0(AX)
+	VPSRLD $16, Z11, Z29
+	VPANDD.BCST ·roundings+0(SB), Z29, Z29
+	VPADDD.BCST ·roundings+4(SB), Z29, Z29
+	VPADDD Z11, Z29, Z29
+	VCMPPS $3, Z11, Z11, K7
+	VPORD.BCST ·roundings+8(SB), Z11, K7, Z29
+	VPSRLD $16, Z29, Z29
+	VPMOVDW Z29, K2, 32(AX)
+	ADDQ R10, AX
+	VPSRLD $16, Z12, Z28
+	VPANDD.BCST ·roundings+0(SB), Z28, Z28
+	VPADDD.BCST ·roundings+4(SB), Z28, Z28
+	VPADDD Z12, Z28, Z28
+	VCMPPS $3, Z12, Z12, K7
+	VPORD.BCST ·roundings+8(SB), Z12, K7, Z28
+	VPSRLD $16, Z28, Z28
+	VPMOVDW Z28, K1, 0(AX)
+	VPSRLD $16, Z13, Z29
+	VPANDD.BCST ·roundings+0(SB), Z29, Z29
+	VPADDD.BCST ·roundings+4(SB), Z29, Z29
+	VPADDD Z13, Z29, Z29
+	VCMPPS $3, Z13, Z13, K7
+	VPORD.BCST ·roundings+8(SB), Z13, K7, Z29
+	VPSRLD $16, Z29, Z29
+	VPMOVDW Z29, K2, 32(AX)
+	ADDQ R10, AX
+	VPSRLD $16, Z14, Z28
+	VPANDD.BCST ·roundings+0(SB), Z28, Z28
+	VPADDD.BCST ·roundings+4(SB), Z28, Z28
+	VPADDD Z14, Z28, Z28
+	VCMPPS $3, Z14, Z14, K7
+	VPORD.BCST ·roundings+8(SB), Z14, K7, Z28
+	VPSRLD $16, Z28, Z28
+	VPMOVDW Z28, K1, 0(AX)
+	VPSRLD $16, Z15, Z29
+	VPANDD.BCST ·roundings+0(SB), Z29, Z29
+	VPADDD.BCST ·roundings+4(SB), Z29, Z29
+	VPADDD Z15, Z29, Z29
+	VCMPPS $3, Z15, Z15, K7
+	VPORD.BCST ·roundings+8(SB), Z15, K7, Z29
+	VPSRLD $16, Z29, Z29
+	VPMOVDW Z29, K2, 32(AX)
+	ADDQ R10, AX
+	VPSRLD $16, Z16, Z28
+	VPANDD.BCST ·roundings+0(SB), Z28, Z28
+	VPADDD.BCST ·roundings+4(SB), Z28, Z28
+	VPADDD Z16, Z28, Z28
+	VCMPPS $3, Z16, Z16, K7
+	VPORD.BCST ·roundings+8(SB), Z16, K7, Z28
+	VPSRLD $16, Z28, Z28
+	VPMOVDW Z28, K1, 0(AX)
+	VPSRLD $16, Z17, Z29
+	VPANDD.BCST ·roundings+0(SB), Z29, Z29
+	VPADDD.BCST ·roundings+4(SB), Z29, Z29
+	VPADDD Z17, Z29, Z29
+	VCMPPS $3, Z17, Z17, K7
+	VPORD.BCST ·roundings+8(SB), Z17, K7, Z29
+	VPSRLD $16, Z29, Z29
+	VPMOVDW Z29, K2, 32(AX)
+	ADDQ R10, AX
+	VPSRLD $16, Z18, Z28
+	VPANDD.BCST ·roundings+0(SB), Z28, Z28
+	VPADDD.BCST ·roundings+4(SB), Z28, Z28
+	VPADDD Z18, Z28, Z28
+	VCMPPS $3, Z18, Z18, K7
+	VPORD.BCST ·roundings+8(SB), Z18, K7, Z28
+	VPSRLD $16, Z28, Z28
+	VPMOVDW Z28, K1, 0(AX)
+	VPSRLD $16, Z19, Z29
+	VPANDD.BCST ·roundings+0(SB), Z29, Z29
+	VPADDD.BCST ·roundings+4(SB), Z29, Z29
+	VPADDD Z19, Z29, Z29
+	VCMPPS $3, Z19, Z19, K7
+	VPORD.BCST ·roundings+8(SB), Z19, K7, Z29
+	VPSRLD $16, Z29, Z29
+	VPMOVDW Z29, K2, 32(AX)
+	ADDQ R10, AX
+	VPSRLD $16, Z20, Z28
+	VPANDD.BCST ·roundings+0(SB), Z28, Z28
+	VPADDD.BCST ·roundings+4(SB), Z28, Z28
+	VPADDD Z20, Z28, Z28
+	VCMPPS $3, Z20, Z20, K7
+	VPORD.BCST ·roundings+8(SB), Z20, K7, Z28
+	VPSRLD $16, Z28, Z28
+	VPMOVDW Z28, K1, 0(AX)
+	VPSRLD $16, Z21, Z29
+	VPANDD.BCST ·roundings+0(SB), Z29, Z29
+	VPADDD.BCST ·roundings+4(SB), Z29, Z29
+	VPADDD Z21, Z29, Z29
+	VCMPPS $3, Z21, Z21, K7
+	VPORD.BCST ·roundings+8(SB), Z21, K7, Z29
+	VPSRLD $16, Z29, Z29
+	VPMOVDW Z29, K2, 32(AX)
+	ADDQ R10, AX
+	VPSRLD $16, Z22, Z28
+	VPANDD.BCST ·roundings+0(SB), Z28, Z28
+	VPADDD.BCST ·roundings+4(SB), Z28, Z28
+	VPADDD Z22, Z28, Z28
+	VCMPPS $3, Z22, Z22, K7
+	VPORD.BCST ·roundings+8(SB), Z22, K7, Z28
+	VPSRLD $16, Z28, Z28
+	VPMOVDW Z28, K1, 0(AX)
+	VPSRLD $16, Z23, Z29
+	VPANDD.BCST ·roundings+0(SB), Z29, Z29
+	VPADDD.BCST ·roundings+4(SB), Z29, Z29
+	VPADDD Z23, Z29, Z29
+	VCMPPS $3, Z23, Z23, K7
+	VPORD.BCST ·roundings+8(SB), Z23, K7, Z29
+	VPSRLD $16, Z29, Z29
+	VPMOVDW Z29, K2, 32(AX)
+	ADDQ R10, AX
+	VPSRLD $16, Z24, Z28
+	VPANDD.BCST ·roundings+0(SB), Z28, Z28
+	VPADDD.BCST ·roundings+4(SB), Z28, Z28
+	VPADDD Z24, Z28, Z28
+	VCMPPS $3, Z24, Z24, K7
+	VPORD.BCST ·roundings+8(SB), Z24, K7, Z28
+	VPSRLD $16, Z28, Z28
+	VPMOVDW Z28, K1, 0(AX)
+	VPSRLD $16, Z25, Z29
+	VPANDD.BCST ·roundings+0(SB), Z29, Z29
+	VPADDD.BCST ·roundings+4(SB), Z29, Z29
+	VPADDD Z25, Z29, Z29
+	VCMPPS $3, Z25, Z25, K7
+	VPORD.BCST ·roundings+8(SB), Z25, K7, Z29
+	VPSRLD $16, Z29, Z29
+	VPMOVDW Z29, K2, 32(AX)
+	ADDQ R10, AX
+	VPSRLD $16, Z26, Z28
+	VPANDD.BCST ·roundings+0(SB), Z28, Z28
+	VPADDD.BCST ·roundings+4(SB), Z28, Z28
+	VPADDD Z26, Z28, Z28
+	VCMPPS $3, Z26, Z26, K7
+	VPORD.BCST ·roundings+8(SB), Z26, K7, Z28
+	VPSRLD $16, Z28, Z28
+	VPMOVDW Z28, K1, 0(AX)
+	VPSRLD $16, Z27, Z29
+	VPANDD.BCST ·roundings+0(SB), Z29, Z29
+	VPADDD.BCST ·roundings+4(SB), Z29, Z29
+	VPADDD Z27, Z29, Z29
+	VCMPPS $3, Z27, Z27, K7
+	VPORD.BCST ·roundings+8(SB), Z27, K7, Z29
+	VPSRLD $16, Z29, Z29
+	VPMOVDW Z29, K2, 32(AX)
+stored0:
+	MOVQ 48(SP), R10
+	ADDQ tile_nextA(DI), R13; ADDQ tile_nextB(DI), R14; ADDQ tile_nextC(DI), DX
+	MOVQ tile_nextD(DI), AX; ADDQ AX, 0(SP); MOVQ tile_nextBias(DI), AX; ADDQ AX, 8(SP)
+	MOVQ 24(SP), R12; ADDQ tile_nextFetch(DI), R12; MOVQ R12, 24(SP)
+	DECQ 16(SP); JNZ tile
+	MOVQ R10, tile_packFrom(DI); MOVQ R11, tile_packTo(DI); MOVQ 40(SP), AX; MOVQ AX, tile_packLanes(DI)
+	VZEROUPPER
+	RET
+
+TEXT ·tileF32PackAAcrossx13x32(SB), NOSPLIT, $56-8
+	MOVQ t+0(FP), DI
+	MOVQ tile_a(DI), R13; MOVQ tile_b(DI), R14; MOVQ tile_c(DI), DX
+	MOVQ tile_d(DI), AX; MOVQ AX, 0(SP); MOVQ tile_bias(DI), AX; MOVQ AX, 8(SP); MOVQ tile_n(DI), AX; MOVQ AX, 16(SP)
+	MOVQ tile_mask(DI), AX; KMOVW AX, K1; SHRQ $16, AX; KMOVW AX, K2
+	MOVQ tile_stepA(DI), R8; MOVQ tile_stepB(DI), R9
+	MOVQ tile_fetch(DI), R12; TESTQ R12, R12; CMOVQEQ R13, R12; MOVQ R12, 24(SP); MOVQ tile_fetchLD(DI), R15
+	MOVQ tile_packFrom(DI), R10; MOVQ tile_packTo(DI), R11; MOVQ tile_packLD(DI), R8; MOVQ tile_packLanes(DI), AX; MOVQ AX, 40(SP)
+tile:
+	MOVQ tile_k(DI), CX; MOVQ R13, SI; MOVQ R14, BX
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	VPXORD Z12, Z12, Z12
+	VPXORD Z13, Z13, Z13
+	VPXORD Z14, Z14, Z14
+	VPXORD Z15, Z15, Z15
+	VPXORD Z16, Z16, Z16
+	VPXORD Z17, Z17, Z17
+	VPXORD Z18, Z18, Z18
+	VPXORD Z19, Z19, Z19
+	VPXORD Z20, Z20, Z20
+	VPXORD Z21, Z21, Z21
+	VPXORD Z22, Z22, Z22
+	VPXORD Z23, Z23, Z23
+	VPXORD Z24, Z24, Z24
+	VPXORD Z25, Z25, Z25
+	MOVQ DX, AX; MOVQ tile_ldc(DI), R9
+	TESTQ $const_toD, tile_flags(DI); JZ fetch; MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R9
+fetch:
+	MOVQ R9, 32(SP)
+	PCALIGN $64
+step:
+	PREFETCHT0 832(SI); PREFETCHT0 2048(BX); PREFETCHT0 2112(BX)
+	TESTQ CX, tile_every(DI); JNZ compute
+	PREFETCHT0 0(AX)
+	PREFETCHT0 64(AX)
+	ADDQ 32(SP), AX
+compute:
+	PREFETCHT1 (R12); PREFETCHT1 (R12)(R15*1); ADDQ tile_fetchStep(DI), R12
+	TESTQ CX, tile_packEvery(DI); JNZ packed
+	MOVL 0(R10), R9; MOVL R9, 0(R11)
+	MOVL 4(R10), R9; MOVL R9, 52(R11)
+	MOVL 8(R10), R9; MOVL R9, 104(R11)
+	MOVL 12(R10), R9; MOVL R9, 156(R11)
+	MOVL 16(R10), R9; MOVL R9, 208(R11)
+	MOVL 20(R10), R9; MOVL R9, 260(R11)
+	MOVL 24(R10), R9; MOVL R9, 312(R11)
+	MOVL 28(R10), R9; MOVL R9, 364(R11)
+	PREFETCHT0 64(R10); ADDQ R8, R10; ADDQ $4, R11; DECQ 40(SP); JNZ packed
+	MOVQ R8, R9; IMULQ $13, R9; SUBQ R9, R10; ADDQ $32, R10; ADDQ $364, R11; MOVQ $13, 40(SP)
+	DECQ tile_packBlocks(DI); JNZ packed; MOVQ $-1, tile_packEvery(DI)
+packed:
+	VMOVUPS 0(BX), Z28
+	VMOVUPS 64(BX), Z29
+	VBROADCASTSS 0(SI), Z30
+	VFMADD231PS Z28, Z30, Z0
+	VFMADD231PS Z29, Z30, Z1
+	VBROADCASTSS 4(SI), Z31
+	VFMADD231PS Z28, Z31, Z2
+	VFMADD231PS Z29, Z31, Z3
+	VBROADCASTSS 8(SI), Z30
+	VFMADD231PS Z28, Z30, Z4
+	VFMADD231PS Z29, Z30, Z5
+	VBROADCASTSS 12(SI), Z31
+	VFMADD231PS Z28, Z31, Z6
+	VFMADD231PS Z29, Z31, Z7
+	VBROADCASTSS 16(SI), Z30
+	VFMADD231PS Z28, Z30, Z8
+	VFMADD231PS Z29, Z30, Z9
+	VBROADCASTSS 20(SI), Z31
+	VFMADD231PS Z28, Z31, Z10
+	VFMADD231PS Z29, Z31, Z11
+	VBROADCASTSS 24(SI), Z30
+	VFMADD231PS Z28, Z30, Z12
+	VFMADD231PS Z29, Z30, Z13
+	VBROADCASTSS 28(SI), Z31
+	VFMADD231PS Z28, Z31, Z14
+	VFMADD231PS Z29, Z31, Z15
+	VBROADCASTSS 32(SI), Z30
+	VFMADD231PS Z28, Z30, Z16
+	VFMADD231PS Z29, Z30, Z17
+	VBROADCASTSS 36(SI), Z31
+	VFMADD231PS Z28, Z31, Z18
+	VFMADD231PS Z29, Z31, Z19
+	VBROADCASTSS 40(SI), Z30
+	VFMADD231PS Z28, Z30, Z20
+	VFMADD231PS Z29, Z30, Z21
+	VBROADCASTSS 44(SI), Z31
+	VFMADD231PS Z28, Z31, Z22
+	VFMADD231PS Z29, Z31, Z23
+	VBROADCASTSS 48(SI), Z30
+	VFMADD231PS Z28, Z30, Z24
+	VFMADD231PS Z29, Z30, Z25
+	ADDQ $52, SI; ADDQ $128, BX; DECQ CX; JNZ step
+	MOVQ R10, 48(SP)
+	MOVQ tile_flags(DI), CX
+	TESTQ $const_scale, CX; JZ scaled0
+	VBROADCASTSS tile_alpha(DI), Z31
+	VMULPS Z31, Z0, Z0
+	VMULPS Z31, Z1, Z1
+	VMULPS Z31, Z2, Z2
+	VMULPS Z31, Z3, Z3
+	VMULPS Z31, Z4, Z4
+	VMULPS Z31, Z5, Z5
+	VMULPS Z31, Z6, Z6
+	VMULPS Z31, Z7, Z7
+	VMULPS Z31, Z8, Z8
+	VMULPS Z31, Z9, Z9
+	VMULPS Z31, Z10, Z10
+	VMULPS Z31, Z11, Z11
+	VMULPS Z31, Z12, Z12
+	VMULPS Z31, Z13, Z13
+	VMULPS Z31, Z14, Z14
+	VMULPS Z31, Z15, Z15
+	VMULPS Z31, Z16, Z16
+	VMULPS Z31, Z17, Z17
+	VMULPS Z31, Z18, Z18
+	VMULPS Z31, Z19, Z19
+	VMULPS Z31, Z20, Z20
+	VMULPS Z31, Z21, Z21
+	VMULPS Z31, Z22, Z22
+	VMULPS Z31, Z23, Z23
+	VMULPS Z31, Z24, Z24
+	VMULPS Z31, Z25, Z25
+scaled0:
+	TESTQ $const_addC, CX; JZ addedC0
+	VBROADCASTSS tile_beta(DI), Z31
+	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
+	VFMADD231PS 0(AX), Z31, K1, Z0
+	VFMADD231PS 64(AX), Z31, K2, Z1
+	ADDQ R10, AX
+	VFMADD231PS 0(AX), Z31, K1, Z2
+	VFMADD231PS 64(AX), Z31, K2, Z3
+	ADDQ R10, AX
+	VFMADD231PS 0(AX), Z31, K1, Z4
+	VFMADD231PS 64(AX), Z31, K2, Z5
+	ADDQ R10, AX
+	VFMADD231PS 0(AX), Z31, K1, Z6
+	VFMADD231PS 64(AX), Z31, K2, Z7
+	ADDQ R10, AX
+	VFMADD231PS 0(AX), Z31, K1, Z8
+	VFMADD231PS 64(AX), Z31, K2, Z9
+	ADDQ R10, AX
+	VFMADD231PS 0(AX), Z31, K1, Z10
+	VFMADD231PS 64(AX), Z31, K2, Z11
+	ADDQ R10, AX
+	VFMADD231PS 0(AX), Z31, K1, Z12
+	VFMADD231PS 64(AX), Z31, K2, Z13
+	ADDQ R10, AX
+	VFMADD231PS 0(AX), Z31, K1, Z14
+	VFMADD231PS 64(AX), Z31, K2, Z15
+	ADDQ R10, AX
+	VFMADD231PS 0(AX), Z31, K1, Z16
+	VFMADD231PS 64(AX), Z31, K2, Z17
+	ADDQ R10, AX
+	VFMADD231PS 0(AX), Z31, K1, Z18
+	VFMADD231PS 64(AX), Z31, K2, Z19
+	ADDQ R10, AX
+	VFMADD231PS 0(AX), Z31, K1, Z20
+	VFMADD231PS 64(AX), Z31, K2, Z21
+	ADDQ R10, AX
+	VFMADD231PS 0(AX), Z31, K1, Z22
+	VFMADD231PS 64(AX), Z31, K2, Z23
+	ADDQ R10, AX
+	VFMADD231PS 0(AX), Z31, K1, Z24
+	VFMADD231PS 64(AX), Z31, K2, Z25
+addedC0:
+	TESTQ $const_addD, CX; JZ addedD0
+	VBROADCASTSS tile_betaD(DI), Z31
+	MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
+	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z0
+	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z1
+	ADDQ R10, AX
+	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z2
+	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z3
+	ADDQ R10, AX
+	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z4
+	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z5
+	ADDQ R10, AX
+	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z6
+	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z7
+	ADDQ R10, AX
+	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z8
+	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z9
+	ADDQ R10, AX
+	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z10
+	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z11
+	ADDQ R10, AX
+	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z12
+	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z13
+	ADDQ R10, AX
+	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z14
+	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z15
+	ADDQ R10, AX
+	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z16
+	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z17
+	ADDQ R10, AX
+	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z18
+	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z19
+	ADDQ R10, AX
+	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z20
+	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z21
+	ADDQ R10, AX
+	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z22
+	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z23
+	ADDQ R10, AX
+	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z24
+	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z25
+addedD0:
+	TESTQ $const_addBias, CX; JZ addedBias0
+	MOVQ 8(SP), AX
+	VMOVUPS.Z 0(AX), K1, Z28
+	VMOVUPS.Z 64(AX), K2, Z29
+	VADDPS Z28, Z0, Z0
+	VADDPS Z29, Z1, Z1
+	VADDPS Z28, Z2, Z2
+	VADDPS Z29, Z3, Z3
+	VADDPS Z28, Z4, Z4
+	VADDPS Z29, Z5, Z5
+	VADDPS Z28, Z6, Z6
+	VADDPS Z29, Z7, Z7
+	VADDPS Z28, Z8, Z8
+	VADDPS Z29, Z9, Z9
+	VADDPS Z28, Z10, Z10
+	VADDPS Z29, Z11, Z11
+	VADDPS Z28, Z12, Z12
+	VADDPS Z29, Z13, Z13
+	VADDPS Z28, Z14, Z14
+	VADDPS Z29, Z15, Z15
+	VADDPS Z28, Z16, Z16
+	VADDPS Z29, Z17, Z17
+	VADDPS Z28, Z18, Z18
+	VADDPS Z29, Z19, Z19
+	VADDPS Z28, Z20, Z20
+	VADDPS Z29, Z21, Z21
+	VADDPS Z28, Z22, Z22
+	VADDPS Z29, Z23, Z23
+	VADDPS Z28, Z24, Z24
+	VADDPS Z29, Z25, Z25
+addedBias0:
+	TESTQ $const_toD, CX; JNZ toD0
+	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
+	VMOVUPS Z0, K1, 0(AX)
+	VMOVUPS Z1, K2, 64(AX)
+	ADDQ R10, AX
+	VMOVUPS Z2, K1, 0(AX)
+	VMOVUPS Z3, K2, 64(AX)
+	ADDQ R10, AX
+	VMOVUPS Z4, K1, 0(AX)
+	VMOVUPS Z5, K2, 64(AX)
+	ADDQ R10, AX
+	VMOVUPS Z6, K1, 0(AX)
+	VMOVUPS Z7, K2, 64(AX)
+	ADDQ R10, AX
+	VMOVUPS Z8, K1, 0(AX)
+	VMOVUPS Z9, K2, 64(AX)
+	ADDQ R10, AX
+	VMOVUPS Z10, K1, 0(AX)
+	VMOVUPS Z11, K2, 64(AX)
+	ADDQ R10, AX
+	VMOVUPS Z12, K1, 0(AX)
+	VMOVUPS Z13, K2, 64(AX)
+	ADDQ R10, AX
+	VMOVUPS Z14, K1, 0(AX)
+	VMOVUPS Z15, K2, 64(AX)
+	ADDQ R10, AX
+	VMOVUPS Z16, K1, 0(AX)
+	VMOVUPS Z17, K2, 64(AX)
+	ADDQ R10, AX
+	VMOVUPS Z18, K1, 0(AX)
+	VMOVUPS Z19, K2, 64(AX)
+	ADDQ R10, AX
+	VMOVUPS Z20, K1, 0(AX)
+	VMOVUPS Z21, K2, 64(AX)
+	ADDQ R10, AX
+	VMOVUPS Z22, K1, 0(AX)
+	VMOVUPS Z23, K2, 64(AX)
+	ADDQ R10, AX
+	VMOVUPS Z24, K1, 0(AX)
+	VMOVUPS Z25, K2, 64(AX)
+	JMP stored0
+toD0:
+	MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
+	VPSRLD $16, Z0, Z28
+	VPANDD.BCST ·roundings+0(SB), Z28, Z28
+	VPADDD.BCST ·roundings+4(SB), Z28, Z28
+	VPADDD Z0, Z28, Z28
+	VCMPPS $3, Z0, Z0, K7
+	VPORD.BCST ·roundings+8(SB), Z0, K7, Z28
+	VPSRLD $16, Z28, Z28
+	VPMOVDW Z28, K1, 0(AX)
+	VPSRLD $16, Z1, Z29
+	VPANDD.BCST ·roundings+0(SB), Z29, Z29
+	VPADDD.BCST ·roundings+4(SB), Z29, Z29
+	VPADDD Z1, Z29, Z29
+	VCMPPS $3, Z1, Z1, K7
+	VPORD.BCST ·roundings+8(SB), Z1, K7, Z29
+	VPSRLD $16, Z29, Z29
+	VPMOVDW Z29, K2, 32(AX)
+	ADDQ R10, AX
+	VPSRLD $16, Z2, Z28
+	VPANDD.BCST ·roundings+0(SB), Z28, Z28
+	VPADDD.BCST ·roundings+4(SB), Z28, Z28
+	VPADDD Z2, Z28, Z28
+	VCMPPS $3, Z2, Z2, K7
+	VPORD.BCST ·roundings+8(SB), Z2, K7, Z28
+	VPSRLD $16, Z28, Z28
+	VPMOVDW Z28, K1, 0(AX)
+	VPSRLD $16, Z3, Z29
+	VPANDD.BCST ·roundings+0(SB), Z29, Z29
+	VPADDD.BCST ·roundings+4(SB), Z29, Z29
+	VPADDD Z3, Z29, Z29
+	VCMPPS $3, Z3, Z3, K7
+	VPORD.BCST ·roundings+8(SB), Z3, K7, Z29
+	VPSRLD $16, Z29, Z29
+	VPMOVDW Z29, K2, 32(AX)
+	ADDQ R10, AX
+	VPSRLD $16, Z4, Z28
+	VPANDD.BCST ·roundings+0(SB), Z28, Z28
+	VPADDD.BCST ·roundings+4(SB), Z28, Z28
+	VPADDD Z4, Z28, Z28
+	VCMPPS $3, Z4, Z4, K7
+	VPORD.BCST ·roundings+8(SB), Z4, K7, Z28
+	VPSRLD $16, Z28, Z28
+	VPMOVDW Z28, K1, 0(AX)
+	VPSRLD $16, Z5, Z29
+	VPANDD.BCST ·roundings+0(SB), Z29, Z29
+	VPADDD.BCST ·roundings+4(SB), Z29, Z29
+	VPADDD Z5, Z29, Z29
+	VCMPPS $3, Z5, Z5, K7
+	VPORD.BCST ·roundings+8(SB), Z5, K7, Z29
+	VPSRLD $16, Z29, Z29
+	VPMOVDW Z29, K2, 32(AX)
+	ADDQ R10, AX
+	VPSRLD $16, Z6, Z28
+	VPANDD.BCST ·roundings+0(SB), Z28, Z28
+	VPADDD.BCST ·roundings+4(SB), Z28, Z28
+	VPADDD Z6, Z28, Z28
+	VCMPPS $3, Z6, Z6, K7
+	VPORD.BCST ·roundings+8(SB), Z6, K7, Z28
+	VPSRLD $16, Z28, Z28
+	VPMOVDW Z28, K1, 0(AX)
+	VPSRLD $16, Z7, Z29
+	VPANDD.BCST ·roundings+0(SB), Z29, Z29
+	VPADDD.BCST ·roundings+4(SB), Z29, Z29
+	VPADDD Z7, Z29, Z29
+	VCMPPS $3, Z7, Z7, K7
+	VPORD.BCST ·roundings+8(SB), Z7, K7, Z29
+	VPSRLD $16, Z29, Z29
+	VPMOVDW Z29, K2, 32(AX)
+	ADDQ R10, AX
+	VPSRLD $16, Z8, Z28
+	VPANDD.BCST ·roundings+0(SB), Z28, Z28
+	VPADDD.BCST ·roundings+4(SB), Z28, Z28
+	VPADDD Z8, Z28, Z28
+	VCMPPS $3, Z8, Z8, K7
+	VPORD.BCST ·roundings+8(SB), Z8, K7, Z28
+	VPSRLD $16, Z28, Z28
+	VPMOVDW Z28, K1, 0(AX)
+	VPSRLD $16, Z9, Z29
+	VPANDD.BCST ·roundings+0(SB), Z29, Z29
+	VPADDD.BCST ·roundings+4(SB), Z29, Z29
+	VPADDD Z9, Z29, Z29
+	VCMPPS $3, Z9, Z9, K7
+	VPORD.BCST ·roundings+8(SB), Z9, K7, Z29
+	VPSRLD $16, Z29, Z29
+	VPMOVDW Z29, K2, 32(AX)
+	ADDQ R10, AX
+	VPSRLD $16, Z10, Z28
+	VPANDD.BCST ·roundings+0(SB), Z28, Z28
+	VPADDD.BCST ·roundings+4(SB), Z28, Z28
+	VPADDD Z10, Z28, Z28
+	VCMPPS $3, Z10, Z10, K7
+	VPORD.BCST ·roundings+8(SB), Z10, K7, Z28
+	VPSRLD $16, Z28, Z28
+	VPMOVDW Z28, K1, 0(AX)
+	VPSRLD $16, Z11, Z29
+	VPANDD.BCST ·roundings+0(SB), Z29, Z29
+	VPADDD.BCST ·roundings+4(SB), Z29, Z29
+	VPADDD Z11, Z29, Z29
+	VCMPPS $3, Z11, Z11, K7
+	VPORD.BCST ·roundings+8(SB), Z11, K7, Z29
+	VPSRLD $16, Z29, Z29
+	VPMOVDW Z29, K2, 32(AX)
+	ADDQ R10, AX
+	VPSRLD $16, Z12, Z28
+	VPANDD.BCST ·roundings+0(SB), Z28, Z28
+	VPADDD.BCST ·roundings+4(SB), Z28, Z28
+	VPADDD Z12, Z28, Z28
+	VCMPPS $3, Z12, Z12, K7
+	VPORD.BCST ·roundings+8(SB), Z12, K7, Z28
+	VPSRLD $16, Z28, Z28
+	VPMOVDW Z28, K1, 0(AX)
+	VPSRLD $16, Z13, Z29
+	VPANDD.BCST ·roundings+0(SB), Z29, Z29
+	VPADDD.BCST ·roundings+4(SB), Z29, Z29
+	VPADDD Z13, Z29, Z29
+	VCMPPS $3, Z13, Z13, K7
+	VPORD.BCST ·roundings+8(SB), Z13, K7, Z29
+	VPSRLD $16, Z29, Z29
+	VPMOVDW Z29, K2, 32(AX)
+	ADDQ R10, AX
+	VPSRLD $16, Z14, Z28
+	VPANDD.BCST ·roundings+0(SB), Z28, Z28
+	VPADDD.BCST ·roundings+4(SB), Z28, Z28
+	VPADDD Z14, Z28, Z28
+	VCMPPS $3, Z14, Z14, K7
+	VPORD.BCST ·roundings+8(SB), Z14, K7, Z28
+	VPSRLD $16, Z28, Z28
+	VPMOVDW Z28, K1, 0(AX)
+	VPSRLD $16, Z15, Z29
+	VPANDD.BCST ·roundings+0(SB), Z29, Z29
+	VPADDD.BCST ·roundings+4(SB), Z29, Z29
+	VPADDD Z15, Z29, Z29
+	VCMPPS $3, Z15, Z15, K7
+	VPORD.BCST ·roundings+8(SB), Z15, K7, Z29
+	VPSRLD $16, Z29, Z29
+	VPMOVDW Z29, K2, 32(AX)
+	ADDQ R10, AX
+	VPSRLD $16, Z16, Z28
+	VPANDD.BCST ·roundings+0(SB), Z28, Z28
+	VPADDD.BCST ·roundings+4(SB), Z28, Z28
+	VPADDD Z16, Z28, Z28
+	VCMPPS $3, Z16, Z16, K7
+	VPORD.BCST ·roundings+8(SB), Z16, K7, Z28
+	VPSRLD $16, Z28, Z28
+	VPMOVDW Z28, K1, 0(AX)
+	VPSRLD $16, Z17, Z29
+	VPANDD.BCST ·roundings+0(SB), Z29, Z29
+	VPADDD.BCST ·roundings+4(SB), Z29, Z29
+	VPADDD Z17, Z29, Z29
+	VCMPPS $3, Z17, Z17, K7
+	VPORD.BCST ·roundings+8(SB), Z17, K7, Z29
+	VPSRLD $16, Z29, Z29
+	VPMOVDW Z29, K2, 32(AX)
+	ADDQ R10, AX
+	VPSRLD $16, Z18, Z28
+	VPANDD.BCST ·roundings+0(SB), Z28, Z28
+	VPADDD.BCST ·roundings+4(SB), Z28, Z28
+	VPADDD Z18, Z28, Z28
+	VCMPPS $3, Z18, Z18, K7
+	VPORD.BCST ·roundings+8(SB), Z18, K7, Z28
+	VPSRLD $16, Z28, Z28
+	VPMOVDW Z28, K1, 0(AX)
+	VPSRLD $16, Z19, Z29
+	VPANDD.BCST ·roundings+0(SB), Z29, Z29
+	VPADDD.BCST ·roundings+4(SB), Z29, Z29
+	VPADDD Z19, Z29, Z29
+	VCMPPS $3, Z19, Z19, K7
+	VPORD.BCST ·roundings+8(SB), Z19, K7, Z29
+	VPSRLD $16, Z29, Z29
+	VPMOVDW Z29, K2, 32(AX)
+	ADDQ R10, AX
+	VPSRLD $16, Z20, Z28
+	VPANDD.BCST ·roundings+0(SB), Z28, Z28
+	VPADDD.BCST ·roundings+4(SB), Z28, Z28
+	VPADDD Z20, Z28, Z28
+	VCMPPS $3, Z20, Z20, K7
+	VPORD.BCST ·roundings+8(SB), Z20, K7, Z28
+	VPSRLD $16, Z28, Z28
+	VPMOVDW Z28, K1, 0(AX)
+	VPSRLD $16, Z21, Z29
+	VPANDD.BCST ·roundings+0(SB), Z29, Z29
+	VPADDD.BCST ·roundings+4(SB), Z29, Z29
+	VPADDD Z21, Z29, Z29
+	VCMPPS $3, Z21, Z21, K7
+	VPORD.BCST ·roundings+8(SB), Z21, K7, Z29
+	VPSRLD $16, Z29, Z29
+	VPMOVDW Z29, K2, 32(AX)
+	ADDQ R10, AX
+	VPSRLD $16, Z22, Z28
+	VPANDD.BCST ·roundings+0(SB), Z28, Z28
+	VPADDD.BCST ·roundings+4(SB), Z28, Z28
+	VPADDD Z22, Z28, Z28
+	VCMPPS $3, Z22, Z22, K7
+	VPORD.BCST ·roundings+8(SB), Z22, K7, Z28
+	VPSRLD $16, Z28, Z28
+	VPMOVDW Z28, K1, 0(AX)
+	VPSRLD $16, Z23, Z29
+	VPANDD.BCST ·roundings+0(SB), Z29, Z29
+	VPADDD.BCST ·roundings+4(SB), Z29, Z29
+	VPADDD Z23, Z29, Z29
+	VCMPPS $3, Z23, Z23, K7
+	VPORD.BCST ·roundings+8(SB), Z23, K7, Z29
+	VPSRLD $16, Z29, Z29
+	VPMOVDW Z29, K2, 32(AX)
+	ADDQ R10, AX
+	VPSRLD $16, Z24, Z28
+	VPANDD.BCST ·roundings+0(SB), Z28, Z28
+	VPADDD.BCST ·roundings+4(SB), Z28, Z28
+	VPADDD Z24, Z28, Z28
+	VCMPPS $3, Z24, Z24, K7
+	VPORD.BCST ·roundings+8(SB), Z24, K7, Z28
+	VPSRLD $16, Z28, Z28
+	VPMOVDW Z28, K1, 0(AX)
+	VPSRLD $16, Z25, Z29
+	VPANDD.BCST ·roundings+0(SB), Z29, Z29
+	VPADDD.BCST ·roundings+4(SB), Z29, Z29
+	VPADDD Z25, Z29, Z29
+	VCMPPS $3, Z25, Z25, K7
+	VPORD.BCST ·roundings+8(SB), Z25, K7, Z29
+	VPSRLD $16, Z29, Z29
+	VPMOVDW Z29, K2, 32(AX)
+stored0:
+	MOVQ 48(SP), R10
+	ADDQ tile_nextA(DI), R13; ADDQ tile_nextB(DI), R14; ADDQ tile_nextC(DI), DX
+	MOVQ tile_nextD(DI), AX; ADDQ AX, 0(SP); MOVQ tile_nextBias(DI), AX; ADDQ AX, 8(SP)
+	MOVQ 24(SP), R12; ADDQ tile_nextFetch(DI), R12; MOVQ R12, 24(SP)
+	DECQ 16(SP); JNZ tile
+	MOVQ R10, tile_packFrom(DI); MOVQ R11, tile_packTo(DI); MOVQ 40(SP), AX; MOVQ AX, tile_packLanes(DI)
+	VZEROUPPER
+	RET
+
+TEXT ·tileF32PackAAcrossx14x32(SB), NOSPLIT, $56-8
+	MOVQ t+0(FP), DI
+	MOVQ tile_a(DI), R13; MOVQ tile_b(DI), R14; MOVQ tile_c(DI), DX
+	MOVQ tile_d(DI), AX; MOVQ AX, 0(SP); MOVQ tile_bias(DI), AX; MOVQ AX, 8(SP); MOVQ tile_n(DI), AX; MOVQ AX, 16(SP)
+	MOVQ tile_mask(DI), AX; KMOVW AX, K1; SHRQ $16, AX; KMOVW AX, K2
+	MOVQ tile_stepA(DI), R8; MOVQ tile_stepB(DI), R9
+	MOVQ tile_fetch(DI), R12; TESTQ R12, R12; CMOVQEQ R13, R12; MOVQ R12, 24(SP); MOVQ tile_fetchLD(DI), R15
+	MOVQ tile_packFrom(DI), R10; MOVQ tile_packTo(DI), R11; MOVQ tile_packLD(DI), R8; MOVQ tile_packLanes(DI), AX; MOVQ AX, 40(SP)
+tile:
+	MOVQ tile_k(DI), CX; MOVQ R13, SI; MOVQ R14, BX
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	VPXORD Z12, Z12, Z12
+	VPXORD Z13, Z13, Z13
+	VPXORD Z14, Z14, Z14
+	VPXORD Z15, Z15, Z15
+	VPXORD Z16, Z16, Z16
+	VPXORD Z17, Z17, Z17
+	VPXORD Z18, Z18, Z18
+	VPXORD Z19, Z19, Z19
+	VPXORD Z20, Z20, Z20
+	VPXORD Z21, Z21, Z21
+	VPXORD Z22, Z22, Z22
+	VPXORD Z23, Z23, Z23
+	VPXORD Z24, Z24, Z24
+	VPXORD Z25, Z25, Z25
+	VPXORD Z26, Z26, Z26
+	VPXORD Z27, Z27, Z27
+	MOVQ DX, AX; MOVQ tile_ldc(DI), R9
+	TESTQ $const_toD, tile_flags(DI); JZ fetch; MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R9
+fetch:
+	MOVQ R9, 32(SP)
+	PCALIGN $64
+step:
+	PREFETCHT0 896(SI); PREFETCHT0 2048(BX); PREFETCHT0 2112(BX)
+	TESTQ CX, tile_every(DI); JNZ compute
+	PREFETCHT0 0(AX)
+	PREFETCHT0 64(AX)
+	ADDQ 32(SP), AX
+compute:
+	PREFETCHT1 (R12); PREFETCHT1 (R12)(R15*1); ADDQ tile_fetchStep(DI), R12
+	TESTQ CX, tile_packEvery(DI); JNZ packed
+	MOVL 0(R10), R9; MOVL R9, 0(R11)
+	MOVL 4(R10), R9; MOVL R9, 56(R11)
+	MOVL 8(R10), R9; MOVL R9, 112(R11)
+	MOVL 12(R10), R9; MOVL R9, 168(R11)
+	MOVL 16(R10), R9; MOVL R9, 224(R11)
+	MOVL 20(R10), R9; MOVL R9, 280(R11)
+	MOVL 24(R10), R9; MOVL R9, 336(R11)
+	MOVL 28(R10), R9; MOVL R9, 392(R11)
+	PREFETCHT0 64(R10); ADDQ R8, R10; ADDQ $4, R11; DECQ 40(SP); JNZ packed
+	MOVQ R8, R9; IMULQ $14, R9; SUBQ R9, R10; ADDQ $32, R10; ADDQ $392, R11; MOVQ $14, 40(SP)
+	DECQ tile_packBlocks(DI); JNZ packed; MOVQ $-1, tile_packEvery(DI)
+packed:
+	VMOVUPS 0(BX), Z28
+	VMOVUPS 64(BX), Z29
+	VBROADCASTSS 0(SI), Z30
+	VFMADD231PS Z28, Z30, Z0
+	VFMADD231PS Z29, Z30, Z1
+	VBROADCASTSS 4(SI), Z31
+	VFMADD231PS Z28, Z31, Z2
+	VFMADD231PS Z29, Z31, Z3
+	VBROADCASTSS 8(SI), Z30
+	VFMADD231PS Z28, Z30, Z4
+	VFMADD231PS Z29, Z30, Z5
+	VBROADCASTSS 12(SI), Z31
+	VFMADD231PS Z28, Z31, Z6
+	VFMADD231PS Z29, Z31, Z7
+	VBROADCASTSS 16(SI), Z30
+	VFMADD231PS Z28, Z30, Z8
+	VFMADD231PS Z29, Z30, Z9
+	VBROADCASTSS 20(SI), Z31
+	VFMADD231PS Z28, Z31, Z10
+	VFMADD231PS Z29, Z31, Z11
+	VBROADCASTSS 24(SI), Z30
+	VFMADD231PS Z28, Z30, Z12
+	VFMADD231PS Z29, Z30, Z13
+	VBROADCASTSS 28(SI), Z31
+	VFMADD231PS Z28, Z31, Z14
+	VFMADD231PS Z29, Z31, Z15
+	VBROADCASTSS 32(SI), Z30
+	VFMADD231PS Z28, Z30, Z16
+	VFMADD231PS Z29, Z30, Z17
+	VBROADCASTSS 36(SI), Z31
+	VFMADD231PS Z28, Z31, Z18
+	VFMADD231PS Z29, Z31, Z19
+	VBROADCASTSS 40(SI), Z30
+	VFMADD231PS Z28, Z30, Z20
+	VFMADD231PS Z29, Z30, Z21
+	VBROADCASTSS 44(SI), Z31
+	VFMADD231PS Z28, Z31, Z22
+	VFMADD231PS Z29, Z31, Z23
+	VBROADCASTSS 48(SI), Z30
+	VFMADD231PS Z28, Z30, Z24
+	VFMADD231PS Z29, Z30, Z25
+	VBROADCASTSS 52(SI), Z31
+	VFMADD231PS Z28, Z31, Z26
+	VFMADD231PS Z29, Z31, Z27
+	ADDQ $56, SI; ADDQ $128, BX; DECQ CX; JNZ step
+	MOVQ R10, 48(SP)
+	MOVQ tile_flags(DI), CX
+	TESTQ $const_scale, CX; JZ scaled0
+	VBROADCASTSS tile_alpha(DI), Z31
+	VMULPS Z31, Z0, Z0
+	VMULPS Z31, Z1, Z1
+	VMULPS Z31, Z2, Z2
+	VMULPS Z31, Z3, Z3
+	VMULPS Z31, Z4, Z4
+	VMULPS Z31, Z5, Z5
+	VMULPS Z31, Z6, Z6
+	VMULPS Z31, Z7, Z7
+	VMULPS Z31, Z8, Z8
+	VMULPS Z31, Z9, Z9
+	VMULPS Z31, Z10, Z10
+	VMULPS Z31, Z11, Z11
+	VMULPS Z31, Z12, Z12
+	VMULPS Z31, Z13, Z13
+	VMULPS Z31, Z14, Z14
+	VMULPS Z31, Z15, Z15
+	VMULPS Z31, Z16, Z16
+	VMULPS Z31, Z17, Z17
+	VMULPS Z31, Z18, Z18
+	VMULPS Z31, Z19, Z19
+	VMULPS Z31, Z20, Z20
+	VMULPS Z31, Z21, Z21
+	VMULPS Z31, Z22, Z22
+	VMULPS Z31, Z23, Z23
+	VMULPS Z31, Z24, Z24
+	VMULPS Z31, Z25, Z25
+	VMULPS Z31, Z26, Z26
+	VMULPS Z31, Z27, Z27
+scaled0:
+	TESTQ $const_addC, CX; JZ addedC0
+	VBROADCASTSS tile_beta(DI), Z31
+	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
+	VFMADD231PS 0(AX), Z31, K1, Z0
+	VFMADD231PS 64(AX), Z31, K2, Z1
+	ADDQ R10, AX
+	VFMADD231PS 0(AX), Z31, K1, Z2
+	VFMADD231PS 64(AX), Z31, K2, Z3
+	ADDQ R10, AX
+	VFMADD231PS 0(AX), Z31, K1, Z4
+	VFMADD231PS 64(AX), Z31, K2, Z5
+	ADDQ R10, AX
+	VFMADD231PS 0(AX), Z31, K1, Z6
+	VFMADD231PS 64(AX), Z31, K2, Z7
+	ADDQ R10, AX
+	VFMADD231PS 0(AX), Z31, K1, Z8
+	VFMADD231PS 64(AX), Z31, K2, Z9
+	ADDQ R10, AX
+	VFMADD231PS 0(AX), Z31, K1, Z10
+	VFMADD231PS 64(AX), Z31, K2, Z11
+	ADDQ R10, AX
+	VFMADD231PS 0(AX), Z31, K1, Z12
+	VFMADD231PS 64(AX), Z31, K2, Z13
+	ADDQ R10, AX
+	VFMADD231PS 0(AX), Z31, K1, Z14
+	VFMADD231PS 64(AX), Z31, K2, Z15
+	ADDQ R10, AX
+	VFMADD231PS 0(AX), Z31, K1, Z16
+	VFMADD231PS 64(AX), Z31, K2, Z17
+	ADDQ R10, AX
+	VFMADD231PS 0(AX), Z31, K1, Z18
+	VFMADD231PS 64(AX), Z31, K2, Z19
+	ADDQ R10, AX
+	VFMADD231PS 0(AX), Z31, K1, Z20
+	VFMADD231PS 64(AX), Z31, K2, Z21
+	ADDQ R10, AX
+	VFMADD231PS 0(AX), Z31, K1, Z22
+	VFMADD231PS 64(AX), Z31, K2, Z23
+	ADDQ R10, AX
+	VFMADD231PS 0(AX), Z31, K1, Z24
+	VFMADD231PS 64(AX), Z31, K2, Z25
+	ADDQ R10, AX
+	VFMADD231PS 0(AX), Z31, K1, Z26
+	VFMADD231PS 64(AX), Z31, K2, Z27
+addedC0:
+	TESTQ $const_addD, CX; JZ addedD0
+	VBROADCASTSS tile_betaD(DI), Z31
+	MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
+	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z0
+	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z1
+	ADDQ R10, AX
+	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z2
+	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z3
+	ADDQ R10, AX
+	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z4
+	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z5
+	ADDQ R10, AX
+	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z6
+	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z7
+	ADDQ R10, AX
+	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z8
+	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z9
+	ADDQ R10, AX
+	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z10
+	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z11
+	ADDQ R10, AX
+	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z12
+	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z13
+	ADDQ R10, AX
+	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z14
+	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z15
+	ADDQ R10, AX
+	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z16
+	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z17
+	ADDQ R10, AX
+	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z18
+	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z19
+	ADDQ R10, AX
+	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z20
+	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z21
+	ADDQ R10, AX
+	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z22
+	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z23
+	ADDQ R10, AX
+	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z24
+	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z25
+	ADDQ R10, AX
+	VPMOVZXWD.Z 0(AX), K1, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z26
+	VPMOVZXWD.Z 32(AX), K2, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z27
+addedD0:
+	TESTQ $const_addBias, CX; JZ addedBias0
+	MOVQ 8(SP), AX
+	VMOVUPS.Z 0(AX), K1, Z28
+	VMOVUPS.Z 64(AX), K2, Z29
+	VADDPS Z28, Z0, Z0
+	VADDPS Z29, Z1, Z1
+	VADDPS Z28, Z2, Z2
+	VADDPS Z29, Z3, Z3
+	VADDPS Z28, Z4, Z4
+	VADDPS Z29, Z5, Z5
+	VADDPS Z28, Z6, Z6
+	VADDPS Z29, Z7, Z7
+	VADDPS Z28, Z8, Z8
+	VADDPS Z29, Z9, Z9
+	VADDPS Z28, Z10, Z10
+	VADDPS Z29, Z11, Z11
+	VADDPS Z28, Z12, Z12
+	VADDPS Z29, Z13, Z13
+	VADDPS Z28, Z14, Z14
+	VADDPS Z29, Z15, Z15
+	VADDPS Z28, Z16, Z16
+	VADDPS Z29, Z17, Z17
+	VADDPS Z28, Z18, Z18
+	VADDPS Z29, Z19, Z19
+	VADDPS Z28, Z20, Z20
+	VADDPS Z29, Z21, Z21
+	VADDPS Z28, Z22, Z22
+	VADDPS Z29, Z23, Z23
+	VADDPS Z28, Z24, Z24
+	VADDPS Z29, Z25, Z25
+	VADDPS Z28, Z26, Z26
+	VADDPS Z29, Z27, Z27
+addedBias0:
+	TESTQ $const_toD, CX; JNZ toD0
+	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
+	VMOVUPS Z0, K1, 0(AX)
+	VMOVUPS Z1, K2, 64(AX)
+	ADDQ R10, AX
+	VMOVUPS Z2, K1, 0(AX)
+	VMOVUPS Z3, K2, 64(AX)
+	ADDQ R10, AX
+	VMOVUPS Z4, K1, 0(AX)
+	VMOVUPS Z5, K2, 64(AX)
+	ADDQ R10, AX
+	VMOVUPS Z6, K1, 0(AX)
+	VMOVUPS Z7, K2, 64(AX)
+	ADDQ R10, AX
+	VMOVUPS Z8, K1, 0(AX)
+	VMOVUPS Z9, K2, 64(AX)
+	ADDQ R10, AX
+	VMOVUPS Z10, K1, 0(AX)
+	VMOVUPS Z11, K2, 64(AX)
+	ADDQ R10, AX
+	VMOVUPS Z12, K1, 0(AX)
+	VMOVUPS Z13, K2, 64(AX)
+	ADDQ R10, AX
+	VMOVUPS Z14, K1, 0(AX)
+	VMOVUPS Z15, K2, 64(AX)
+	ADDQ R10, AX
+	VMOVUPS Z16, K1, 0(AX)
+	VMOVUPS Z17, K2, 64(AX)
+	ADDQ R10, AX
+	VMOVUPS Z18, K1, 0(AX)
+	VMOVUPS Z19, K2, 64(AX)
+	ADDQ R10, AX
+	VMOVUPS Z20, K1, 0(AX)
+	VMOVUPS Z21, K2, 64(AX)
+	ADDQ R10, AX
+	VMOVUPS Z22, K1, 0(AX)
+	VMOVUPS Z23, K2, 64(AX)
+	ADDQ R10, AX
+	VMOVUPS Z24, K1, 0(AX)
+	VMOVUPS Z25, K2, 64(AX)
+	ADDQ R10, AX
+	VMOVUPS Z26, K1, 0(AX)
+	VMOVUPS Z27, K2, 64(AX)
+	JMP stored0
+toD0:
+	MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
+	VPSRLD $16, Z0, Z28
+	VPANDD.BCST ·roundings+0(SB), Z28, Z28
+	VPADDD.BCST ·roundings+4(SB), Z28, Z28
+	VPADDD Z0, Z28, Z28
+	VCMPPS $3, Z0, Z0, K7
+	VPORD.BCST ·roundings+8(SB), Z0, K7, Z28
+	VPSRLD $16, Z28, Z28
+	VPMOVDW Z28, K1, 0(AX)
+	VPSRLD $16, Z1, Z29
+	VPANDD.BCST ·roundings+0(SB), Z29, Z29
+	VPADDD.BCST ·roundings+4(SB), Z29, Z29
+	VPADDD Z1, Z29, Z29
+	VCMPPS $3, Z1, Z1, K7
+	VPORD.BCST ·roundings+8(SB), Z1, K7, Z29
+	VPSRLD $16, Z29, Z29
+	VPMOVDW Z29, K2, 32(AX)
+	ADDQ R10, AX
+	VPSRLD $16, Z2, Z28
+	VPANDD.BCST ·roundings+0(SB), Z28, Z28
+	VPADDD.BCST ·roundings+4(SB), Z28, Z28
+	VPADDD Z2, Z28, Z28
+	VCMPPS $3, Z2, Z2, K7
+	VPORD.BCST ·roundings+8(SB), Z2, K7, Z28
+	VPSRLD $16, Z28, Z28
+	VPMOVDW Z28, K1, 0(AX)
+	VPSRLD $16, Z3, Z29
+	VPANDD.BCST ·roundings+0(SB), Z29, Z29
+	VPADDD.BCST ·roundings+4(SB), Z29, Z29
+	VPADDD Z3, Z29, Z29
+	VCMPPS $3, Z3, Z3, K7
+	VPORD.BCST ·roundings+8(SB), Z3, K7, Z29
+	VPSRLD $16, Z29, Z29
+	VPMOVDW Z29, K2, 32(AX)
+	ADDQ R10, AX
+	VPSRLD $16, Z4, Z28
+	VPANDD.BCST ·roundings+0(SB), Z28, Z28
+	VPADDD.BCST ·roundings+4(SB), Z28, Z28
+	VPADDD Z4, Z28, Z28
+	VCMPPS $3, Z4, Z4, K7
+	VPORD.BCST ·roundings+8(SB), Z4, K7, Z28
+	VPSRLD $16, Z28, Z28
+	VPMOVDW Z28, K1, 0(AX)
+	VPSRLD $16, Z5, Z29
+	VPANDD.BCST ·roundings+0(SB), Z29, Z29
+	VPADDD.BCST ·roundings+4(SB), Z29, Z29
+	VPADDD Z5, Z29, Z29
+	VCMPPS $3, Z5, Z5, K7
+	VPORD.BCST ·roundings+8(SB), Z5, K7, Z29
+	VPSRLD $16, Z29, Z29
+	VPMOVDW Z29, K2, 32(AX)
+	ADDQ R10, AX
+	VPSRLD $16, Z6, Z28
+	VPANDD.BCST ·roundings+0(SB), Z28, Z28
+	VPADDD.BCST ·roundings+4(SB), Z28, Z28
+	VPADDD Z6, Z28, Z28
+	VCMPPS $3, Z6, Z6, K7
+	VPORD.BCST ·roundings+8(SB), Z6, K7, Z28
+	VPSRLD $16, Z28, Z28
+	VPMOVDW Z28, K1, 0(AX)
+	VPSRLD $16, Z7, Z29
+	VPANDD.BCST ·roundings+0(SB), Z29, Z29
+	VPADDD.BCST ·roundings+4(SB), Z29, Z29
+	VPADDD Z7, Z29, Z29
+	VCMPPS $3, Z7, Z7, K7
+	VPORD.BCST ·roundings+8(SB), Z7, K7, Z29
+	VPSRLD $16, Z29, Z29
+	VPMOVDW Z29, K2, 32(AX)
+	ADDQ R10, AX
+	VPSRLD $16, Z8, Z28
+	VPANDD.BCST ·roundings+0(SB), Z28, Z28
+	VPADDD.BCST ·roundings+4(SB), Z28, Z28
+	VPADDD Z8, Z28, Z28
+	VCMPPS $3, Z8, Z8, K7
+	VPORD.BCST ·roundings+8(SB), Z8, K7, Z28
+	VPSRLD $16, Z28, Z28
+	VPMOVDW Z28, K1, 0(AX)
+	VPSRLD $16, Z9, Z29
+	VPANDD.BCST ·roundings+0(SB), Z29, Z29
+	VPADDD.BCST ·roundings+4(SB), Z29, Z29
+	VPADDD Z9, Z29, Z29
+	VCMPPS $3, Z9, Z9, K7
+	VPORD.BCST ·roundings+8(SB), Z9, K7, Z29
+	VPSRLD $16, Z29, Z29
+	VPMOVDW Z29, K2, 32(AX)
+	ADDQ R10, AX
+	VPSRLD $16, Z10, Z28
+	VPANDD.BCST ·roundings+0(SB), Z28, Z28
+	VPADDD.BCST ·roundings+4(SB), Z28, Z28
+	VPADDD Z10, Z28, Z28
+	VCMPPS $3, Z10, Z10, K7
+	VPORD.BCST ·roundings+8(SB), Z10, K7, Z28
+	VPSRLD $16, Z28, Z28
+	VPMOVDW Z28, K1, 0(AX)
+	VPSRLD $16, Z11, Z29
+	VPANDD.BCST ·roundings+0(SB), Z29, Z29
+	VPADDD.BCST ·roundings+4(SB), Z29, Z29
+	VPADDD Z11, Z29, Z29
+	VCMPPS $3, Z11, Z11, K7
+	VPORD.BCST ·roundings+8(SB), Z11, K7, Z29
+	VPSRLD $16, Z29, Z29
+	VPMOVDW Z29, K2, 32(AX)
+	ADDQ R10, AX
+	VPSRLD $16, Z12, Z28
+	VPANDD.BCST ·roundings+0(SB), Z28, Z28
+	VPADDD.BCST ·roundings+4(SB), Z28, Z28
+	VPADDD Z12, Z28, Z28
+	VCMPPS $3, Z12, Z12, K7
+	VPORD.BCST ·roundings+8(SB), Z12, K7, Z28
+	VPSRLD $16, Z28, Z28
+	VPMOVDW Z28, K1, 0(AX)
+	VPSRLD $16, Z13, Z29
+	VPANDD.BCST ·roundings+0(SB), Z29, Z29
+	VPADDD.BCST ·roundings+4(SB), Z29, Z29
+	VPADDD Z13, Z29, Z29
+	VCMPPS $3, Z13, Z13, K7
+	VPORD.BCST ·roundings+8(SB), Z13, K7, Z29
+	VPSRLD $16, Z29, Z29
+	VPMOVDW Z29, K2, 32(AX)
+	ADDQ R10, AX
+	VPSRLD $16, Z14, Z28
+	VPANDD.BCST ·roundings+0(SB), Z28, Z28
+	VPADDD.BCST ·roundings+4(SB), Z28, Z28
+	VPADDD Z14, Z28, Z28
+	VCMPPS $3, Z14, Z14, K7
+	VPORD.BCST ·roundings+8(SB), Z14, K7, Z28
+	VPSRLD $16, Z28, Z28
+	VPMOVDW Z28, K1, 0(AX)
+	VPSRLD $16, Z15, Z29
+	VPANDD.BCST ·roundings+0(SB), Z29, Z29
+	VPADDD.BCST ·roundings+4(SB), Z29, Z29
+	VPADDD Z15, Z29, Z29
+	VCMPPS $3, Z15, Z15, K7
+	VPORD.BCST ·roundings+8(SB), Z15, K7, Z29
+	VPSRLD $16, Z29, Z29
+	VPMOVDW Z29, K2, 32(AX)
+	ADDQ R10, AX
+	VPSRLD $16, Z16, Z28
+	VPANDD.BCST ·roundings+0(SB), Z28, Z28
+	VPADDD.BCST ·roundings+4(SB), Z28, Z28
+	VPADDD Z16, Z28, Z28
+	VCMPPS $3, Z16, Z16, K7
+	VPORD.BCST ·roundings+8(SB), Z16, K7, Z28
+	VPSRLD $16, Z28, Z28
+	VPMOVDW Z28, K1, 0(AX)
+	VPSRLD $16, Z17, Z29
+	VPANDD.BCST ·roundings+0(SB), Z29, Z29
+	VPADDD.BCST ·roundings+4(SB), Z29, Z29
+	VPADDD Z17, Z29, Z29
+	VCMPPS $3, Z17, Z17, K7
+	VPORD.BCST ·roundings+8(SB), Z17, K7, Z29
+	VPSRLD $16, Z29, Z29
+	VPMOVDW Z29, K2, 32(AX)
+	ADDQ R10, AX
+	VPSRLD $16, Z18, Z28
+	VPANDD.BCST ·roundings+0(SB), Z28, Z28
+	VPADDD.BCST ·roundings+4(SB), Z28, Z28
+	VPADDD Z18, Z28, Z28
+	VCMPPS $3, Z18, Z18, K7
+	VPORD.BCST ·roundings+8(SB), Z18, K7, Z28
+	VPSRLD $16, Z28, Z28
+	VPMOVDW Z28, K1, 0(AX)
+	VPSRLD $16, Z19, Z29
+	VPANDD.BCST ·roundings+0(SB), Z29, Z29
+	VPADDD.BCST ·roundings+4(SB), Z29, Z29
+	VPADDD Z19, Z29, Z29
+	VCMPPS $3, Z19, Z19, K7
+	VPORD.BCST ·roundings+8(SB), Z19, K7, Z29
+	VPSRLD $16, Z29, Z29
+	VPMOVDW Z29, K2, 32(AX)
+	ADDQ R10, AX
+	VPSRLD $16, Z20, Z28
+	VPANDD.BCST ·roundings+0(SB), Z28, Z28
+	VPADDD.BCST ·roundings+4(SB), Z28, Z28
+	VPADDD Z20, Z28, Z28
+	VCMPPS $3, Z20, Z20, K7
+	VPORD.BCST ·roundings+8(SB), Z20, K7, Z28
+	VPSRLD $16, Z28, Z28
+	VPMOVDW Z28, K1, 0(AX)
+	VPSRLD $16, Z21, Z29
+	VPANDD.BCST ·roundings+0(SB), Z29, Z29
+	VPADDD.BCST ·roundings+4(SB), Z29, Z29
+	VPADDD Z21, Z29, Z29
+	VCMPPS $3, Z21, Z21, K7
+	VPORD.BCST ·roundings+8(SB), Z21, K7, Z29
+	VPSRLD $16, Z29, Z29
+	VPMOVDW Z29, K2, 32(AX)
+	ADDQ R10, AX
+	VPSRLD $16, Z22, Z28
+	VPANDD.BCST ·roundings+0(SB), Z28, Z28
+	VPADDD.BCST ·roundings+4(SB), Z28, Z28
+	VPADDD Z22, Z28, Z28
+	VCMPPS $3, Z22, Z22, K7
+	VPORD.BCST ·roundings+8(SB), Z22, K7, Z28
+	VPSRLD $16, Z28, Z28
+	VPMOVDW Z28, K1, 0(AX)
+	VPSRLD $16, Z23, Z29
+	VPANDD.BCST ·roundings+0(SB), Z29, Z29
+	VPADDD.BCST ·roundings+4(SB), Z29, Z29
+	VPADDD Z23, Z29, Z29
+	VCMPPS $3, Z23, Z23, K7
+	VPORD.BCST ·roundings+8(SB), Z23, K7, Z29
+	VPSRLD $16, Z29, Z29
+	VPMOVDW Z29, K2, 32(AX)
+	ADDQ R10, AX
+	VPSRLD $16, Z24, Z28
+	VPANDD.BCST ·roundings+0(SB), Z28, Z28
+	VPADDD.BCST ·roundings+4(SB), Z28, Z28
+	VPADDD Z24, Z28, Z28
+	VCMPPS $3, Z24, Z24, K7
+	VPORD.BCST ·roundings+8(SB), Z24, K7, Z28
+	VPSRLD $16, Z28, Z28
+	VPMOVDW Z28, K1, 0(AX)
+	VPSRLD $16, Z25, Z29
+	VPANDD.BCST ·roundings+0(SB), Z29, Z29
+	VPADDD.BCST ·roundings+4(SB), Z29, Z29
+	VPADDD Z25, Z29, Z29
+	VCMPPS $3, Z25, Z25, K7
+	VPORD.BCST ·roundings+8(SB), Z25, K7, Z29
+	VPSRLD $16, Z29, Z29
+	VPMOVDW Z29, K2, 32(AX)
+	ADDQ R10, AX
+	VPSRLD $16, Z26, Z28
+	VPANDD.BCST ·roundings+0(SB), Z28, Z28
+	VPADDD.BCST ·roundings+4(SB), Z28, Z28
+	VPADDD Z26, Z28, Z28
+	VCMPPS $3, Z26, Z26, K7
+	VPORD.BCST ·roundings+8(SB), Z26, K7, Z28
+	VPSRLD $16, Z28, Z28
+	VPMOVDW Z28, K1, 0(AX)
+	VPSRLD $16, Z27, Z29
+	VPANDD.BCST ·roundings+0(SB), Z29, Z29
+	VPADDD.BCST ·roundings+4(SB), Z29, Z29
+	VPADDD Z27, Z29, Z29
+	VCMPPS $3, Z27, Z27, K7
+	VPORD.BCST ·roundings+8(SB), Z27, K7, Z29
+	VPSRLD $16, Z29, Z29
+	VPMOVDW Z29, K2, 32(AX)
+stored0:
+	MOVQ 48(SP), R10
+	ADDQ tile_nextA(DI), R13; ADDQ tile_nextB(DI), R14; ADDQ tile_nextC(DI), DX
+	MOVQ tile_nextD(DI), AX; ADDQ AX, 0(SP); MOVQ tile_nextBias(DI), AX; ADDQ AX, 8(SP)
+	MOVQ 24(SP), R12; ADDQ tile_nextFetch(DI), R12; MOVQ R12, 24(SP)
+	DECQ 16(SP); JNZ tile
+	MOVQ R10, tile_packFrom(DI); MOVQ R11, tile_packTo(DI); MOVQ 40(SP), AX; MOVQ AX, tile_packLanes(DI)
 	VZEROUPPER
 	RET
 

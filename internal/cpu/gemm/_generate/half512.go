@@ -130,7 +130,8 @@ func (w *printer) tileHalf(rows, units int) string {
 		w.finish(finish512{rows: rows, first: 2 * unit, vectors: 2, pairs: true, acc: func(row, v int) int { return 2*row + v }})
 	}
 	w.p("ADDQ $%d, 40(SP)", 128*units)
-	w.nextTile(fetches)
+	w.endTile(fetches)
+	w.ret()
 	return name
 }
 

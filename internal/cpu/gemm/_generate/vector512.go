@@ -82,7 +82,8 @@ func (w *printer) finishRow() {
 	w.label("tile")
 	w.p("VMOVUPS.Z (R13), K1, Z0; VMOVUPS.Z 64(R13), K2, Z1")
 	w.finish(finish512{rows: 1, vectors: 2, acc: func(_, v int) int { return v }})
-	w.nextTile(false)
+	w.endTile(false)
+	w.ret()
 }
 
 // dots prints y[row][n] = Σ x[row][k]·W[n][k] for groups of four n, or two, some rows apart, and returns the routine's name.
