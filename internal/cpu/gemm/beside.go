@@ -14,10 +14,8 @@ const (
 	besideSteps = 8  // steps of a lane that are copied at a time where its steps are adjacent
 	besideDepth = 64 // steps that a block must have at least
 
-	besideEveryA = 4 // steps from one lane of A that is copied to the next
-
 	// A product's workers pack A each for itself if they have so many panels of B to multiply it with.
-	apartPanels = 7
+	apartPanels = 6
 )
 
 // packing is what an engine packs beside a product.
@@ -29,9 +27,14 @@ const (
 	packAAcross                // a panel of A, the steps of whose lanes are adjacent
 )
 
+// packsBeside reports whether there is enough of A in so many rows, and of k, for panels to be packed beside products.
+func (j *job) packsBeside(rows int) bool {
+	return j.engine.beside != nil && !j.half && !j.swapped && j.kBlock >= besideDepth && j.mr >= besideRows && rows >= besideGroup*j.mr
+}
+
 // packsBBeside reports whether panels of B are packed beside products with those before.
 func (j *job) packsBBeside(cols int) bool {
-	return j.engine.beside != nil && !j.half && j.kBlock >= besideDepth && j.b.kind == copyF32 && j.mr >= besideRows && j.rows >= besideGroup*j.mr && cols >= 2*j.engine.nr
+	return j.packsBeside(j.rows) && j.b.kind == copyF32 && cols >= 2*j.engine.nr
 }
 
 // packsApart reports whether each worker packs A for itself, in slabs of so many rows and steps. They have the room of one slab.
@@ -40,7 +43,7 @@ func (j *job) packsApart(rows, depth int) bool {
 	for _, o := range j.shared {
 		columns += o.n
 	}
-	return j.engine.beside != nil && !j.half && !j.swapped && j.kBlock >= besideDepth && j.a.kind == copyF32 && j.a.contig && j.mr >= besideRows && min(rows, j.m) > besideGroup*j.mr &&
+	return j.packsBeside(min(rows, j.m)) && j.a.kind == copyF32 && j.a.contig &&
 		columns >= apartPanels*j.engine.nr*j.workers && j.workers*ceil(rows, j.mr)*depth <= j.engine.slabWords
 }
 
@@ -105,23 +108,27 @@ type besidePanels struct {
 // begin reports whether the tiles that the tile stands for, of the panel of row i and the block of k that begins at start, have a later
 // panel to pack, and tells them where they go on.
 func (p *besidePanels) begin(t *tile, start, i int) bool {
-	j := p.j
-	if !j.apart {
+	if !p.j.apart || !p.busy && !p.choose(t, start, i) {
 		return false
 	}
-	if !p.busy && !p.choose(t, start, i) {
-		return false
-	}
-	t.packFrom, t.packTo, t.packLanes, t.packBlocks, t.packEvery = p.from, p.to, p.lanes, p.blocks, besideEveryA-1
-	t.packLD = j.a.ld
+	t.packFrom, t.packTo, t.packLD = p.from, p.to, p.j.a.ld
+	t.packEvery, t.packLanes, t.packBlocks = everyA(t.n)-1, p.lanes, p.blocks
 	return true
+}
+
+// everyA is how many steps apart lanes of A are copied during so many tiles: enough of them for a panel, if that can be.
+func everyA(tiles int) int {
+	if 2*tiles >= besideRows+1 {
+		return 4
+	}
+	return 2
 }
 
 // choose finds the first panel that is not packed and that can be before it is needed.
 func (p *besidePanels) choose(t *tile, start, i int) bool {
 	j := p.j
 	panels := j.panels()
-	perPanel, perRow := j.mr*(t.k/besideSteps), t.n*(t.k/besideEveryA)
+	perPanel, perRow := j.mr*(t.k/besideSteps), t.n*(t.k/everyA(t.n))
 	next := (start-j.from)/j.kBlock*panels + i/j.mr + (perPanel+perRow-1)/max(1, perRow)
 	ready := j.ready[p.worker*j.panelsOf:][:j.panelsOf]
 	for last := min(next+besideGroup, len(ready)); next < last; next++ {
