@@ -69,10 +69,9 @@ type job struct {
 	others []*job // products of the same A, to be computed with this one or after it
 	shared []*job // those of them that this slab serves
 
-	packTask                  func(task int)
-	mulTask                   func(worker, task int)
-	packColsTask, mulRowsTask func(task int)
-	vectorTask                func(task int)
+	packTask, mulTask         func(worker, task int)
+	packColsTask, mulRowsTask func(worker, task int)
+	vectorTask                func(worker, task int)
 }
 
 // slabs are a job's large buffers, or those of the job that it is computed with.
@@ -149,7 +148,7 @@ func (j *job) done() {
 	clear(j.others)
 	j.others = j.others[:0]
 	j.a.p, j.b.p, j.c, j.bias = nil, nil, nil, nil
-	jobs.put(j)
+	jobs.put(0, j)
 }
 
 // even is the length of a part when total is cut into the fewest equal parts of at most limit, each a multiple of unit.
@@ -160,25 +159,14 @@ func even(total, limit, unit int) int {
 
 func ceil(n, unit int) int { return (n + unit - 1) / unit * unit }
 
-// doWorker is do for tasks that have a number for the worker.
-func (j *job) doWorker(tasks int, fn func(worker, task int)) {
+// do runs tasks, in parallel if the product is large enough.
+func (j *job) do(tasks int, fn func(worker, task int)) {
 	if j.workers > 1 {
 		par.DoWorker(tasks, fn)
 		return
 	}
 	for task := range tasks {
 		fn(0, task)
-	}
-}
-
-// do runs tasks, in parallel if the product is large enough.
-func (j *job) do(tasks int, fn func(task int)) {
-	if j.workers > 1 {
-		par.Do(tasks, fn)
-		return
-	}
-	for task := range tasks {
-		fn(task)
 	}
 }
 
@@ -314,7 +302,7 @@ func (j *job) runBlocks() {
 			for _, o := range j.shared {
 				o.row, o.rows, o.from, o.to = j.row, j.rows, j.from, j.to
 			}
-			j.doWorker(j.allTasks(), j.mulTask)
+			j.do(j.allTasks(), j.mulTask)
 		}
 	}
 }
@@ -376,7 +364,7 @@ func (j *job) elems(step, steps int) (first, n int) {
 }
 
 // packRows packs a group of panels of A for one block of k. The slab is ordered [block of k][panel][step][row].
-func (j *job) packRows(task int) {
+func (j *job) packRows(_, task int) {
 	e := j.engine
 	first := task % j.groups * groupPanels * j.mr
 	start := j.from + task/j.groups*j.kBlock
@@ -395,7 +383,7 @@ func (j *job) packRows(task int) {
 func (j *job) mulColumns(worker, task int) {
 	j, task = j.part(task)
 	e := j.engine
-	w := blocks.get()
+	w := blocks.get(worker)
 	t := &w.t
 	col := j.firstColumn(task)
 	cols := j.firstColumn(task+1) - col
@@ -467,7 +455,7 @@ func (j *job) mulColumns(worker, task int) {
 		j.storeRows(t, w.b, col, cols, 0, j.rows, ld)
 	}
 	*t = tile{} // the pool must not hold the caller's memory
-	blocks.put(w)
+	blocks.put(worker, w)
 }
 
 // place points the tile at rows from i on of the slab and columns from q on of so many that begin at col: of C, or of what keeps its sums.

@@ -88,7 +88,7 @@ func (j *job) runNarrow() {
 }
 
 // packCols packs one block of k of all columns of B: [block of k][panel][step][column].
-func (j *job) packCols(task int) {
+func (j *job) packCols(_, task int) {
 	width := j.narrowWidth()
 	start := task * j.kBlock
 	k, elems := j.elems(start, min(j.kBlock, j.steps-start))
@@ -114,10 +114,10 @@ func (j *job) rowsWidened() bool {
 }
 
 // mulRows multiplies one group of rows of A with all of B.
-func (j *job) mulRows(task int) {
+func (j *job) mulRows(worker, task int) {
 	e := j.engine
 	width := j.narrowWidth()
-	w := blocks.get()
+	w := blocks.get(worker)
 	t := &w.t
 	row := task * j.groupRows
 	rows := min(j.groupRows, j.m-row)
@@ -198,5 +198,5 @@ func (j *job) mulRows(task int) {
 		j.storeRows(t, w.b, 0, j.n, row, rows, ld)
 	}
 	*t = tile{} // the pool must not hold the caller's memory
-	blocks.put(w)
+	blocks.put(worker, w)
 }

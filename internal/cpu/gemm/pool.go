@@ -29,28 +29,32 @@ var (
 	blocks    freeList[block]
 )
 
-// freeList hands out values that keep their buffers.
+// freeList hands out values that keep their buffers. Every worker has values of its own, which are in its core's cache.
 type freeList[T any] struct {
 	mu   sync.Mutex
-	free []*T
+	free [][]*T // by worker
 }
 
-func (l *freeList[T]) get() *T {
+func (l *freeList[T]) get(worker int) *T {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	n := len(l.free)
+	for len(l.free) <= worker {
+		l.free = append(l.free, nil)
+	}
+	free := l.free[worker]
+	n := len(free)
 	if n == 0 {
 		return new(T)
 	}
-	v := l.free[n-1]
-	l.free = l.free[:n-1]
+	v := free[n-1]
+	l.free[worker] = free[:n-1]
 	return v
 }
 
-func (l *freeList[T]) put(v *T) {
+func (l *freeList[T]) put(worker int, v *T) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.free = append(l.free, v)
+	l.free[worker] = append(l.free[worker], v)
 }
 
 // grow returns s with at least n words; what it held is lost.

@@ -94,9 +94,9 @@ func (j *job) vectorColumn(task int) int {
 }
 
 // mulVectors computes one chunk of columns.
-func (j *job) mulVectors(task int) {
+func (j *job) mulVectors(worker, task int) {
 	j, task = j.part(task)
-	w := blocks.get()
+	w := blocks.get(worker)
 	col := j.vectorColumn(task)
 	cols := j.vectorColumn(task+1) - col
 	w.sums = grow(w.sums, j.m*cols)
@@ -132,5 +132,5 @@ func (j *job) mulVectors(task int) {
 	}
 	j.storeRows(&w.t, w.sums, 0, j.m, col, cols, cols)
 	*v = vectors{}
-	blocks.put(w)
+	blocks.put(worker, w)
 }
