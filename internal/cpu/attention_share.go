@@ -23,7 +23,7 @@ func (a *attn) share(f func(pair, block int)) {
 	at := func(i int) *atomic.Int32 { return &counters[line*i] }
 	// The number of blocks taken of each pair, of pairs taken, and each core's pair plus one.
 	untaken, own := at(pairs), func(worker int) *atomic.Int32 { return at(pairs + 1 + worker) }
-	par.DoWorker(pairs*a.blocks, func(worker, _ int) {
+	par.DoWorker(workers, pairs*a.blocks, func(worker, _ int) {
 		// Some block is left, since each of as many tasks takes one.
 		for pair := int(own(worker).Load()) - 1; ; {
 			if pair >= 0 {

@@ -9,7 +9,7 @@ import (
 
 // The blocking, in 32-bit words (a word is one k in float32 and two k in pairs):
 //
-//	slab   rows of A, packed for up to all k by all workers together; lives in L3
+//	slab   rows of A, packed for up to all k by all workers together, or by each for itself (slabs.apart); lives in L3
 //	block  columns × kBlock of B, packed by the worker that multiplies it; lives in L2
 //	panel  mr rows × kBlock of A; lives in L1 while it meets every panel of the block
 //
@@ -77,8 +77,8 @@ type job struct {
 // slabs are a job's large buffers, or those of the job that it is computed with.
 type slabs struct {
 	slab []uint32
-	// With apart every worker has a slab of its own, slabWords each, and packs its panels when it comes to them. Those that it has packed
-	// are ready: panelsOf for each.
+	// With apart every worker has a slab of its own, slabSize words each, and packs its panels when it comes to them. Those that it has
+	// packed are ready: panelsOf for each.
 	apart              bool
 	ready              []bool
 	slabSize, panelsOf int
@@ -161,13 +161,7 @@ func ceil(n, unit int) int { return (n + unit - 1) / unit * unit }
 
 // do runs tasks, in parallel if the product is large enough.
 func (j *job) do(tasks int, fn func(worker, task int)) {
-	if j.workers > 1 {
-		par.DoWorker(tasks, fn)
-		return
-	}
-	for task := range tasks {
-		fn(0, task)
-	}
+	par.DoWorker(j.workers, tasks, fn)
 }
 
 const groupPanels = 8 // panels of A packed by one task

@@ -264,7 +264,7 @@ func TestShapes(t *testing.T) {
 func TestRowsByThemselves(t *testing.T) {
 	eachEngine(t, func(t *testing.T, e *engine) {
 		if e.dots == nil {
-			t.Skip("no routine for few rows")
+			return // the engine has no routine for few rows
 		}
 		r := rand.New(rand.NewPCG(15, 16))
 		for _, s := range [][2]int{{4, 7}, {70, 64}, {129, 577}, {46, 1000}} {

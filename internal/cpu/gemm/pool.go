@@ -14,7 +14,7 @@ import (
 func PackBytes() int64 { return packBytes.Load() }
 
 // MaxPackBytes is what PackBytes grows to at most with this many workers (par.Workers) and one product at a time, as
-// long as K is at most 32768 where C is bfloat16, and 524288 where it has no more than four rows.
+// long as K is at most 32768 where C is bfloat16, and 262144 where it has no more than eight rows.
 func MaxPackBytes(workers int) int64 {
 	s := standard
 	margin := 1 << 12 // rounding to tiles

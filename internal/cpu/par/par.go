@@ -34,20 +34,21 @@ func Do(tasks int, fn func(task int)) {
 		return
 	}
 	shared.fn = fn
-	shared.run(tasks)
+	shared.run(tasks, tasks)
 }
 
-// DoWorker is Do with the number of the worker that runs the task, in [0, Workers()), to choose a scratch buffer by.
-// No two tasks of one call run at the same time with the same number; different calls share nothing.
-func DoWorker(tasks int, fn func(worker, task int)) {
-	if tasks <= 1 || !shared.acquire() {
+// DoWorker is Do on at most so many workers, with the number of the one that runs the task, less than workers, to choose a scratch buffer
+// by. No two tasks of one call run at the same time with the same number; different calls share nothing. Workers may change at any time
+// (the Go runtime follows the limits of a container), and who prepared buffers for some must not meet more.
+func DoWorker(workers, tasks int, fn func(worker, task int)) {
+	if tasks <= 1 || workers <= 1 || !shared.acquire() {
 		for task := range tasks {
 			fn(0, task)
 		}
 		return
 	}
 	shared.fnWorker = fn
-	shared.run(tasks)
+	shared.run(workers, tasks)
 }
 
 // Panic carries a panic from a task to the goroutine that called Do.
@@ -109,9 +110,9 @@ const (
 // acquire reports whether the caller may use the pool: more than one worker, and no loop running.
 func (p *pool) acquire() bool { return Workers() > 1 && p.busy.TryLock() }
 
-// run works the loop down with the helpers. The caller holds p.busy and has set the function.
-func (p *pool) run(tasks int) {
-	workers := min(Workers(), tasks)
+// run works the loop down with the helpers, with at most so many workers in all. The caller holds p.busy and has set the function.
+func (p *pool) run(workers, tasks int) {
+	workers = min(workers, tasks, Workers())
 	if cap(p.runs) < workers {
 		p.runs = make([]run, workers)
 	}

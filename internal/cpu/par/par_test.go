@@ -36,7 +36,7 @@ func TestEveryTaskRunsOnce(t *testing.T) {
 func TestWorkerNumbersAreExclusive(t *testing.T) {
 	withProcs(t, func(t *testing.T, procs int) {
 		inUse := make([]atomic.Int32, Workers())
-		DoWorker(500, func(worker, task int) {
+		DoWorker(Workers(), 500, func(worker, task int) {
 			if inUse[worker].Add(1) != 1 {
 				t.Errorf("worker %d runs two tasks at once", worker)
 			}
@@ -46,6 +46,24 @@ func TestWorkerNumbersAreExclusive(t *testing.T) {
 			inUse[worker].Add(-1)
 		})
 	})
+}
+
+// TestWorkersAreAtMost: who has buffers for some workers never meets the number of another, however many there are now.
+func TestWorkersAreAtMost(t *testing.T) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(4))
+	for most := 1; most <= 5; most++ {
+		var ran atomic.Int32
+		DoWorker(most, 200, func(worker, _ int) {
+			ran.Add(1)
+			if worker >= most {
+				t.Errorf("worker %d of %d", worker, most)
+			}
+			time.Sleep(time.Microsecond)
+		})
+		if ran.Load() != 200 {
+			t.Fatalf("%d tasks ran on at most %d workers, want 200", ran.Load(), most)
+		}
+	}
 }
 
 func TestUsesSeveralGoroutines(t *testing.T) {
@@ -65,7 +83,7 @@ func TestNestedLoopRunsOnItsCaller(t *testing.T) {
 		Do(10, func(int) {
 			var inner int // not atomic: the race detector would object if it were shared
 			Do(10, func(int) { inner++ })
-			DoWorker(10, func(worker, _ int) {
+			DoWorker(Workers(), 10, func(worker, _ int) {
 				if procs > 1 && worker != 0 {
 					t.Errorf("nested loop on worker %d", worker)
 				}
@@ -151,7 +169,7 @@ func TestGoexitInATaskIsReported(t *testing.T) {
 		var meet sync.WaitGroup
 		meet.Add(2)
 		owner := make(chan struct{}, 1)
-		DoWorker(2, func(worker, _ int) {
+		DoWorker(2, 2, func(worker, _ int) {
 			meet.Done()
 			meet.Wait()
 			if worker != 0 {
