@@ -31,6 +31,14 @@ func besideEngines(t *testing.T, f func(t *testing.T, e *engine)) {
 	}
 }
 
+// fewer is a fifth of the cases with -short, which the race detector, ten times as slow, is run with.
+func fewer(cases int) int {
+	if testing.Short() {
+		return cases / 5
+	}
+	return cases
+}
+
 // besideProduct has enough rows for it.
 func besideProduct(r *rand.Rand) product {
 	p := randomProduct(r)
@@ -43,7 +51,7 @@ func besideProduct(r *rand.Rand) product {
 func TestPackingBesideProducts(t *testing.T) {
 	besideEngines(t, func(t *testing.T, e *engine) {
 		r := rand.New(rand.NewPCG(15, 16))
-		for range 25 {
+		for range fewer(25) {
 			besideProduct(r).run(t, e, r)
 		}
 	})
@@ -56,7 +64,7 @@ func TestPackingBesideChangesNothing(t *testing.T) {
 		plain := *e
 		plain.beside = nil
 		r := rand.New(rand.NewPCG(17, 18))
-		for range 60 {
+		for range fewer(60) {
 			first := besideProduct(r)
 			first.LDA = first.K + first.padA
 			rows, cols := first.M, first.K

@@ -269,6 +269,9 @@ func TestRowsByThemselves(t *testing.T) {
 		r := rand.New(rand.NewPCG(15, 16))
 		for _, s := range [][2]int{{4, 7}, {70, 64}, {129, 577}, {46, 1000}} {
 			for storage := range 4 {
+				if testing.Short() && s[0] > 100 {
+					continue // much work for the race detector, of no other kind
+				}
 				spec := Spec{TransB: true, M: vectorRows, N: s[0], K: s[1], LDA: s[1] + 3, LDB: s[1] + 1, LDC: s[0], Alpha: 1}
 				if storage&1 != 0 && !e.pairs {
 					spec.M = moreRows
