@@ -99,16 +99,14 @@ type besidePanels struct {
 	j             *job
 	worker        int
 	row, start    int // of the panel under way
-	steps         int
-	busy          bool
 	from, to      uintptr
-	lanes, blocks int
+	lanes, blocks int // to go; no block is left if none is under way
 }
 
 // begin reports whether the tiles that the tile stands for, of the panel of row i and the block of k that begins at start, have a later
 // panel to pack, and tells them where they go on.
 func (p *besidePanels) begin(t *tile, start, i int) bool {
-	if !p.j.apart || !p.busy && !p.choose(t, start, i) {
+	if !p.j.apart || p.blocks == 0 && !p.choose(t, start, i) {
 		return false
 	}
 	t.packFrom, t.packTo, t.packLD = p.from, p.to, p.j.a.ld
@@ -133,12 +131,12 @@ func (p *besidePanels) choose(t *tile, start, i int) bool {
 	ready := j.ready[p.worker*j.panelsOf:][:j.panelsOf]
 	for last := min(next+besideGroup, len(ready)); next < last; next++ {
 		p.start, p.row = j.from+next/panels*j.kBlock, next%panels*j.mr
-		p.steps = min(j.kBlock, j.to-p.start)
-		if ready[next] || p.row+j.mr > j.rows || p.steps < besideSteps {
+		steps := j.stepsFrom(p.start)
+		if ready[next] || p.row+j.mr > j.rows || steps < besideSteps {
 			continue
 		}
 		p.from, p.to = uintptr(j.a.at(j.row+p.row, p.start)), uintptr(unsafe.Pointer(&j.slab[j.panelAt(p.worker, p.start, p.row)]))
-		p.lanes, p.blocks, p.busy = j.mr, p.steps/besideSteps, true
+		p.lanes, p.blocks = j.mr, steps/besideSteps
 		return true
 	}
 	return false
@@ -147,9 +145,7 @@ func (p *besidePanels) choose(t *tile, start, i int) bool {
 // end takes over how far the tiles came, and finishes a panel.
 func (p *besidePanels) end(t *tile) {
 	p.from, p.to, p.lanes, p.blocks = t.packFrom, t.packTo, t.packLanes, t.packBlocks
-	if p.blocks > 0 {
-		return
+	if p.blocks == 0 {
+		p.j.finishPanelA(p.worker, p.start, p.row, p.j.stepsFrom(p.start)/besideSteps*besideSteps)
 	}
-	p.busy = false
-	p.j.finishPanelA(p.worker, p.start, p.row, p.steps/besideSteps*besideSteps)
 }

@@ -357,12 +357,15 @@ func (j *job) elems(step, steps int) (first, n int) {
 	return step, steps
 }
 
+// stepsFrom is how many steps the block of k has that begins at start.
+func (j *job) stepsFrom(start int) int { return min(j.kBlock, j.to-start) }
+
 // packRows packs a group of panels of A for one block of k. The slab is ordered [block of k][panel][step][row].
 func (j *job) packRows(_, task int) {
 	e := j.engine
 	first := task % j.groups * groupPanels * j.mr
 	start := j.from + task/j.groups*j.kBlock
-	steps := min(j.kBlock, j.to-start)
+	steps := j.stepsFrom(start)
 	dst := j.slab[(start-j.from)*ceil(j.rows, j.mr)+first*steps:]
 	k, elems := j.elems(start, steps)
 	rows := min(groupPanels*j.mr, j.rows-first)
@@ -394,7 +397,7 @@ func (j *job) mulColumns(worker, task int) {
 	}
 	beside := besidePanels{j: j, worker: worker}
 	for start := j.from; start < j.to; start += j.kBlock {
-		steps := min(j.kBlock, j.to-start)
+		steps := j.stepsFrom(start)
 		k, elems := j.elems(start, steps)
 		packed := 0 // first column that is packed
 		if j.bInPlace {
@@ -474,7 +477,7 @@ func (j *job) panels() int { return (j.rows + j.mr - 1) / j.mr }
 
 // panelAt is where in the slab the panel of A lies that begins with row i, of the block of k that begins at start.
 func (j *job) panelAt(worker, start, i int) int {
-	at := (start-j.from)*ceil(j.rows, j.mr) + i*min(j.kBlock, j.to-start)
+	at := (start-j.from)*ceil(j.rows, j.mr) + i*j.stepsFrom(start)
 	if j.apart {
 		at += worker * j.slabSize
 	}
@@ -496,7 +499,7 @@ func (j *job) readyA(worker, start, i int) *bool {
 
 // finishPanelA packs what is left of a panel after so many steps.
 func (j *job) finishPanelA(worker, start, i, done int) {
-	if steps := min(j.kBlock, j.to-start); done < steps {
+	if steps := j.stepsFrom(start); done < steps {
 		j.engine.pack(&j.a, j.slab[j.panelAt(worker, start, i)+done*j.mr:], j.mr, j.row+i, min(j.mr, j.rows-i), start+done, steps-done)
 	}
 	*j.readyA(worker, start, i) = true
@@ -526,7 +529,7 @@ func (j *job) nextBlock(task, start, steps, cols int) (f ahead) {
 	}
 	col := j.firstColumn(task)
 	lanes := j.firstColumn(task+1) - col
-	k, elems := j.elems(start, min(j.kBlock, j.to-start))
+	k, elems := j.elems(start, j.stepsFrom(start))
 	f.first, f.rows, f.other = col, lanes, k
 	bytes := elems * j.b.size
 	if !j.b.contig {

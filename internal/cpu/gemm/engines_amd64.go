@@ -67,6 +67,18 @@ func index(b bool) int {
 // setEvery has the tile of C fetched in equal steps.
 func (t *tile) setEvery(rows int) { t.every = max(0, 1<<bits.Len(uint(t.k/rows))>>1-1) }
 
+// pass leaves out the first n tiles.
+func (t *tile) pass(n int) {
+	for _, p := range []struct {
+		at   *unsafe.Pointer
+		next int
+	}{{&t.a, t.nextA}, {&t.b, t.nextB}, {&t.c, t.nextC}, {&t.d, t.nextD}, {&t.bias, t.nextBias}} {
+		if *p.at != nil {
+			*p.at = unsafe.Add(*p.at, n*p.next)
+		}
+	}
+}
+
 func mul512(t *tile, rows, cols int) {
 	t.mask = 1<<cols - 1
 	t.setEvery(rows)
@@ -87,14 +99,7 @@ func finishRow512(t *tile, n int) {
 		finishRow(t)
 	}
 	if rest := n % width; rest > 0 {
-		for _, p := range []struct {
-			at   *unsafe.Pointer
-			next int
-		}{{&t.a, t.nextA}, {&t.c, t.nextC}, {&t.d, t.nextD}, {&t.bias, t.nextBias}} {
-			if *p.at != nil {
-				*p.at = unsafe.Add(*p.at, t.n*p.next)
-			}
-		}
+		t.pass(t.n)
 		t.n, t.mask = 1, 1<<rest-1
 		finishRow(t)
 	}
@@ -119,14 +124,8 @@ func mulHalf512(t *tile, rows, cols int) {
 		if t.n -= done; t.n == 0 {
 			return // what follows would be pointers beyond the last column, which the garbage collector must not meet
 		}
-		for _, p := range []struct {
-			at   *unsafe.Pointer
-			next int
-		}{{&t.b, t.nextB}, {&t.c, t.nextC}, {&t.d, t.nextD}, {&t.bias, t.nextBias}, {&t.scaleB, 4 * halfLanes}} {
-			if *p.at != nil {
-				*p.at = unsafe.Add(*p.at, done*p.next)
-			}
-		}
+		t.pass(done)
+		t.scaleB = unsafe.Add(t.scaleB, done*4*halfLanes)
 		t.fetch = nil
 	}
 	halfTiles512[0][rows-1](t)

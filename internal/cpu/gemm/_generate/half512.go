@@ -47,8 +47,7 @@ func (w *printer) tileHalf(rows, units int) string {
 	w.text(name, "t *tile", 56, 8)
 	w.p("MOVQ t+0(FP), DI")
 	w.p("MOVQ tile_a(DI), R13; MOVQ tile_b(DI), R14; MOVQ tile_c(DI), DX")
-	w.p("MOVQ tile_d(DI), AX; MOVQ AX, 0(SP); MOVQ tile_bias(DI), AX; MOVQ AX, 8(SP); MOVQ tile_n(DI), AX; MOVQ AX, 16(SP)")
-	w.p("MOVQ tile_mask(DI), AX; KMOVW AX, K1; SHRQ $16, AX; KMOVW AX, K2")
+	w.beginTiles()
 	w.p("MOVQ tile_scaleB(DI), AX; MOVQ AX, 40(SP)")
 	w.p("MOVQ tile_stepA(DI), R8; MOVQ tile_k(DI), R9; SHLQ $6, R9")
 	fetches := rows >= fetchRows

@@ -121,8 +121,7 @@ func (w *printer) tile512(pairs, inPlace bool, rows, vectors int, beside packing
 	w.text(name, "t *tile", 56, 8)
 	w.p("MOVQ t+0(FP), DI")
 	w.p("MOVQ tile_a(DI), R13; MOVQ tile_b(DI), R14; MOVQ tile_c(DI), DX")
-	w.p("MOVQ tile_d(DI), AX; MOVQ AX, 0(SP); MOVQ tile_bias(DI), AX; MOVQ AX, 8(SP); MOVQ tile_n(DI), AX; MOVQ AX, 16(SP)")
-	w.p("MOVQ tile_mask(DI), AX; KMOVW AX, K1; SHRQ $16, AX; KMOVW AX, K2")
+	w.beginTiles()
 	w.p("MOVQ tile_stepA(DI), R8; MOVQ tile_stepB(DI), R9")
 	if inPlace {
 		w.p("MOVQ tile_lda(DI), R8; LEAQ (R8)(R8*2), R15")
@@ -225,6 +224,13 @@ func (w *printer) tile512(pairs, inPlace bool, rows, vectors int, beside packing
 	}
 	w.ret()
 	return name
+}
+
+// beginTiles loads what finish and endTile use besides C: the current d and bias and the tiles to go, to 0(SP), 8(SP) and 16(SP), and the mask
+// of columns to K1 and K2. DI is the tile.
+func (w *printer) beginTiles() {
+	w.p("MOVQ tile_d(DI), AX; MOVQ AX, 0(SP); MOVQ tile_bias(DI), AX; MOVQ AX, 8(SP); MOVQ tile_n(DI), AX; MOVQ AX, 16(SP)")
+	w.p("MOVQ tile_mask(DI), AX; KMOVW AX, K1; SHRQ $16, AX; KMOVW AX, K2")
 }
 
 // endTile goes on with the next tile, if there is one.
