@@ -37,14 +37,15 @@ func (j *job) packsBBeside(cols int) bool {
 	return j.packsBeside(j.rows) && j.b.kind == copyF32 && cols >= 2*j.engine.nr
 }
 
-// packsApart reports whether each worker packs A for itself, in slabs of so many rows and steps. They have the room of one slab.
+// packsApart reports whether each worker packs A for itself, in slabs of so many rows and steps: what another core has packed is slower to
+// read than to pack again, as long as there are panels of B to multiply it with. They have the room of one slab.
 func (j *job) packsApart(rows, depth int) bool {
 	columns := j.n
 	for _, o := range j.shared {
 		columns += o.n
 	}
-	return j.packsBeside(min(rows, j.m)) && j.a.kind == copyF32 && j.a.contig &&
-		columns >= apartPanels*j.engine.nr*j.workers && j.workers*ceil(rows, j.mr)*depth <= j.engine.slabWords
+	return !j.half && !j.swapped && j.a.kind == copyF32 && j.a.contig &&
+		columns >= apartPanels*j.engine.nr*j.workers && j.workers*ceil(ceil(rows, j.mr)*depth, lineWords) <= j.engine.slabWords
 }
 
 // mulFirst multiplies the first panels of A with a task's columns of B in the block of k that begins at start, and packs these. It
@@ -106,7 +107,7 @@ type besidePanels struct {
 // begin reports whether the tiles that the tile stands for, of the panel of row i and the block of k that begins at start, have a later
 // panel to pack, and tells them where they go on.
 func (p *besidePanels) begin(t *tile, start, i int) bool {
-	if !p.j.apart || p.blocks == 0 && !p.choose(t, start, i) {
+	if !p.j.apart || !p.j.packsBeside(p.j.rows) || p.blocks == 0 && !p.choose(t, start, i) {
 		return false
 	}
 	t.packFrom, t.packTo, t.packLD = p.from, p.to, p.j.a.ld
@@ -128,7 +129,7 @@ func (p *besidePanels) choose(t *tile, start, i int) bool {
 	panels := j.panels()
 	perPanel, perRow := j.mr*(t.k/besideSteps), t.n*(t.k/everyA(t.n))
 	next := (start-j.from)/j.kBlock*panels + i/j.mr + (perPanel+perRow-1)/max(1, perRow)
-	ready := j.ready[p.worker*j.panelsOf:][:j.panelsOf]
+	ready := j.readyOf(p.worker)
 	for last := min(next+besideGroup, len(ready)); next < last; next++ {
 		p.start, p.row = j.from+next/panels*j.kBlock, next%panels*j.mr
 		steps := j.stepsFrom(p.start)

@@ -30,6 +30,10 @@ const (
 	wideWords   = 1 << 19
 	inPlaceRows = 32
 
+	// No two workers write to one cache line.
+	lineWords = 16
+	readyUnit = 4 * lineWords
+
 	// Below this many multiplications a product is not worth waking a second worker.
 	serialWork = 1 << 18
 )
@@ -62,7 +66,7 @@ type job struct {
 	tasks     int // tasks of columns
 	unit      int // columns of a product with few rows that stay together
 
-	groupRows int // rows of a task of a narrow product
+	groupRows int // rows of A that a task of a narrow product takes at a time
 	swapped   bool
 
 	own    slabs
@@ -78,7 +82,7 @@ type job struct {
 type slabs struct {
 	slab []uint32
 	// With apart every worker has a slab of its own, slabSize words each, and packs its panels when it comes to them. Those that it has
-	// packed are ready: panelsOf for each.
+	// packed are ready (see readyOf): panelsOf for each.
 	apart              bool
 	ready              []bool
 	slabSize, panelsOf int
@@ -279,12 +283,10 @@ func (j *job) runBlocks() {
 		for j.from = 0; j.from < j.steps; j.from += depth {
 			j.to = min(j.steps, j.from+depth)
 			blocks := (j.to - j.from + j.kBlock - 1) / j.kBlock
-			j.slabSize = ceil(j.rows, j.mr) * (j.to - j.from)
+			j.slabSize = ceil(ceil(j.rows, j.mr)*(j.to-j.from), lineWords)
 			if j.apart {
-				j.slab = grow(j.slab, j.workers*j.slabSize)
 				j.panelsOf = blocks * j.panels()
-				j.ready = slices.Grow(j.ready[:0], j.workers*j.panelsOf)[:j.workers*j.panelsOf]
-				clear(j.ready)
+				j.prepareApart()
 			} else {
 				j.slab = grow(j.slab, j.slabSize)
 				j.groups = (j.rows + groupPanels*j.mr - 1) / (groupPanels * j.mr)
@@ -299,6 +301,19 @@ func (j *job) runBlocks() {
 			j.do(j.allTasks(), j.mulTask)
 		}
 	}
+}
+
+// prepareApart gives every worker a slab of its own in which no panel is ready.
+func (j *job) prepareApart() {
+	j.slab = grow(j.slab, j.workers*j.slabSize)
+	n := j.workers * ceil(j.panelsOf, readyUnit)
+	j.ready = slices.Grow(j.ready[:0], n)[:n]
+	clear(j.ready)
+}
+
+// readyOf says which panels of a worker's own slab are packed.
+func (j *job) readyOf(worker int) []bool {
+	return j.ready[worker*ceil(j.panelsOf, readyUnit):][:j.panelsOf]
 }
 
 // withoutProduct computes C = beta·C + bias.
@@ -494,7 +509,7 @@ func (j *job) panelA(worker, start, i int) unsafe.Pointer {
 
 // readyA says whether a panel of a worker's own slab is packed.
 func (j *job) readyA(worker, start, i int) *bool {
-	return &j.ready[worker*j.panelsOf+(start-j.from)/j.kBlock*j.panels()+i/j.mr]
+	return &j.readyOf(worker)[(start-j.from)/j.kBlock*j.panels()+i/j.mr]
 }
 
 // finishPanelA packs what is left of a panel after so many steps.

@@ -76,23 +76,55 @@ func (j *job) narrowWidth() int {
 
 func (j *job) runNarrow() {
 	e := j.engine
-	j.slab = grow(j.slab, ceil(j.n, j.narrowWidth())*j.steps)
-	j.do((j.steps+j.kBlock-1)/j.kBlock, j.packColsTask)
+	j.slabSize = ceil(ceil(j.n, j.narrowWidth())*j.steps, lineWords)
+	j.panelsOf = (j.steps + j.kBlock - 1) / j.kBlock
+	if j.apart = j.workers*j.slabSize <= e.slabWords; j.apart {
+		j.prepareApart()
+	} else {
+		j.slab = grow(j.slab, j.slabSize)
+		j.do(j.panelsOf, j.packColsTask)
+	}
 	rows := j.rowsInPlace()
 	if rows == 0 {
 		rows = e.mr
 	}
 	panels := (j.m + rows - 1) / rows
-	j.groupRows = max(1, min(groupPanels, panels/(4*j.workers))) * rows
-	j.do((j.m+j.groupRows-1)/j.groupRows, j.mulRowsTask)
+	j.groupRows = rows
+	j.tasks = max(1, (panels+groupPanels-1)/groupPanels)
+	if j.workers > 1 {
+		j.tasks = min(panels, max(4*j.workers, ceil(j.tasks, j.workers)))
+	}
+	j.do(j.tasks, j.mulRowsTask)
 }
 
-// packCols packs one block of k of all columns of B: [block of k][panel][step][column].
-func (j *job) packCols(_, task int) {
+// groupRow is the row of A that a task of a narrow product begins with.
+func (j *job) groupRow(task int) int {
+	return min(j.m, partStart(task, j.tasks, (j.m+j.groupRows-1)/j.groupRows)*j.groupRows)
+}
+
+// packCols packs one block of k of all columns of B, [block of k][panel][step][column], into a slab for all workers or the worker's own.
+func (j *job) packCols(worker, task int) {
 	width := j.narrowWidth()
 	start := task * j.kBlock
+	at := ceil(j.n, width) * start
+	if j.apart {
+		at += worker * j.slabSize
+		j.readyOf(worker)[task] = true
+	}
 	k, elems := j.elems(start, min(j.kBlock, j.steps-start))
-	j.engine.pack(&j.b, j.slab[ceil(j.n, width)*start:], width, 0, j.n, k, elems)
+	j.engine.pack(&j.b, j.slab[at:], width, 0, j.n, k, elems)
+}
+
+// packedCols is what packCols made of the block of k that begins at start.
+func (j *job) packedCols(worker, start int) []uint32 {
+	at := ceil(j.n, j.narrowWidth()) * start
+	if j.apart {
+		at += worker * j.slabSize
+		if task := start / j.kBlock; !j.readyOf(worker)[task] {
+			j.packCols(worker, task)
+		}
+	}
+	return j.slab[at:]
 }
 
 // rowsInPlace is how many rows of A, where it is, the kernels read for a tile: 0 if they cannot.
@@ -119,8 +151,8 @@ func (j *job) mulRows(worker, task int) {
 	width := j.narrowWidth()
 	w := blocks.get(worker)
 	t := &w.t
-	row := task * j.groupRows
-	rows := min(j.groupRows, j.m-row)
+	row := j.groupRow(task)
+	rows := j.groupRow(task+1) - row
 	cols := ceil(j.n, width)
 	sums := w.sums[:0]
 	if j.swapped || j.sumsApart() {
@@ -146,9 +178,10 @@ func (j *job) mulRows(worker, task int) {
 		k, elems := j.elems(start, steps)
 		*t = tile{k: steps, stepA: 4 * e.mr, stepB: 4 * width, pairs: j.pairs}
 		j.accumulate(t, start, steps)
+		packed := j.packedCols(worker, start)
 		panel := func(i int) { // row i on, in one or several tiles
 			for col := 0; col < j.n; col += width {
-				t.b = unsafe.Pointer(&j.slab[ceil(j.n, width)*start+col*steps])
+				t.b = unsafe.Pointer(&packed[col*steps])
 				if !j.swapped {
 					j.output(t, row+i, col)
 				}

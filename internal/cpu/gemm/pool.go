@@ -31,11 +31,23 @@ var (
 
 // freeList hands out values that keep their buffers. Every worker has values of its own, which are in its core's cache.
 type freeList[T any] struct {
+	// The value that a worker of a low number gave back last, or nil. Workers begin their tasks in the same moment, and waiting for a lock
+	// costs as much as a small product.
+	last [64]struct {
+		value atomic.Pointer[T]
+		_     [56]byte // each has a cache line of its own
+	}
+
 	mu   sync.Mutex
-	free [][]*T // by worker
+	free [][]*T // all others, by worker
 }
 
 func (l *freeList[T]) get(worker int) *T {
+	if worker < len(l.last) {
+		if v := l.last[worker].value.Swap(nil); v != nil {
+			return v
+		}
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for len(l.free) <= worker {
@@ -52,6 +64,9 @@ func (l *freeList[T]) get(worker int) *T {
 }
 
 func (l *freeList[T]) put(worker int, v *T) {
+	if worker < len(l.last) && l.last[worker].value.CompareAndSwap(nil, v) {
+		return
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.free[worker] = append(l.free[worker], v)
