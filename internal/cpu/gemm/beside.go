@@ -44,8 +44,8 @@ func (j *job) packsApart(rows, depth int) bool {
 	for _, o := range j.shared {
 		columns += o.n
 	}
-	return !j.half && !j.swapped && j.a.kind == copyF32 && j.a.contig &&
-		columns >= apartPanels*j.engine.nr*j.workers && j.workers*ceil(ceil(rows, j.mr)*depth, lineWords) <= j.engine.slabWords
+	return !j.half && j.a.kind == copyF32 && (j.a.contig || j.m <= inPlaceRows) &&
+		columns >= apartPanels*j.engine.nr*j.workers && j.workers*ceil(ceil(rows, j.mr)*depth, lineWords) <= j.slabWords
 }
 
 // mulFirst multiplies the first panels of A with a task's columns of B in the block of k that begins at start, and packs these. It

@@ -46,6 +46,39 @@ func besideProduct(r *rand.Rand) product {
 	return p
 }
 
+// sharedProducts makes operands for as many random products of one A.
+func sharedProducts(t *testing.T, r *rand.Rand, random func(r *rand.Rand) product, count int) (a Data, products []Product) {
+	first := random(r)
+	first.LDA = first.K + first.padA
+	rows, cols := first.M, first.K
+	if first.TransA {
+		first.LDA = first.M + first.padA
+		rows, cols = cols, rows
+	}
+	a = matrix(t, r, first.aBF16, rows, cols, first.LDA)
+	for range count {
+		p := random(r)
+		p.TransA, p.M, p.K, p.LDA = first.TransA, first.M, first.K, first.LDA
+		p.LDB, p.LDC = p.N+p.padB, p.N+p.padC
+		rows, cols := p.K, p.N
+		if p.TransB {
+			p.LDB = p.K + p.padB
+			rows, cols = cols, rows
+		}
+		products = append(products, Product{Spec: p.Spec, C: matrix(t, r, p.cBF16, p.M, p.N, p.LDC), B: matrix(t, r, p.bBF16, rows, cols, p.LDB)})
+	}
+	return a, products
+}
+
+// clone copies the products' results.
+func clone(t *testing.T, products []Product) []Product {
+	c := slices.Clone(products)
+	for i := range c {
+		c[i].C = c[i].C.clone(t)
+	}
+	return c
+}
+
 func TestPackingBesideProducts(t *testing.T) {
 	besideEngines(t, func(t *testing.T, e *engine) {
 		r := rand.New(rand.NewPCG(15, 16))
@@ -63,31 +96,9 @@ func TestPackingBesideChangesNothing(t *testing.T) {
 		plain.beside = nil
 		r := rand.New(rand.NewPCG(17, 18))
 		for range fewer(60) {
-			first := besideProduct(r)
-			first.LDA = first.K + first.padA
-			rows, cols := first.M, first.K
-			if first.TransA {
-				first.LDA = first.M + first.padA
-				rows, cols = cols, rows
-			}
-			a := matrix(t, r, first.aBF16, rows, cols, first.LDA)
-			var products []Product
-			for range 1 + r.IntN(3) {
-				p := besideProduct(r)
-				p.TransA, p.M, p.K, p.LDA = first.TransA, first.M, first.K, first.LDA
-				p.LDB, p.LDC = p.N+p.padB, p.N+p.padC
-				rows, cols := p.K, p.N
-				if p.TransB {
-					p.LDB = p.K + p.padB
-					rows, cols = cols, rows
-				}
-				products = append(products, Product{Spec: p.Spec, C: matrix(t, r, p.cBF16, p.M, p.N, p.LDC), B: matrix(t, r, p.bBF16, rows, cols, p.LDB)})
-			}
+			a, products := sharedProducts(t, r, besideProduct, 1+r.IntN(3))
 			runtime.GOMAXPROCS(1 + r.IntN(3))
-			with, without := slices.Clone(products), slices.Clone(products)
-			for i := range products {
-				with[i].C, without[i].C = products[i].C.clone(t), products[i].C.clone(t)
-			}
+			with, without := clone(t, products), clone(t, products)
 			mulShared(e, ComputeF32, a, with)
 			mulShared(&plain, ComputeF32, a, without)
 			for i := range products {

@@ -40,23 +40,11 @@ const (
 
 // job is one product under way. Jobs are pooled, with the closures given to package par.
 type job struct {
-	engine      *engine
-	m, n        int
-	k, steps    int // elements, words
-	alpha, beta float32
-	pairs       bool
-	reduced     bool // the precision allows halves
-	half        bool // and they are taken
-	a, b        operand
-	c           unsafe.Pointer
-	ldc         int // bytes
-	cBF16       bool
-	bias        []float32
-	biasBuf     []float32
-	mr          int // rows of a panel of A
-	bInPlace    bool
-	kBlock      int // steps of a block of k, at least 1
-	workers     int
+	problem
+	biasBuf  []float32
+	bInPlace bool
+	workers  int
+	owner    int // of a part (see rows.go): the worker that multiplies it, alone
 
 	*slabs
 	inWide    bool
@@ -72,10 +60,30 @@ type job struct {
 	own    slabs
 	others []*job // products of the same A, to be computed with this one or after it
 	shared []*job // those of them that this slab serves
+	spare  []*job // of a part: jobs to become others
 
 	packTask, mulTask         func(worker, task int)
 	packColsTask, mulRowsTask func(worker, task int)
-	vectorTask                func(worker, task int)
+	vectorTask, partTask      func(worker, task int)
+}
+
+// problem is what a job computes, and in which blocks of k.
+type problem struct {
+	engine      *engine
+	m, n        int
+	k, steps    int // elements, words
+	alpha, beta float32
+	pairs       bool
+	reduced     bool // the precision allows halves
+	half        bool // and they are taken
+	a, b        operand
+	c           unsafe.Pointer
+	ldc         int // bytes
+	cBF16       bool
+	bias        []float32
+	mr          int // rows of a panel of A
+	kBlock      int // steps of a block of k, at least 1
+	slabWords   int // most words of a slab, but for the exceptions in runBlocks
 }
 
 // slabs are a job's large buffers, or those of the job that it is computed with.
@@ -115,7 +123,7 @@ func (j *job) set(e *engine, s Spec, p Precision, c, a, b, bias Data) {
 	if j.pairs {
 		j.steps = (s.K + 1) / 2
 	}
-	j.kBlock = max(1, even(j.steps, e.kBlock, 1))
+	j.kBlock, j.slabWords = max(1, even(j.steps, e.kBlock, 1)), e.slabWords
 	j.c, j.cBF16, j.ldc = c.pointer(), c.BF16 != nil, 4*s.LDC
 	if j.cBF16 {
 		j.ldc = 2 * s.LDC
@@ -137,22 +145,27 @@ func (j *job) set(e *engine, s Spec, p Precision, c, a, b, bias Data) {
 	if s.M*s.N*(s.K+1) >= serialWork {
 		j.workers = par.Workers()
 	}
+	j.setTasks()
+}
+
+func (j *job) setTasks() {
 	if j.packTask == nil {
 		j.packTask, j.mulTask = j.packRows, j.mulColumns
 		j.packColsTask, j.mulRowsTask = j.packCols, j.mulRows
-		j.vectorTask = j.mulVectors
+		j.vectorTask, j.partTask = j.mulVectors, j.mulPart
 	}
 }
 
-// done drops the references to the caller's memory and gives the job back, with the others.
+// done drops the references to the caller's memory and gives the job back, after the others: the last is the next that is taken, and this
+// one has the buffers.
 func (j *job) done() {
 	for _, o := range j.others {
 		o.done()
 	}
 	clear(j.others)
 	j.others = j.others[:0]
-	j.a.p, j.b.p, j.c, j.bias = nil, nil, nil, nil
-	jobs.put(0, j)
+	j.problem = problem{}
+	jobs.put(j)
 }
 
 // even is the length of a part when total is cut into the fewest equal parts of at most limit, each a multiple of unit.
@@ -182,7 +195,12 @@ func (j *job) run() {
 	case !j.fewColumns() && j.narrow():
 		j.runNarrow()
 	default:
-		j.runBlocks()
+		j.chooseHalves()
+		if parts := j.rowParts(); parts > 1 {
+			j.runParts(parts)
+		} else {
+			j.runBlocks()
+		}
 	}
 	for _, o := range j.others {
 		if !slices.Contains(j.shared, o) {
@@ -201,9 +219,9 @@ func (j *job) share(fits func(o *job) bool) {
 	}
 }
 
-// part finds the job that a task belongs to among this one and those that share with it, and the task's number there. Where all have as
+// partOf finds the job that a task belongs to among this one and those that share with it, and the task's number there. Where all have as
 // many tasks for every worker, the tasks that a worker begins with (see package par) are its part of each job.
-func (j *job) part(task int) (*job, int) {
+func (j *job) partOf(task int) (*job, int) {
 	worker, parts := 0, 1
 	if j.evenly() {
 		each := j.allTasks() / j.workers
@@ -241,34 +259,10 @@ func (j *job) allTasks() int {
 
 // runBlocks cuts C into slabs of rows and, where A is too deep for a slab, k into ranges.
 func (j *job) runBlocks() {
-	e := j.engine
-	j.row = 0
-	if j.half = j.takesHalves(); j.half {
-		j.kBlock = even(j.steps, e.halfBlock, halfChunk)
-	}
-	depth := j.steps
-	rows := max(minSlabRows, e.slabWords/depth)
-	most := ceil(e.slabRows, j.mr)
-	switch {
-	case j.swapped:
-		rows = max(rows, j.m)
-	case j.sumsApart():
-		rows = min(rows, most) // for the sake of block.sums
-		// Few rows of all k would have B packed again for each few; many rows of some k need their sums kept.
-		if whole := min(most, ceil(j.m, j.mr)); rows < whole && whole*j.n <= wideWords {
-			j.inWide, rows = true, whole
-			depth = max(1, e.slabWords/(rows*j.kBlock)) * j.kBlock
-		}
-	case !j.cBF16 && rows < most:
-		// The sums wait in C between ranges of k, which a bfloat16 C cannot hold.
-		rows = min(most, ceil(j.m, j.mr))
-		depth = max(1, e.slabWords/(rows*j.kBlock)) * j.kBlock
-	}
-	rows = even(j.m, max(j.mr, rows/j.mr*j.mr), j.mr)
+	rows, depth := j.slabShape(j.m, j.slabWords)
 	j.bInPlace = j.readBInPlace()
-	if !j.swapped && depth >= j.steps {
-		j.share(func(o *job) bool { return o.takesHalves() == j.half && (rows <= most || !o.cBF16) })
-	}
+	j.inWide = j.sumsApart() && depth < j.steps
+	j.share(func(o *job) bool { return j.fits(o, rows, depth) })
 	j.apart = j.packsApart(rows, min(depth, j.steps))
 	j.tasks = j.columnTasks()
 	for _, o := range j.shared {
@@ -301,6 +295,35 @@ func (j *job) runBlocks() {
 			j.do(j.allTasks(), j.mulTask)
 		}
 	}
+}
+
+// slabShape is how many rows and steps a slab of so many words has, where A has m rows.
+func (j *job) slabShape(m, words int) (rows, depth int) {
+	depth = j.steps
+	rows = max(minSlabRows, words/depth)
+	most := ceil(j.engine.slabRows, j.mr)
+	whole := min(most, ceil(m, j.mr))
+	switch {
+	case j.swapped:
+		rows = max(rows, m)
+	case j.sumsApart():
+		rows = min(rows, most) // for the sake of block.sums
+		// Few rows of all k would have B packed again for each few; many rows of some k need their sums kept, in wide.
+		if rows < whole && whole*j.n <= wideWords {
+			rows = whole
+			depth = max(1, words/(rows*j.kBlock)) * j.kBlock
+		}
+	case !j.cBF16 && rows < most:
+		// The sums wait in C between ranges of k, which a bfloat16 C cannot hold.
+		rows = whole
+		depth = max(1, words/(rows*j.kBlock)) * j.kBlock
+	}
+	return even(m, max(j.mr, rows/j.mr*j.mr), j.mr), depth
+}
+
+// fits reports whether slabs of so many rows and steps serve another product of the same A, too.
+func (j *job) fits(o *job, rows, depth int) bool {
+	return o.k == j.k && !j.swapped && depth >= j.steps && o.takesHalves() == j.half && (rows <= ceil(j.engine.slabRows, j.mr) || !o.cBF16)
 }
 
 // prepareApart gives every worker a slab of its own in which no panel is ready.
@@ -393,9 +416,9 @@ func (j *job) packRows(_, task int) {
 
 // mulColumns multiplies the slab with one chunk of columns of B.
 func (j *job) mulColumns(worker, task int) {
-	j, task = j.part(task)
+	j, task = j.partOf(task)
 	e := j.engine
-	w := blocks.get(worker)
+	w := blocks.get(j.owner + worker)
 	t := &w.t
 	col := j.firstColumn(task)
 	cols := j.firstColumn(task+1) - col
@@ -467,7 +490,7 @@ func (j *job) mulColumns(worker, task int) {
 		j.storeRows(t, w.b, col, cols, 0, j.rows, ld)
 	}
 	*t = tile{} // the pool must not hold the caller's memory
-	blocks.put(worker, w)
+	blocks.put(j.owner+worker, w)
 }
 
 // place points the tile at rows from i on of the slab and columns from q on of so many that begin at col: of C, or of what keeps its sums.

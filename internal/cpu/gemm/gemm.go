@@ -123,7 +123,7 @@ func prepare(e *engine, s Spec, p Precision, c, a, b, bias Data) *job {
 	if s.Alpha == 0 {
 		s.K = 0
 	}
-	j := jobs.get(0)
+	j := jobs.get()
 	j.set(e, s, p, c, a, b, bias)
 	return j
 }

@@ -37,6 +37,13 @@ func (j *job) takesHalves() bool {
 	return j.reduced && j.engine.half != nil && !j.swapped && j.k >= halfDepth && j.a.kind == widenBF16 && j.b.kind == widenBF16
 }
 
+// chooseHalves sets whether they are taken, and how k is cut then.
+func (j *job) chooseHalves() {
+	if j.half = j.takesHalves(); j.half {
+		j.kBlock = even(j.steps, j.engine.halfBlock, halfChunk)
+	}
+}
+
 // halfScale is the power of two that brings a magnitude, a finite bfloat16, to [16,32), and what undoes it. Both are normal numbers, so
 // that less than 2⁻¹²² becomes less than 16.
 func halfScale(magnitude uint16) (scale, undo float32) {

@@ -28,7 +28,7 @@ func (j *job) narrow() bool {
 	if swap {
 		cols = j.m
 	}
-	if cols > narrowCols || ceil(cols, j.engine.nr)*j.steps > j.engine.slabWords {
+	if cols > narrowCols || ceil(cols, j.engine.nr)*j.steps > j.slabWords {
 		return false
 	}
 	if swap {
@@ -53,7 +53,7 @@ func (j *job) exchange() {
 // fewColumns reports whether the product of a transposed A with few columns of B (dB of LoRA) becomes Cᵀ = op(B)ᵀ·A, whose second
 // operand is read in place, and exchanges the operands then. A is too long for caches to hold what a panel leaves of each line.
 func (j *job) fewColumns() bool {
-	if j.n > inPlaceRows || j.m <= narrowCols || ceil(j.n, j.engine.mr)*j.steps > j.engine.slabWords {
+	if j.n > inPlaceRows || j.m <= narrowCols || ceil(j.n, j.engine.mr)*j.steps > j.slabWords {
 		return false
 	}
 	j.exchange()
@@ -78,7 +78,7 @@ func (j *job) runNarrow() {
 	e := j.engine
 	j.slabSize = ceil(ceil(j.n, j.narrowWidth())*j.steps, lineWords)
 	j.panelsOf = (j.steps + j.kBlock - 1) / j.kBlock
-	if j.apart = j.workers*j.slabSize <= e.slabWords; j.apart {
+	if j.apart = j.workers*j.slabSize <= j.slabWords; j.apart {
 		j.prepareApart()
 	} else {
 		j.slab = grow(j.slab, j.slabSize)

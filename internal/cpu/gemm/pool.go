@@ -18,7 +18,7 @@ func PackBytes() int64 { return packBytes.Load() }
 func MaxPackBytes(workers int) int64 {
 	s := standard
 	margin := 1 << 12 // rounding to tiles
-	slab := max(s.slabWords, minSlabRows*32768) + margin
+	slab := max(s.slabWords, minSlabRows*32768, workers*(s.slabRows+minSlabRows)*s.halfBlock) + margin
 	block := s.columnBlock*s.kBlock + s.columnBlock*(s.slabRows+minSlabRows) + s.columnBlock + halfScratch + margin
 	return 4 * int64(slab+wideWords+workers*block)
 }
@@ -26,50 +26,57 @@ func MaxPackBytes(workers int) int64 {
 var (
 	packBytes atomic.Int64
 	jobs      freeList[job]
-	blocks    freeList[block]
+	parts     workerList[job] // their slabs belong to the job that they are parts of
+	blocks    workerList[block]
 )
 
-// freeList hands out values that keep their buffers. Every worker has values of its own, which are in its core's cache.
+// freeList hands out values that keep their buffers, the last that came back first.
 type freeList[T any] struct {
-	// The value that a worker of a low number gave back last, or nil. Workers begin their tasks in the same moment, and waiting for a lock
-	// costs as much as a small product.
-	last [64]struct {
-		value atomic.Pointer[T]
-		_     [56]byte // each has a cache line of its own
-	}
-
 	mu   sync.Mutex
-	free [][]*T // all others, by worker
+	free []*T
 }
 
-func (l *freeList[T]) get(worker int) *T {
-	if worker < len(l.last) {
-		if v := l.last[worker].value.Swap(nil); v != nil {
-			return v
-		}
-	}
+func (l *freeList[T]) get() *T {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for len(l.free) <= worker {
-		l.free = append(l.free, nil)
-	}
-	free := l.free[worker]
-	n := len(free)
+	n := len(l.free)
 	if n == 0 {
 		return new(T)
 	}
-	v := free[n-1]
-	l.free[worker] = free[:n-1]
+	v := l.free[n-1]
+	l.free = l.free[:n-1]
 	return v
 }
 
-func (l *freeList[T]) put(worker int, v *T) {
-	if worker < len(l.last) && l.last[worker].value.CompareAndSwap(nil, v) {
-		return
-	}
+func (l *freeList[T]) put(v *T) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.free[worker] = append(l.free[worker], v)
+	l.free = append(l.free, v)
+}
+
+// workerList is a freeList that keeps one value for every worker, which is in its core's cache, and takes no lock for it: workers begin
+// their tasks in the same moment.
+type workerList[T any] struct {
+	own [64]struct {
+		value atomic.Pointer[T]
+		_     [56]byte // each has a cache line of its own
+	}
+	rest freeList[T] // of further workers, and of several with one number
+}
+
+func (l *workerList[T]) get(worker int) *T {
+	if worker < len(l.own) {
+		if v := l.own[worker].value.Swap(nil); v != nil {
+			return v
+		}
+	}
+	return l.rest.get()
+}
+
+func (l *workerList[T]) put(worker int, v *T) {
+	if worker >= len(l.own) || !l.own[worker].value.CompareAndSwap(nil, v) {
+		l.rest.put(v)
+	}
 }
 
 // grow returns s with at least n words; what it held is lost.

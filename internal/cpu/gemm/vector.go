@@ -95,7 +95,7 @@ func (j *job) vectorColumn(task int) int {
 
 // mulVectors computes one chunk of columns.
 func (j *job) mulVectors(worker, task int) {
-	j, task = j.part(task)
+	j, task = j.partOf(task)
 	w := blocks.get(worker)
 	col := j.vectorColumn(task)
 	cols := j.vectorColumn(task+1) - col
