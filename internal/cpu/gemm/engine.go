@@ -25,8 +25,8 @@ type engine struct {
 	// beside is mul for whole tiles of at least besideRows rows of packed float32, which packs another panel meanwhile, or nil.
 	beside func(p packing, t *tile, rows int)
 
-	// dots and addRows are for products with up to vectorRows rows, or nil. Of vectors.w they take kind copyF32, widenBF16
-	// and roundF32. addRows takes 1 or 4 terms. dots takes up to moreRows for widenBF16.
+	// dots and addRows are for products with up to moreRows and vectorRows rows, or nil. Of vectors.w they take kind copyF32, widenBF16
+	// and roundF32. addRows takes 1 or 4 terms.
 	dots    func(k kind, v *vectors)
 	addRows func(k kind, terms int, v *vectors)
 

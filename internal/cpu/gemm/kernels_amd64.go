@@ -427,6 +427,18 @@ func dotsCopyF32x3(v *vectors)
 func dotsCopyF32x4(v *vectors)
 
 //go:noescape
+func dotsCopyF32x5(v *vectors)
+
+//go:noescape
+func dotsCopyF32x6(v *vectors)
+
+//go:noescape
+func dotsCopyF32x7(v *vectors)
+
+//go:noescape
+func dotsCopyF32x8(v *vectors)
+
+//go:noescape
 func addRowsCopyF32x1(v *vectors)
 
 //go:noescape
@@ -475,6 +487,18 @@ func dotsRoundF32x3(v *vectors)
 func dotsRoundF32x4(v *vectors)
 
 //go:noescape
+func dotsRoundF32x5(v *vectors)
+
+//go:noescape
+func dotsRoundF32x6(v *vectors)
+
+//go:noescape
+func dotsRoundF32x7(v *vectors)
+
+//go:noescape
+func dotsRoundF32x8(v *vectors)
+
+//go:noescape
 func addRowsRoundF32x1(v *vectors)
 
 //go:noescape
@@ -490,6 +514,14 @@ func dots512(k kind, v *vectors) {
 		dotsCopyF32x3(v)
 	case 3:
 		dotsCopyF32x4(v)
+	case 4:
+		dotsCopyF32x5(v)
+	case 5:
+		dotsCopyF32x6(v)
+	case 6:
+		dotsCopyF32x7(v)
+	case 7:
+		dotsCopyF32x8(v)
 	case 8:
 		dotsWidenBF16x1(v)
 	case 9:
@@ -514,6 +546,14 @@ func dots512(k kind, v *vectors) {
 		dotsRoundF32x3(v)
 	case 19:
 		dotsRoundF32x4(v)
+	case 20:
+		dotsRoundF32x5(v)
+	case 21:
+		dotsRoundF32x6(v)
+	case 22:
+		dotsRoundF32x7(v)
+	case 23:
+		dotsRoundF32x8(v)
 	}
 }
 

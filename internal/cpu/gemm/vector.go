@@ -8,7 +8,7 @@ import "unsafe"
 
 const (
 	vectorRows    = 4
-	moreRows      = 8    // of products with a bfloat16 matrix stored [N,K]
+	moreRows      = 8    // of products with a matrix stored [N,K] that is not made of pairs
 	vectorColumns = 2048 // most columns of a task: a buffer of sums that stays in L1
 )
 
@@ -39,7 +39,7 @@ func (k kind) word() kind {
 
 func (j *job) isVector() bool {
 	most := vectorRows
-	if j.b.contig && j.b.kind == widenBF16 {
+	if j.b.contig && !j.b.kind.isPair() {
 		most = moreRows
 	}
 	return j.m <= most && j.engine.dots != nil && j.n >= 4

@@ -2,7 +2,7 @@ package main
 
 import "fmt"
 
-// Rows of x of the products with few rows: up to fewRows meet four columns of W at a time, more meet two, bfloat16 ones only.
+// Rows of x of the products with few rows: up to fewRows meet four columns of W at a time, more meet two.
 const (
 	fewRows = 4
 	maxRows = 8
@@ -18,7 +18,7 @@ var wordKinds = kinds[:3]
 func (w *printer) vectors512() {
 	dots, sums := "", ""
 	for i, kind := range wordKinds {
-		for rows := 1; rows <= fewRows || rows <= maxRows && kind == "WidenBF16"; rows++ {
+		for rows := 1; rows <= maxRows; rows++ {
 			dots += fmt.Sprintf("case %d: %s(v)\n", maxRows*i+rows-1, w.dots(kind, rows))
 		}
 		for _, terms := range []int{1, 4} {
