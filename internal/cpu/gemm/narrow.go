@@ -145,6 +145,14 @@ func (j *job) rowsWidened() bool {
 	return j.engine.widen != nil && j.a.contig && j.a.kind == widenBF16
 }
 
+// nextInPlace is how many rows the kernels take next that read so many in place: 0 if no fewer.
+func nextInPlace(rows int) int {
+	if rows > inPlaceFew {
+		return inPlaceFew
+	}
+	return 0
+}
+
 // mulRows multiplies one group of rows of A with all of B.
 func (j *job) mulRows(worker, task int) {
 	e := j.engine
@@ -197,12 +205,13 @@ func (j *job) mulRows(worker, task int) {
 			}
 		}
 		done := 0
-		if inPlace > 0 {
-			if t.n = rows / inPlace; t.n > 0 {
-				t.a, t.lda = j.a.at(row, k), j.a.ld
+		for inPlace := inPlace; inPlace > 0; inPlace = nextInPlace(inPlace) {
+			rowsOfTile = inPlace
+			if t.n = (rows - done) / inPlace; t.n > 0 {
+				t.a, t.lda = j.a.at(row+done, k), j.a.ld
 				t.nextA = inPlace * j.a.ld
-				panel(0)
-				done = t.n * inPlace
+				panel(done)
+				done += t.n * inPlace
 			}
 			t.lda = 0
 		}
