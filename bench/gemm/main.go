@@ -122,6 +122,9 @@ func compare(threads int, kind string, seconds float64, rounds int, python strin
 		for _, side := range sides {
 			cmd := exec.Command(commands[side][0], commands[side][1:]...)
 			cmd.Stderr = os.Stderr
+			if side == "ours" { // OpenBLAS is in the program and would start threads, which spin
+				cmd.Env = append(os.Environ(), "OPENBLAS_NUM_THREADS=1")
+			}
 			out, err := cmd.Output()
 			if err != nil {
 				return fmt.Errorf("%s: %w", side, err)

@@ -7,7 +7,8 @@ import "unsafe"
 //
 //   - The first besideGroup panels of A meet the columns of a block one panel of B after the other, and pack the next one meanwhile. All
 //     other panels of A find B packed.
-//   - Where every worker has a slab of its own (slabs.apart), those others pack a later panel of A.
+//   - Where every worker has a slab of its own (slabs.apart), those others pack a later panel of A, and so do the last of the first if B is
+//     packed before they come.
 const (
 	besideGroup = 8
 	besideRows  = 13 // what job.mr is at least where A has besideGroup panels
@@ -50,7 +51,7 @@ func (j *job) packsApart(rows, depth int) bool {
 
 // mulFirst multiplies the first panels of A with a task's columns of B in the block of k that begins at start, and packs these. It
 // returns the first row of the slab that has not met them. The tile is ready but for what differs between tiles.
-func (j *job) mulFirst(w *block, worker, start, col, cols int, f *ahead) int {
+func (j *job) mulFirst(w *block, worker, start, col, cols int, f *ahead, beside *besidePanels) int {
 	e := j.engine
 	t := &w.t
 	steps := t.k
@@ -81,6 +82,7 @@ func (j *job) mulFirst(w *block, worker, start, col, cols int, f *ahead) int {
 		p, every, unit := packBAcross, 2, besideSteps
 		if !j.b.contig {
 			p, every, unit = packBAlong, 4, 1
+			t.n = besideGroup / 2 // more time than it takes
 		}
 		t.packEvery, t.packBlocks = every-1, steps/unit
 		if t.packBlocks > 0 {
@@ -90,6 +92,12 @@ func (j *job) mulFirst(w *block, worker, start, col, cols int, f *ahead) int {
 		}
 		if done := (steps/unit - t.packBlocks) * unit; done < steps {
 			pack(next, done)
+		}
+		if done := t.n; done < besideGroup {
+			t.pass(done)
+			t.n = besideGroup - done
+			f.set(t, q/e.nr*besideGroup+done)
+			beside.mul(t, start, (besideGroup-1)*j.mr, j.mr, e.nr)
 		}
 	}
 	return besideGroup * j.mr
@@ -102,6 +110,18 @@ type besidePanels struct {
 	row, start    int // of the panel under way
 	from, to      uintptr
 	lanes, blocks int // to go; no block is left if none is under way
+}
+
+// mul multiplies the tiles that the tile stands for, of the panel of row i, or up to it, and the block of k that begins at start, and packs a
+// later panel meanwhile if there is one and the tiles are whole.
+func (p *besidePanels) mul(t *tile, start, i, rows, cols int) {
+	e := p.j.engine
+	if rows == p.j.mr && cols == e.nr && p.begin(t, start, i) {
+		e.beside(packAAcross, t, rows)
+		p.end(t)
+	} else {
+		e.mul(t, rows, cols)
+	}
 }
 
 // begin reports whether the tiles that the tile stands for, of the panel of row i and the block of k that begins at start, have a later

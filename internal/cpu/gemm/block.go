@@ -369,6 +369,9 @@ func (j *job) readBByRows() bool {
 func (j *job) columnTasks() int {
 	panels := (j.n + j.engine.nr - 1) / j.engine.nr
 	tasks := (j.n + j.engine.columnBlock - 1) / j.engine.columnBlock
+	if j.n <= 2*j.engine.columnBlock {
+		tasks = 1 // A is read once
+	}
 	if j.workers > 1 {
 		if tasks = ceil(tasks, j.workers); panels/tasks >= 8 && !j.apart {
 			tasks *= 2
@@ -449,7 +452,7 @@ func (j *job) mulColumns(worker, task int) {
 		case j.half:
 			e.half.pack(&j.b, w.b, w.undo, false, halfWords, col, cols, k, elems)
 		case packed < cols && j.packsBBeside(cols):
-			first = j.mulFirst(w, worker, start, col, cols, &f)
+			first = j.mulFirst(w, worker, start, col, cols, &f, &beside)
 		case packed < cols:
 			e.pack(&j.b, w.b, e.nr, col+packed, cols-packed, k, elems)
 		}
@@ -472,9 +475,8 @@ func (j *job) mulColumns(worker, task int) {
 				t.n = max(1, (cols-q)/e.nr)
 				j.place(w, i, col, q, cols)
 				n := t.n
-				if rows, width := min(j.mr, j.rows-i), min(e.nr, cols-q); rows == j.mr && width == e.nr && q >= packed && beside.begin(t, start, i) {
-					e.beside(packAAcross, t, rows)
-					beside.end(t)
+				if rows, width := min(j.mr, j.rows-i), min(e.nr, cols-q); q >= packed && !j.half {
+					beside.mul(t, start, i, rows, width)
 				} else {
 					mul(t, rows, width)
 				}
@@ -574,7 +576,7 @@ func (j *job) nextBlock(task, start, steps, cols int) (f ahead) {
 		f.first, f.rows, f.other = k, elems, col
 		bytes = lanes * j.b.size
 	}
-	panels := j.rows / j.mr
+	panels := j.panels()
 	width := j.engine.nr
 	if j.half {
 		width = 2 * halfLanes

@@ -135,6 +135,18 @@ type tile struct {
 	scratch        unsafe.Pointer
 }
 
+// pass leaves out the first n tiles.
+func (t *tile) pass(n int) {
+	for _, p := range []struct {
+		at   *unsafe.Pointer
+		next int
+	}{{&t.a, t.nextA}, {&t.b, t.nextB}, {&t.c, t.nextC}, {&t.d, t.nextD}, {&t.bias, t.nextBias}} {
+		if *p.at != nil {
+			*p.at = unsafe.Add(*p.at, n*p.next)
+		}
+	}
+}
+
 // Flags of a tile. The kernels test alpha, too, only by its flag.
 const (
 	scale   = 1 << iota // alpha is not 1

@@ -67,18 +67,6 @@ func index(b bool) int {
 // setEvery has the tile of C fetched in equal steps.
 func (t *tile) setEvery(rows int) { t.every = max(0, 1<<bits.Len(uint(t.k/rows))>>1-1) }
 
-// pass leaves out the first n tiles.
-func (t *tile) pass(n int) {
-	for _, p := range []struct {
-		at   *unsafe.Pointer
-		next int
-	}{{&t.a, t.nextA}, {&t.b, t.nextB}, {&t.c, t.nextC}, {&t.d, t.nextD}, {&t.bias, t.nextBias}} {
-		if *p.at != nil {
-			*p.at = unsafe.Add(*p.at, n*p.next)
-		}
-	}
-}
-
 func mul512(t *tile, rows, cols int) {
 	t.mask = 1<<cols - 1
 	t.setEvery(rows)

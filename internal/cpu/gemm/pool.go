@@ -19,7 +19,7 @@ func MaxPackBytes(workers int) int64 {
 	s := standard
 	margin := 1 << 12 // rounding to tiles
 	slab := max(s.slabWords, minSlabRows*32768, workers*(s.slabRows+minSlabRows)*s.halfBlock) + margin
-	block := s.columnBlock*s.kBlock + s.columnBlock*(s.slabRows+minSlabRows) + s.columnBlock + halfScratch + margin
+	block := 2*s.columnBlock*(s.kBlock+s.slabRows+minSlabRows+1) + halfScratch + margin
 	return 4 * int64(slab+wideWords+workers*block)
 }
 
