@@ -83,7 +83,7 @@ type problem struct {
 	bias        []float32
 	mr          int // rows of a panel of A
 	kBlock      int // steps of a block of k, at least 1
-	slabWords   int // most words of a slab, but for the exceptions in runBlocks
+	slabWords   int // most words of a slab, but for the exceptions in slabShape
 }
 
 // slabs are a job's large buffers, or those of the job that it is computed with.
