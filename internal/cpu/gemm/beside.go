@@ -33,9 +33,9 @@ func (j *job) packsBeside(rows int) bool {
 	return j.engine.beside != nil && !j.half && !j.swapped && j.kBlock >= besideDepth && j.mr >= besideRows && rows >= besideGroup*j.mr
 }
 
-// packsBBeside reports whether panels of B are packed beside products with those before.
-func (j *job) packsBBeside(cols int) bool {
-	return j.packsBeside(j.rows) && j.b.kind == copyF32 && cols >= 2*j.engine.nr
+// packsBBeside reports whether panels of so many columns of B are packed beside products of so many rows with those before.
+func (j *job) packsBBeside(rows, cols int) bool {
+	return j.packsBeside(rows) && j.b.kind == copyF32 && cols >= 2*j.engine.nr
 }
 
 // packsApart reports whether each worker packs A for itself, in slabs of so many rows and steps: what another core has packed is slower to

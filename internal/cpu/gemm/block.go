@@ -9,7 +9,7 @@ import (
 
 // The blocking, in 32-bit words (a word is one k in float32 and two k in pairs):
 //
-//	slab   rows of A, packed for up to all k by all workers together, or by each for itself (slabs.apart); lives in L3
+//	slab   rows of A, packed for up to all k by all workers together, or by each for itself (slabs.apart, rows.go); lives in L3
 //	block  columns × kBlock of B, packed by the worker that multiplies it; lives in L2
 //	panel  mr rows × kBlock of A; lives in L1 while it meets every panel of the block
 //
@@ -427,10 +427,9 @@ func (j *job) mulColumns(worker, task int) {
 	cols := j.firstColumn(task+1) - col
 	w.b = grow(w.b, ceil(cols, e.nr)*min(j.kBlock, j.to-j.from))
 	words := e.nr // of a step of a panel of B
-	mul := e.mul
 	var scratch unsafe.Pointer
 	if j.half {
-		words, mul, scratch = halfWords, e.half.mul, w.aligned()
+		words, scratch = halfWords, w.aligned()
 		w.undo = grow(w.undo, ceil(cols, halfLanes))
 	}
 	if j.keepsSums() {
@@ -451,7 +450,7 @@ func (j *job) mulColumns(worker, task int) {
 		switch {
 		case j.half:
 			e.half.pack(&j.b, w.b, w.undo, false, halfWords, col, cols, k, elems)
-		case packed < cols && j.packsBBeside(cols):
+		case packed < cols && j.packsBBeside(j.rows, cols):
 			first = j.mulFirst(w, worker, start, col, cols, &f, &beside)
 		case packed < cols:
 			e.pack(&j.b, w.b, e.nr, col+packed, cols-packed, k, elems)
@@ -475,10 +474,10 @@ func (j *job) mulColumns(worker, task int) {
 				t.n = max(1, (cols-q)/e.nr)
 				j.place(w, i, col, q, cols)
 				n := t.n
-				if rows, width := min(j.mr, j.rows-i), min(e.nr, cols-q); q >= packed && !j.half {
-					beside.mul(t, start, i, rows, width)
+				if rows, width := min(j.mr, j.rows-i), min(e.nr, cols-q); j.half {
+					e.half.mul(t, rows, width)
 				} else {
-					mul(t, rows, width)
+					beside.mul(t, start, i, rows, width)
 				}
 				q += n * e.nr
 			}

@@ -425,23 +425,17 @@ func TestSharedProducts(t *testing.T) {
 					var first []Data
 					for procs := 1; procs <= 3; procs++ {
 						runtime.GOMAXPROCS(procs)
-						got := slices.Clone(products)
-						for i := range got {
-							got[i].C = products[i].C.clone(t)
-						}
+						got := clone(t, products)
 						mulShared(e, compute, a, got)
+						if procs == 1 {
+							compareShared(t, e, compute, a, got, products)
+						}
 						for i, q := range got {
-							if procs > 1 {
-								if !sameBits(first[i], q.C) {
-									t.Fatalf("%+v: %d threads differ from one", q.Spec, procs)
-								}
-								continue
+							if procs == 1 {
+								first = append(first, q.C)
+							} else if !sameBits(first[i], q.C) {
+								t.Fatalf("%+v: %d threads differ from one", q.Spec, procs)
 							}
-							first = append(first, q.C)
-							c := product{Spec: q.Spec, compute: compute, cBF16: q.C.BF16 != nil, bias: q.Bias.length() > 0}
-							c.reduced = compute == ComputeBF16Reduced && a.BF16 != nil && q.B.BF16 != nil && e.half != nil
-							x, y := lanes(a, q.LDA, q.M, q.K, !q.TransA, compute), lanes(q.B, q.LDB, q.N, q.K, q.TransB, compute)
-							c.compare(t, q.C, products[i].C, q.Bias, x, y)
 						}
 					}
 					unguard()
@@ -449,6 +443,17 @@ func TestSharedProducts(t *testing.T) {
 			}
 		}
 	})
+}
+
+// compareShared checks products of one A, got, against float64; before has C as it was.
+func compareShared(t *testing.T, e *engine, compute Precision, a Data, got, before []Product) {
+	t.Helper()
+	for i, q := range got {
+		c := product{Spec: q.Spec, compute: compute, cBF16: q.C.BF16 != nil, bias: q.Bias.length() > 0}
+		c.reduced = compute == ComputeBF16Reduced && a.BF16 != nil && q.B.BF16 != nil && e.half != nil
+		x, y := lanes(a, q.LDA, q.M, q.K, !q.TransA, compute), lanes(q.B, q.LDB, q.N, q.K, q.TransB, compute)
+		c.compare(t, q.C, before[i].C, q.Bias, x, y)
+	}
 }
 
 func TestSharedProductsDisagree(t *testing.T) {

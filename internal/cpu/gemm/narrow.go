@@ -3,7 +3,7 @@ package gemm
 import "unsafe"
 
 // Products with few columns (x·Aᵀ of LoRA, its gradients) would spend more time packing the long operand A than
-// multiplying it. Here B is packed once for all k, and each task takes a group of rows of A, which it reads in place
+// multiplying it. Here B is packed once for all k, by each worker for itself if there is room, and each task takes a group of rows of A, which it reads in place
 // where the engine can, or widens row by row to read them so, and otherwise packs panel by panel. Either way a panel is still in L1
 // when it is used.
 //

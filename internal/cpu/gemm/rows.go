@@ -30,7 +30,7 @@ func (j *job) rowParts() int {
 	switch {
 	case j.kBlock < besideDepth, j.half && tall:
 		return j.workers
-	case j.packsBeside(rows) && j.packsBBeside(j.n) && j.a.kind == copyF32 &&
+	case j.packsBBeside(rows, j.n) && j.a.kind == copyF32 &&
 		(tall || !j.a.contig || columns < apartPanels*j.engine.nr*j.workers):
 		return j.workers * min(8, max(1, rows/besidePartRows))
 	}
@@ -44,9 +44,6 @@ func (j *job) partWords() int {
 
 func (j *job) runParts(parts int) {
 	j.tasks = parts
-	for _, o := range j.others {
-		o.tasks, o.half, o.kBlock = parts, j.half, j.kBlock
-	}
 	j.shared = append(j.shared, j.others...)
 	j.slab = grow(j.slab, j.workers*j.partWords())
 	j.do(j.tasks, j.partTask)
@@ -59,20 +56,19 @@ func (j *job) partRow(part int) int {
 
 // mulPart multiplies one part of the rows.
 func (j *job) mulPart(worker, part int) {
-	words := j.partWords()
+	words, row := j.partWords(), j.partRow(part)
+	rows := j.partRow(part+1) - row
 	s := parts.get(worker)
 	s.own.slab = j.slab[worker*words:][:words:words]
-	s.becomePart(j, &s.own, worker, part)
+	s.becomePart(j, &s.own, worker, row, rows)
 	s.slabWords = words
-	s.others = s.others[:0]
-	for i, o := range j.others {
-		if len(s.spare) == i {
-			s.spare = append(s.spare, new(job))
-		}
-		s.spare[i].becomePart(o, &s.own, worker, part)
-		s.others = append(s.others, s.spare[i])
+	for len(s.spare) < len(j.others) {
+		s.spare = append(s.spare, new(job))
 	}
-	s.shared = s.shared[:0]
+	s.others, s.shared = s.spare[:len(j.others)], s.shared[:0]
+	for i, o := range j.others {
+		s.others[i].becomePart(o, &s.own, worker, row, rows)
+	}
 	s.runBlocks()
 	s.problem, s.own.slab = problem{}, nil
 	for _, o := range s.others {
@@ -81,12 +77,11 @@ func (j *job) mulPart(worker, part int) {
 	parts.put(worker, s)
 }
 
-// becomePart makes the job a part of another, or of one that is computed with it.
-func (j *job) becomePart(whole *job, slabs *slabs, worker, part int) {
+// becomePart makes the job some rows of another, or of one that is computed with it.
+func (j *job) becomePart(whole *job, slabs *slabs, worker, row, rows int) {
 	j.setTasks()
 	j.problem, j.slabs, j.workers, j.owner = whole.problem, slabs, 1, worker
 	j.swapped, j.inWide = false, false
-	first, last := whole.partRow(part), whole.partRow(part+1)
-	j.m = last - first
-	j.a.p, j.c = whole.a.at(first, 0), unsafe.Add(whole.c, first*whole.ldc)
+	j.m = rows
+	j.a.p, j.c = whole.a.at(row, 0), unsafe.Add(whole.c, row*whole.ldc)
 }

@@ -25,11 +25,7 @@ func TestParts(t *testing.T) {
 			runtime.GOMAXPROCS(1)
 			mulShared(e, compute, a, one)
 			if n%4 == 0 {
-				for i, q := range one {
-					c := product{Spec: q.Spec, compute: compute, cBF16: q.C.BF16 != nil}
-					c.reduced = compute == ComputeBF16Reduced && a.BF16 != nil && q.B.BF16 != nil && e.half != nil
-					c.compare(t, q.C, products[i].C, Data{}, lanes(a, q.LDA, q.M, q.K, !q.TransA, compute), lanes(q.B, q.LDB, q.N, q.K, q.TransB, compute))
-				}
+				compareShared(t, e, compute, a, one, products)
 			}
 			for procs := 2; procs <= 3; procs++ {
 				runtime.GOMAXPROCS(procs)
