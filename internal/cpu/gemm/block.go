@@ -81,6 +81,7 @@ type problem struct {
 	ldc         int // bytes
 	cBF16       bool
 	bias        []float32
+	scales      []float32 // of a B in int8
 	mr          int // rows of a panel of A
 	kBlock      int // steps of a block of k, at least 1
 	slabWords   int // most words of a slab, but for the exceptions in slabShape
@@ -128,7 +129,7 @@ func (j *job) set(e *engine, s Spec, p Precision, c, a, b, bias Data) {
 	if j.cBF16 {
 		j.ldc = 2 * s.LDC
 	}
-	j.bias = bias.F32
+	j.bias, j.scales = bias.F32, b.Scales
 	if bias.BF16 != nil {
 		j.biasBuf = append(j.biasBuf[:0], make([]float32, 0)...)
 		for _, h := range bias.BF16[:s.N] {
@@ -656,12 +657,17 @@ func (j *job) output(t *tile, row, col int) {
 // sumsApart reports whether sums wait between blocks of k in a buffer, because a bfloat16 C cannot hold them.
 func (j *job) sumsApart() bool { return j.cBF16 && j.steps > j.kBlock }
 
+// floatsOf is the first n words as float32.
+func floatsOf(words []uint32, n int) []float32 {
+	return unsafe.Slice((*float32)(unsafe.Pointer(&words[0])), n)
+}
+
 // storeRows finishes columns col … col+n-1 of rows row … row+rows-1 of C from float32 sums, whose rows are ld apart.
 func (j *job) storeRows(t *tile, sums []uint32, row, rows, col, n, ld int) {
 	*t = tile{}
 	j.finish(t, true, true)
 	for i := range rows {
-		from := unsafe.Slice((*float32)(unsafe.Pointer(&sums[i*ld])), n)
+		from := floatsOf(sums[i*ld:], n)
 		j.output(t, row+i, col)
 		if t.flags == 0 {
 			copy(unsafe.Slice((*float32)(t.c), n), from)

@@ -26,9 +26,10 @@ type engine struct {
 	beside func(p packing, t *tile, rows int)
 
 	// dots and addRows are for products with up to moreRows and vectorRows rows, or nil. Of vectors.w they take kind copyF32, widenBF16
-	// and roundF32. addRows takes 1 or 4 terms.
+	// and roundF32; dots takes widenI8, too, if int8 says so. addRows takes 1 or 4 terms.
 	dots    func(k kind, v *vectors)
 	addRows func(k kind, terms int, v *vectors)
+	int8    bool
 
 	// widen copies rows of n adjacent bfloat16, ldSrc bytes apart, as float32, ldDst bytes apart; or nil.
 	widen func(dst, src unsafe.Pointer, ldDst, ldSrc, rows, n int)
@@ -50,9 +51,10 @@ const (
 	roundF32              // float32 rounded to bfloat16 and widened again
 	pairBF16              // bfloat16 to pairs
 	pairF32               // float32 rounded to bfloat16, to pairs
+	widenI8               // int8 to float32; of dots only
 )
 
-func (k kind) isPair() bool { return k >= pairBF16 }
+func (k kind) isPair() bool { return k == pairBF16 || k == pairF32 }
 
 // operand is op(A) as M lanes of K elements, or op(B) as N lanes of K elements.
 type operand struct {
@@ -67,6 +69,8 @@ func (o *operand) set(e *engine, d Data, ld int, contig bool, p Precision) {
 	*o = operand{p: d.pointer(), size: 4, contig: contig}
 	bf16 := p != ComputeF32
 	switch {
+	case d.I8 != nil:
+		o.kind, o.size = widenI8, 1
 	case d.BF16 != nil && bf16 && e.pairs:
 		o.kind, o.size = pairBF16, 2
 	case d.BF16 != nil:

@@ -33,10 +33,22 @@ type Spec struct {
 	Alpha, Beta    float32
 }
 
-// Data is the storage of a matrix: float32 or bfloat16 (the upper half of a float32), never both.
+// Data is the storage of a matrix: float32, bfloat16 (the upper half of a float32) or int8, only one of them.
 type Data struct {
 	F32  []float32
 	BF16 []uint16
+	// I8 is for a B that is stored [N,K], N at least 4, in products of at most Int8Rows rows with a float32 A, in ComputeF32. Row n is
+	// multiplied by Scales[n].
+	I8     []int8
+	Scales []float32
+}
+
+// Int8Rows is the most rows of a product with a B in int8; 0 if this CPU's engine has no such products.
+func Int8Rows() int {
+	if !engines[0].int8 {
+		return 0
+	}
+	return moreRows
 }
 
 // Precision says how products of elements are computed. Sums are float32 always.
@@ -111,6 +123,9 @@ func prepare(e *engine, s Spec, p Precision, c, a, b, bias Data) *job {
 	if s.M < 0 || s.N < 0 || s.K < 0 {
 		panic(fmt.Sprintf("gemm: negative size in M=%d N=%d K=%d", s.M, s.N, s.K))
 	}
+	if b.I8 != nil && (!e.int8 || !s.TransB || s.M > moreRows || s.N < 4 || p != ComputeF32 || len(b.Scales) < s.N) || a.I8 != nil || c.I8 != nil {
+		panic(fmt.Sprintf("gemm: int8 is for B, stored [N,K], with N scales: %+v, precision %d, %d scales", s, p, len(b.Scales)))
+	}
 	check("A", a, s.TransA, s.M, s.K, s.LDA)
 	check("B", b, s.TransB, s.K, s.N, s.LDB)
 	check("C", c, false, s.M, s.N, s.LDC)
@@ -128,19 +143,22 @@ func prepare(e *engine, s Spec, p Precision, c, a, b, bias Data) *job {
 	return j
 }
 
-func (d Data) length() int { return max(len(d.F32), len(d.BF16)) }
+func (d Data) length() int { return max(len(d.F32), len(d.BF16), len(d.I8)) }
 
 func (d Data) pointer() unsafe.Pointer {
-	if d.BF16 != nil {
+	switch {
+	case d.BF16 != nil:
 		return unsafe.Pointer(unsafe.SliceData(d.BF16))
+	case d.I8 != nil:
+		return unsafe.Pointer(unsafe.SliceData(d.I8))
 	}
 	return unsafe.Pointer(unsafe.SliceData(d.F32))
 }
 
 // check panics unless d holds the matrix op(X)[rows,cols]: the kernels trust the shape.
 func check(name string, d Data, trans bool, rows, cols, ld int) {
-	if d.F32 != nil && d.BF16 != nil {
-		panic(fmt.Sprintf("gemm: %s has both float32 and bfloat16 storage", name))
+	if d.F32 != nil && d.BF16 != nil || d.I8 != nil && d.F32 != nil || d.I8 != nil && d.BF16 != nil {
+		panic(fmt.Sprintf("gemm: %s has storage of more than one type", name))
 	}
 	if trans {
 		rows, cols = cols, rows

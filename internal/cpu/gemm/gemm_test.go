@@ -16,13 +16,14 @@ type product struct {
 	compute             Precision
 	aBF16, bBF16, cBF16 bool
 	bias                bool
+	bI8                 bool // B is int8 with scales
 	padA, padB, padC    int
 	reduced             bool // as tensor.GemmSpec.Reduced allows; half_test.go holds the bits
 }
 
 func (p product) String() string {
-	return fmt.Sprintf("%d×%d×%d transA=%v transB=%v bf16(compute=%v a=%v b=%v c=%v) alpha=%v beta=%v bias=%v pads=%d,%d,%d",
-		p.M, p.N, p.K, p.TransA, p.TransB, p.compute, p.aBF16, p.bBF16, p.cBF16, p.Alpha, p.Beta, p.bias, p.padA, p.padB, p.padC)
+	return fmt.Sprintf("%d×%d×%d transA=%v transB=%v bf16(compute=%v a=%v b=%v c=%v) int8=%v alpha=%v beta=%v bias=%v pads=%d,%d,%d",
+		p.M, p.N, p.K, p.TransA, p.TransB, p.compute, p.aBF16, p.bBF16, p.cBF16, p.bI8, p.Alpha, p.Beta, p.bias, p.padA, p.padB, p.padC)
 }
 
 func floats(t testing.TB, n int) []float32 {
@@ -72,6 +73,20 @@ func (d Data) value(i int) float32 {
 	return d.F32[i]
 }
 
+// int8Matrix is matrix for int8: rows of all its values, each with a scale, before a guard page.
+func int8Matrix(t testing.TB, r *rand.Rand, rows, cols, ld int) Data {
+	n := (rows-1)*ld + cols
+	raw := guarded(t, n)
+	d := Data{I8: unsafe.Slice((*int8)(unsafe.Pointer(unsafe.SliceData(raw))), n), Scales: floats(t, rows)}
+	for i := range d.I8 {
+		d.I8[i] = int8(r.IntN(256))
+	}
+	for i := range d.Scales {
+		d.Scales[i] = float32(r.NormFloat64()) / 128
+	}
+	return d
+}
+
 func (d Data) clone(t testing.TB) Data {
 	if d.BF16 != nil {
 		h := halves(t, len(d.BF16))
@@ -97,7 +112,12 @@ func lanes(d Data, ld, n, k int, contig bool, p Precision) [][]float64 {
 			if !contig {
 				at = q*ld + i
 			}
-			v := d.value(at)
+			v := float32(0)
+			if d.I8 != nil {
+				v = float32(d.I8[at]) * d.Scales[i] // rounded as little as a product is
+			} else {
+				v = d.value(at)
+			}
 			if p != ComputeF32 {
 				v = widen(round(v))
 			}
@@ -120,7 +140,12 @@ func (p product) run(t *testing.T, e *engine, r *rand.Rand) {
 	ar, ac := stored(p.TransA, p.M, p.K)
 	br, bc := stored(p.TransB, p.K, p.N)
 	p.LDA, p.LDB, p.LDC = ac+p.padA, bc+p.padB, p.N+p.padC
-	a, b := matrix(t, r, p.aBF16, ar, ac, max(1, p.LDA)), matrix(t, r, p.bBF16, br, bc, max(1, p.LDB))
+	a, b := matrix(t, r, p.aBF16, ar, ac, max(1, p.LDA)), Data{}
+	if p.bI8 {
+		b = int8Matrix(t, r, br, bc, p.LDB)
+	} else {
+		b = matrix(t, r, p.bBF16, br, bc, max(1, p.LDB))
+	}
 	c := matrix(t, r, p.cBF16, p.M, p.N, max(1, p.LDC))
 	var bias Data
 	if p.bias {
@@ -256,6 +281,43 @@ func TestShapes(t *testing.T) {
 					p.run(t, e, r)
 				}
 			}
+		}
+	})
+}
+
+// TestInt8 holds products with a B in int8, of each number of rows, and what is refused.
+func TestInt8(t *testing.T) {
+	eachEngine(t, func(t *testing.T, e *engine) {
+		refused := func(p product, why string) {
+			t.Helper()
+			defer func() {
+				if recover() == nil {
+					t.Errorf("%s: %v was not refused", why, p)
+				}
+			}()
+			p.run(t, e, rand.New(rand.NewPCG(1, 1)))
+		}
+		ok := product{Spec: Spec{TransB: true, M: 2, N: 8, K: 40, Alpha: 1}, bI8: true}
+		if !e.int8 {
+			refused(ok, "an engine without")
+			return
+		}
+		r := rand.New(rand.NewPCG(31, 32))
+		for rows := 1; rows <= moreRows; rows++ {
+			for _, s := range [][2]int{{4, 1}, {5, 15}, {7, 16}, {9, 47}, {16, 48}, {33, 64}, {70, 79}, {131, 129}, {1000, 576}} {
+				p := randomProduct(r)
+				p.TransB, p.bBF16, p.bI8, p.compute = true, false, true, ComputeF32
+				p.M, p.N, p.K = rows, s[0], s[1]
+				p.run(t, e, r)
+			}
+		}
+		for why, change := range map[string]func(p *product){
+			"[K,N]": func(p *product) { p.TransB = false }, "more rows": func(p *product) { p.M = moreRows + 1 },
+			"three columns": func(p *product) { p.N = 3 }, "bfloat16": func(p *product) { p.compute = ComputeBF16 },
+		} {
+			p := ok
+			change(&p)
+			refused(p, why)
 		}
 	})
 }

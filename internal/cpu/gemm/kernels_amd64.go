@@ -504,6 +504,30 @@ func addRowsRoundF32x1(v *vectors)
 //go:noescape
 func addRowsRoundF32x4(v *vectors)
 
+//go:noescape
+func dotsWidenI8x1(v *vectors)
+
+//go:noescape
+func dotsWidenI8x2(v *vectors)
+
+//go:noescape
+func dotsWidenI8x3(v *vectors)
+
+//go:noescape
+func dotsWidenI8x4(v *vectors)
+
+//go:noescape
+func dotsWidenI8x5(v *vectors)
+
+//go:noescape
+func dotsWidenI8x6(v *vectors)
+
+//go:noescape
+func dotsWidenI8x7(v *vectors)
+
+//go:noescape
+func dotsWidenI8x8(v *vectors)
+
 func dots512(k kind, v *vectors) {
 	switch 8*int(k) + v.rows - 1 {
 	case 0:
@@ -554,6 +578,22 @@ func dots512(k kind, v *vectors) {
 		dotsRoundF32x7(v)
 	case 23:
 		dotsRoundF32x8(v)
+	case 40:
+		dotsWidenI8x1(v)
+	case 41:
+		dotsWidenI8x2(v)
+	case 42:
+		dotsWidenI8x3(v)
+	case 43:
+		dotsWidenI8x4(v)
+	case 44:
+		dotsWidenI8x5(v)
+	case 45:
+		dotsWidenI8x6(v)
+	case 46:
+		dotsWidenI8x7(v)
+	case 47:
+		dotsWidenI8x8(v)
 	}
 }
 

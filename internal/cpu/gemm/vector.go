@@ -130,6 +130,14 @@ func (j *job) mulVectors(worker, task int) {
 			k += terms
 		}
 	}
+	if j.scales != nil {
+		for row := range j.m {
+			sums := floatsOf(w.sums[row*cols:], cols)
+			for i, s := range j.scales[col:][:cols] {
+				sums[i] *= s
+			}
+		}
+	}
 	j.storeRows(&w.t, w.sums, 0, j.m, col, cols, cols)
 	*v = vectors{}
 	blocks.put(worker, w)

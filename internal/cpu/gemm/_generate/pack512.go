@@ -37,6 +37,8 @@ func (w *printer) load(kind, address, high string, mask, dst, tmp int) {
 		w.p("VMOVUPS.Z %s, K%d, Z%d", address, mask, dst)
 	case "WidenBF16":
 		w.p("VPMOVZXWD.Z %s, K%d, Z%d; VPSLLD $16, Z%[3]d, Z%[3]d", address, mask, dst)
+	case widenI8:
+		w.p("VPMOVSXBD.Z %s, K%d, Z%d; VCVTDQ2PS Z%[3]d, Z%[3]d", address, mask, dst)
 	case "RoundF32":
 		w.p("VMOVUPS.Z %s, K%d, Z%d", address, mask, tmp)
 		w.roundBF16(tmp, dst)

@@ -10,21 +10,41 @@ const (
 
 const dotsAhead = 2048 // bytes ahead that rows of W are fetched, into the rows that follow
 
-// The kinds that make float32 words, in the order of type kind.
+// The kinds that make float32 words, in the order of type kind, and the one that only dots takes, with its number there.
 var wordKinds = kinds[:3]
+
+const (
+	widenI8       = "WidenI8"
+	widenI8Number = 5
+)
+
+// bytesOf is how many bytes an element has that a kind makes a word of.
+func bytesOf(kind string) int {
+	switch kind {
+	case widenI8:
+		return 1
+	case "WidenBF16":
+		return 2
+	}
+	return 4
+}
 
 // vectors512 prints the routines for a handful of rows of x, which read W once, as it lies, and the functions that
 // choose one.
 func (w *printer) vectors512() {
 	dots, sums := "", ""
-	for i, kind := range wordKinds {
+	dotsOf := func(i int, kind string) {
 		for rows := 1; rows <= maxRows; rows++ {
 			dots += fmt.Sprintf("case %d: %s(v)\n", maxRows*i+rows-1, w.dots(kind, rows))
 		}
+	}
+	for i, kind := range wordKinds {
+		dotsOf(i, kind)
 		for _, terms := range []int{1, 4} {
 			sums += fmt.Sprintf("case %d: %s(v)\n", 8*i+terms, w.addRows(kind, terms))
 		}
 	}
+	dotsOf(widenI8Number, widenI8)
 	fmt.Fprintf(&w.decls, `
 func dots512(k kind, v *vectors) {
 	switch %d*int(k) + v.rows - 1 {
@@ -87,10 +107,7 @@ func (w *printer) finishRow() {
 
 // dots prints y[row][n] = Σ x[row][k]·W[n][k] for groups of four n, or two, some rows apart, and returns the routine's name.
 func (w *printer) dots(kind string, rows int) string {
-	bytes := 4
-	if kind == "WidenBF16" {
-		bytes = 2
-	}
+	bytes := bytesOf(kind)
 	cols := 4
 	if rows > fewRows {
 		cols = 2
@@ -140,10 +157,11 @@ func (w *printer) dots(kind string, rows int) string {
 	}
 	w.p("SUBQ $%d, CX; JGE line", 64/bytes)
 	w.label("few")
-	if bytes == 2 {
-		w.p("ADDQ $16, CX; JLT tail")
+	if bytes < 4 {
+		w.p("ADDQ $%d, CX; JLT tail", 64/bytes-16)
+		w.label("vector")
 		step()
-		w.p("%s; SUBQ $16, CX", next)
+		w.p("%s; SUBQ $16, CX; JGE vector", next)
 	}
 	w.label("tail")
 	w.p("ADDQ $16, CX; JZ summed")
@@ -174,10 +192,7 @@ func (w *printer) dots(kind string, rows int) string {
 
 // addRows prints y[n] += Σ x[i]·W[i][n] over terms rows of W, and returns the routine's name.
 func (w *printer) addRows(kind string, terms int) string {
-	bytes := 4
-	if kind == "WidenBF16" {
-		bytes = 2
-	}
+	bytes := bytesOf(kind)
 	name := fmt.Sprintf("addRows%sx%d", kind, terms)
 	wRow := [4]string{"SI", "AX", "R9", "R10"}
 	w.text(name, "v *vectors", 0, 8)
