@@ -22,6 +22,7 @@ type BenchOptions struct {
 	Shape, Device, Profile      string
 	Batch, Seq, Steps, Warm     int
 	LoRARank, Prompt, Tokens    int
+	AssistantTokens             int
 	BF16, Recompute, LoadIn4bit bool
 	Kernels, Shapes, JSON, CSV  bool
 }
@@ -181,6 +182,9 @@ func newBenchGenerateCommand(app *App) *cobra.Command {
 			if o.Prompt < 1 || o.Tokens < 2 {
 				return usageErrorf("--prompt must be 1 or more and --tokens 2 or more")
 			}
+			if err := checkAssistant(o.AssistantTokens); err != nil {
+				return err
+			}
 			raw, err := bench.Config(o.Shape)
 			if err != nil {
 				return err
@@ -189,15 +193,24 @@ func newBenchGenerateCommand(app *App) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			first, rest, err := bench.Generate(cmd.Context(), b, raw, o.BF16, o.Prompt, o.Tokens)
+			g, err := bench.Generate(cmd.Context(), b, raw, bench.GenerateOptions{
+				BF16: o.BF16, Prompt: o.Prompt, Tokens: o.Tokens, AssistantTokens: o.AssistantTokens,
+			})
 			if err != nil {
 				return err
 			}
-			rate := float64(o.Tokens-1) / rest.Seconds()
+			rate := float64(o.Tokens-1) / g.Rest.Seconds()
 			if o.JSON {
-				return app.PrintJSON(map[string]float64{"first_token_seconds": first.Seconds(), "tokens_per_second": rate, "peak_rss_bytes": float64(peakRSS())})
+				return app.PrintJSON(map[string]float64{
+					"first_token_seconds": g.First.Seconds(), "tokens_per_second": rate, "peak_rss_bytes": float64(peakRSS()),
+					"drafted": float64(g.Drafted), "drafted_right": float64(g.DraftedRight),
+				})
 			}
-			_, err = fmt.Fprintf(app.Out, "%s on %s: first token after %.1f ms, then %.1f tokens/s\n", o.Shape, b.Name(), 1e3*first.Seconds(), rate)
+			fmt.Fprintf(app.Out, "%s on %s: first token after %.1f ms, then %.1f tokens/s", o.Shape, b.Name(), 1e3*g.First.Seconds(), rate)
+			if g.Drafted > 0 {
+				fmt.Fprintf(app.Out, "; %d of %d drafted tokens were right", g.DraftedRight, g.Drafted)
+			}
+			_, err = fmt.Fprintln(app.Out)
 			return err
 		},
 	}
@@ -205,6 +218,7 @@ func newBenchGenerateCommand(app *App) *cobra.Command {
 	f := cmd.Flags()
 	f.IntVar(&o.Prompt, "prompt", 64, "tokens of the prompt")
 	f.IntVar(&o.Tokens, "tokens", 64, "tokens to generate")
+	assistantFlag(f, &o.AssistantTokens)
 	f.BoolVar(&o.BF16, "bf16", false, "hold the matrices in bfloat16, as most published checkpoints do; activations stay float32")
 	return cmd
 }

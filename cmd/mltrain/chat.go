@@ -26,6 +26,7 @@ import (
 type ChatOptions struct {
 	Model, Adapter, System, Device, Template string
 	MaxNewTokens, TopK, Context              int
+	AssistantTokens                          int
 	Temperature, TopP                        float64
 	Seed                                     uint64
 }
@@ -65,6 +66,7 @@ on stdout, and the first error ends it. Lines that begin with a slash are comman
 	f.Float64Var(&o.TopP, "top-p", 0.9, "draw from the smallest set of tokens with this probability")
 	f.IntVar(&o.TopK, "top-k", 0, "draw from this many most likely tokens; 0 is all")
 	f.Uint64Var(&o.Seed, "seed", 42, "seed of the draws")
+	assistantFlag(f, &o.AssistantTokens)
 	f.StringVar(&o.Device, "device", "auto", "auto, cpu, cuda or emulator")
 	return cmd
 }
@@ -78,6 +80,8 @@ type chat struct {
 	session *infer.Session
 	stop    []int32
 	limit   int // tokens of conversation and answer
+
+	assistant int // most tokens to draft
 
 	system   string
 	messages []data.Message // without the system prompt
@@ -93,6 +97,9 @@ func runChat(ctx context.Context, app *App, o *ChatOptions) error {
 		return usageErrorf("--max-new-tokens %d: needed is 1 or more", o.MaxNewTokens)
 	case o.Context < 0 || o.Context == 1:
 		return usageErrorf("--context %d: needed is 2 or more, or 0", o.Context)
+	}
+	if err := checkAssistant(o.AssistantTokens); err != nil {
+		return err
 	}
 	dir, err := resolveModel(ctx, app, o.Model)
 	if err != nil {
@@ -122,6 +129,7 @@ func runChat(ctx context.Context, app *App, o *ChatOptions) error {
 	}
 	defer closeEngine()
 	c.session = engine.NewSession()
+	c.assistant = assistantTokens(app, engine, o.AssistantTokens)
 	c.limit = engine.Model().Info().MaxPositions
 	if o.Context > 0 {
 		c.limit = o.Context
@@ -258,9 +266,9 @@ func (c *chat) say(ctx context.Context, text string) (err error) {
 		}
 	}
 	out, reused, err := c.session.Generate(ctx, ids, infer.Options{
-		MaxNewTokens: room,
-		Sampling:     infer.Sampling{Temperature: c.o.Temperature, TopK: c.o.TopK, TopP: c.o.TopP, Seed: c.o.Seed + c.turns},
-		Stop:         c.stop,
+		MaxNewTokens: room, AssistantTokens: c.assistant,
+		Sampling: infer.Sampling{Temperature: c.o.Temperature, TopK: c.o.TopK, TopP: c.o.TopP, Seed: c.o.Seed + c.turns},
+		Stop:     c.stop,
 		OnToken: func(_ int, id int32) bool {
 			if !slices.Contains(c.stop, id) {
 				show(stream.Next(id))

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/mltrain/mltrain/internal/checkpoint"
 	"github.com/mltrain/mltrain/internal/data"
@@ -22,7 +23,7 @@ import (
 // GenerateOptions are the flags of generate.
 type GenerateOptions struct {
 	Model, Adapter, Prompt, Messages, Device, Template string
-	MaxNewTokens, TopK                                 int
+	MaxNewTokens, TopK, AssistantTokens                int
 	Temperature, TopP                                  float64
 	Seed                                               uint64
 	JSON                                               bool
@@ -56,9 +57,31 @@ each time. The new text goes to stdout as it comes.`,
 	f.Float64Var(&o.TopP, "top-p", 1, "draw from the smallest set of tokens with this probability")
 	f.IntVar(&o.TopK, "top-k", 0, "draw from this many most likely tokens; 0 is all")
 	f.Uint64Var(&o.Seed, "seed", 42, "seed of the draws")
+	assistantFlag(f, &o.AssistantTokens)
 	f.StringVar(&o.Device, "device", "auto", "auto, cpu, cuda or emulator")
 	f.BoolVar(&o.JSON, "json", false, "print token ids and text as JSON")
 	return cmd
+}
+
+// assistantFlag adds the flag for drafts.
+func assistantFlag(f *pflag.FlagSet, n *int) {
+	f.IntVar(n, "num-assistant-tokens", 7, "most tokens that the model drafts at once, with weights rounded to 8 bits, before\nit checks them: the same text, sooner, for more memory; 0 is none")
+}
+
+func checkAssistant(n int) error {
+	if n < 0 {
+		return usageErrorf("--num-assistant-tokens %d: needed is 0 (no drafts) or more", n)
+	}
+	return nil
+}
+
+// assistantTokens is n, or 0 if there is no memory for the rounded weights. Half of what is available stays for others.
+func assistantTokens(app *App, e *infer.Engine, n int) int {
+	if need, have := e.DraftBytes(), app.memory(); n > 0 && have > 0 && need > have/2 {
+		app.Log.Info("no drafts: there is too little memory for weights in 8 bits", "needed", need, "available", have)
+		return 0
+	}
+	return n
 }
 
 // generated is what generate prints with --json.
@@ -75,6 +98,9 @@ func runGenerate(ctx context.Context, app *App, o *GenerateOptions) error {
 		return usageErrorf("give either --prompt or --messages")
 	case o.MaxNewTokens < 1:
 		return usageErrorf("--max-new-tokens %d: needed is 1 or more", o.MaxNewTokens)
+	}
+	if err := checkAssistant(o.AssistantTokens); err != nil {
+		return err
 	}
 	var err error
 	if o.Model, err = resolveModel(ctx, app, o.Model); err != nil {
@@ -101,7 +127,7 @@ func runGenerate(ctx context.Context, app *App, o *GenerateOptions) error {
 	stream := tok.NewDecodeStream(true)
 	var writeErr error
 	opt := infer.Options{
-		MaxNewTokens: o.MaxNewTokens,
+		MaxNewTokens: o.MaxNewTokens, AssistantTokens: assistantTokens(app, engine, o.AssistantTokens),
 		Sampling:     infer.Sampling{Temperature: o.Temperature, TopK: o.TopK, TopP: o.TopP, Seed: o.Seed},
 		Stop:         train.StopTokens(o.Model, tok),
 		OnToken: func(_ int, id int32) bool {

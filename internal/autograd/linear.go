@@ -19,12 +19,21 @@ func (t *Tape) Linear(x *Var, w, b *Param, layout Layout) *Var {
 func (t *Tape) Linears(x *Var, layers ...LinearLayer) []*Var {
 	outs := make([]*Var, len(layers))
 	products := make([]tensor.GemmPart, 0, 2*len(layers))
+	var drafts []tensor.Int8Part
 	rows := x.Value.Rows()
 	for i, l := range layers {
 		t.use("linear", x)
 		in, out := t.linearShape(x, l.W, l.Layout)
 		y := t.Alloc(t.ActDType, rows, out)
 		outs[i] = t.new(y, t.trains(l.W, l.B) || x.needs)
+		if t.Drafting && l.W.Draft != nil {
+			p := tensor.Int8Part{Y: y, W: *l.W.Draft}
+			if l.B != nil {
+				p.Bias = l.B.Value
+			}
+			drafts = append(drafts, p)
+			continue
+		}
 		if l.W.Quant != nil { // W is decoded in parts
 			t.weightMul(y, x.Value, l.W, l.B, l.Layout, 0)
 			continue
@@ -44,6 +53,13 @@ func (t *Tape) Linears(x *Var, layers ...LinearLayer) []*Var {
 		hidden[i] = t.Alloc(t.ActDType, rows, l.LowRank.Rank())
 		products = append(products, timesT(hidden[i], x.Value, l.LowRank.A.Value, 1, 0))
 		outs[i].needs = outs[i].needs || t.trains(l.LowRank.A, l.LowRank.B)
+	}
+	if len(drafts) > 0 {
+		d, ok := t.b.(tensor.Drafter)
+		if !ok {
+			t.failf("%s does not multiply by rounded weights", t.b.Name())
+		}
+		t.check(d.MulInt8(x.Value, drafts))
 	}
 	if len(products) > 0 {
 		t.gemmShared(x.Value, products...)

@@ -30,6 +30,8 @@ type Param struct {
 	Stale bool
 	// Quant holds the value of a frozen matrix in four bits, in place of Value; nil for none.
 	Quant *tensor.Quant4
+	// Draft is the matrix of a linear layer, [out,in] in either layout, rounded: what a tape computes with while Drafting; nil for none.
+	Draft *tensor.Int8Rows
 	// LowRank corrects an embedding's table where it is looked up; nil for none. Its A is held transposed, [rows, r].
 	LowRank *LowRank
 	// Tokens are rows of a frozen table that are trained; nil for none.
@@ -75,6 +77,9 @@ type Tape struct {
 	chunkWeight int
 	// unadapted hides the adapters of frozen weights.
 	unadapted bool
+
+	// Drafting makes linear layers compute with the rounded form of those weights that have one: for few rows (tensor.Drafter), forward only.
+	Drafting bool
 
 	// ReducedSums sets tensor.GemmSpec.Reduced in every product.
 	ReducedSums bool

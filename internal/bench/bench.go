@@ -136,36 +136,54 @@ func (s Step) Run(b tensor.Backend, profiled bool) (StepResult, error) {
 // token makes up the i-th token of a text; ids stay below every shape's vocabulary.
 func token(i int) int32 { return int32(uint32(i)*2654435761>>23) % 500 }
 
-// Generate measures greedy generation of n tokens after a prompt: the first result is the time of the prompt and the first
-// token, the second of the others. bf16 holds matrices in bfloat16, as checkpoints do; activations are float32 always.
-func Generate(ctx context.Context, b tensor.Backend, configJSON []byte, bf16 bool, prompt, n int) (first, rest time.Duration, err error) {
-	builder := nn.NewBuilder(nn.Options{Frozen: func(string) bool { return true }, Ignore: model.Ignored, BF16: bf16})
-	m, err := model.New(configJSON, builder, model.Options{Positions: prompt + n, Dropout: model.NoDropout()})
+// GenerateOptions say what Generate measures.
+type GenerateOptions struct {
+	BF16            bool // matrices in bfloat16, as checkpoints have them; activations are float32 always
+	Prompt, Tokens  int
+	AssistantTokens int // see infer.Options
+}
+
+// Generated is how long generation took: the prompt with the first token, and the other tokens; and how many tokens were drafted in that
+// time, and how many of those were right.
+type Generated struct {
+	First, Rest           time.Duration
+	Drafted, DraftedRight int
+}
+
+// Generate measures greedy generation after a prompt.
+func Generate(ctx context.Context, b tensor.Backend, configJSON []byte, o GenerateOptions) (Generated, error) {
+	builder := nn.NewBuilder(nn.Options{Frozen: func(string) bool { return true }, Ignore: model.Ignored, BF16: o.BF16})
+	m, err := model.New(configJSON, builder, model.Options{Positions: o.Prompt + o.Tokens, Dropout: model.NoDropout()})
 	if err != nil {
-		return 0, 0, err
+		return Generated{}, err
 	}
 	store, err := builder.Load(b, 0)
 	if err != nil {
-		return 0, 0, err
+		return Generated{}, err
 	}
 	e := infer.Of(b, m, store)
 	defer e.Close()
-	ids := make([]int32, prompt)
+	ids := make([]int32, o.Prompt)
 	for i := range ids {
 		ids[i] = token(i)
 	}
 	var start, mid time.Time
-	opt := infer.Options{MaxNewTokens: n, OnToken: func(int, int32) bool {
+	opt := infer.Options{MaxNewTokens: o.Tokens, AssistantTokens: o.AssistantTokens, OnToken: func(int, int32) bool {
 		if mid.IsZero() {
 			mid = time.Now()
 		}
 		return true
 	}}
+	var drafted, right int
 	for range 2 { // the first time is for warming up
+		drafted, right = e.Drafted()
 		start, mid = time.Now(), time.Time{}
 		if _, err := e.Generate(ctx, [][]int32{ids}, opt); err != nil {
-			return 0, 0, err
+			return Generated{}, err
 		}
 	}
-	return mid.Sub(start), time.Since(mid), nil
+	g := Generated{First: mid.Sub(start), Rest: time.Since(mid)}
+	g.Drafted, g.DraftedRight = e.Drafted()
+	g.Drafted, g.DraftedRight = g.Drafted-drafted, g.DraftedRight-right
+	return g, nil
 }

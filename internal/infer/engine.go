@@ -29,6 +29,7 @@ type Engine struct {
 	numbers []float32
 	ids     tensor.Tensor // room for the integers of a batch
 	cache   cache
+	draft   drafting
 	// session is whose tokens the cache holds, if anybody's.
 	session *Session
 }

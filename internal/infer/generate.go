@@ -17,6 +17,9 @@ type Options struct {
 	// Streams numbers the prompts for sampling, so that what is drawn for one does not depend on which others it is
 	// generated with; nil numbers them from 0.
 	Streams []int
+	// AssistantTokens is the most tokens that the model drafts for itself at once, with weights rounded to 8 bits, where that is faster
+	// (see draft.go): at most [Engine.DraftBytes] more memory, and the same tokens.
+	AssistantTokens int
 	// OnToken, if not nil, is told each new token of each sequence as it comes; returning false ends the sequence.
 	OnToken func(seq int, id int32) bool
 }
@@ -26,6 +29,14 @@ func (o Options) check(prompts int) error {
 		return fmt.Errorf("%d streams for %d prompts", len(o.Streams), prompts)
 	}
 	return o.Sampling.check()
+}
+
+// pick draws token number pos of sequence seq.
+func (o Options) pick(logits []float32, seq, pos int) int32 {
+	if o.Streams != nil {
+		seq = o.Streams[seq]
+	}
+	return o.Sampling.Pick(logits, seq, pos)
 }
 
 // Sequence is what was generated for one prompt.
@@ -130,6 +141,7 @@ func (e *Engine) Generate(ctx context.Context, prompts [][]int32, o Options) ([]
 
 // run generates until every sequence is done.
 func (e *Engine) run(ctx context.Context, states []*state, o Options) error {
+	luck := newOdds()
 	for {
 		batch := e.schedule(states)
 		if len(batch) == 0 {
@@ -137,6 +149,16 @@ func (e *Engine) run(ctx context.Context, states []*state, o Options) error {
 		}
 		if err := ctx.Err(); err != nil {
 			return err
+		}
+		n, err := e.drafts(states, batch, o, &luck)
+		if err != nil {
+			return err
+		}
+		if n > 0 {
+			if err := e.speculate(states, batch, n, o, &luck); err != nil {
+				return err
+			}
+			continue
 		}
 		logits, err := e.forward(states, batch)
 		if err != nil {
@@ -149,11 +171,7 @@ func (e *Engine) run(ctx context.Context, states []*state, o Options) error {
 				continue
 			}
 			v := len(logits) / len(batch)
-			stream := w.seq
-			if o.Streams != nil {
-				stream = o.Streams[w.seq]
-			}
-			e.accept(s, w.seq, o.Sampling.Pick(logits[i*v:(i+1)*v], stream, len(s.out.IDs)), o)
+			e.accept(s, w.seq, o.pick(logits[i*v:(i+1)*v], w.seq, len(s.out.IDs)), o)
 		}
 	}
 }
@@ -207,11 +225,15 @@ func (e *Engine) forward(states []*state, batch []work) ([]float32, error) {
 		tokens += w.n
 		last[i] = int32(tokens - 1)
 	}
-	b, more, err := e.feed(pieces, last)
+	return e.logits(pieces, last)
+}
+
+// logits computes the logits after the given tokens of the pieces.
+func (e *Engine) logits(pieces []piece, rows []int32) (logits []float32, err error) {
+	b, more, err := e.feed(pieces, rows)
 	if err != nil {
 		return nil, err
 	}
-	var logits []float32
 	err = e.tape.Run("generate", func() {
 		h := e.m.Forward(e.tape, b)
 		if logits, err = e.download(e.head(e.tape.Rows(h, more[0]))); err != nil {

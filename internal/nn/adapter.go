@@ -306,6 +306,7 @@ func (b *Builder) adaptLinear(module string, d *Dense, in, out int) Linear {
 	if b.adapter.merges[d.W] = (Adapted{d.Layout, l, nil}); !b.adapter.DoRA {
 		return &LoRALinear{Base: d, LowRank: l}
 	}
+	b.byName[module+".weight"].whole = true // the lengths of its rows are computed anew in each pass
 	m := b.adapterParam(module, "lora_magnitude_vector", Init{Const: 1}, false, out)
 	y := &DoRALinear{Base: d, LowRank: l, M: m}
 	b.adapter.merges[d.W] = Adapted{d.Layout, l, m}

@@ -66,6 +66,9 @@ type Weight struct {
 	quantised   bool          // held in NF4: see Options.Quantise
 	packed      *quant.Packed // the checkpoint has it in NF4
 	flipped     bool          // the checkpoint has it transposed; Shape is how it is held here
+	linear      bool          // it is the matrix of a linear layer
+	inOut       bool          // and held [in,out]
+	whole       bool          // and used by more than products, so that it has no rounded form (see Store.Draft)
 	baseLayer   string        // name in the adapter's files of a frozen table that they hold as well
 }
 

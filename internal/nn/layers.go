@@ -67,6 +67,7 @@ func (b *Builder) linear(name string, layout autograd.Layout, shape []int, out i
 		}
 	}
 	w, layout := b.linearWeight(at, layout, shape, std)
+	w.linear, w.inOut = true, layout == autograd.InOut
 	d := &Dense{W: &w.Param, Layout: layout}
 	if bias {
 		d.B = &at.Param("bias", Init{}, out).Param

@@ -16,6 +16,7 @@ const (
 	UseDataGrads   Use = "data gradients" // gradients of activations, and scratch
 	UseBatch       Use = "batch"          // token ids, positions, labels
 	UseCache       Use = "kv cache"
+	UseDraft       Use = "draft weights"  // rounded, with which a model drafts tokens for itself
 	UseTables      Use = "tables"         // rotary tables and other constants
 	UseLibrary     Use = "device library" // what a library of the device works in
 )
@@ -75,6 +76,27 @@ type Quant4Multiplier interface {
 	MulQuant4(y, x Tensor, q Quant4, bias Tensor, beta float32) error
 	// MulQuant4Rows is the largest M of an x of a type that MulQuant4 takes: with more, Dequant and Gemm are faster.
 	MulQuant4Rows(x DType) int
+}
+
+// Drafter is implemented by backends on which a model drafts tokens for itself with rounded weights, and then checks several in one pass
+// (see package infer).
+type Drafter interface {
+	// EncodeInt8 rounds a matrix: q.Codes and q.Scales are written, each scale a row's largest magnitude / 127. w is the matrix, or its
+	// transpose if transposed.
+	EncodeInt8(q Int8Rows, w Tensor, transposed bool) error
+	// MulInt8 computes y = x·wᵀ + bias of each part for x [M,Cols] in float32; sums are float32.
+	MulInt8(x Tensor, parts []Int8Part) error
+	// DraftRows is the most rows that MulInt8 takes; 0 if the device gains nothing by it. Among as many rows, or as many queries of one
+	// sequence, Gemm of float32 by a matrix with at least four outputs and Attention give a row or a query the same bits as alone. With
+	// inOut the answer is for models that hold some matrices [in,out].
+	DraftRows(inOut bool) int
+}
+
+// Int8Part is one of several products of a matrix x. Bias [Rows] may be absent.
+type Int8Part struct {
+	Y    Tensor // F32 [M, Rows]
+	W    Int8Rows
+	Bias Tensor
 }
 
 // Region8 is a parameter's run of the flat vector whose optimiser states are in 8 bits: state i of it is element At+i, At a multiple of
@@ -299,6 +321,12 @@ type Quant4 struct {
 	AbsScales  Tensor // F32 [⌈⌈Rows·Cols/64⌉/256⌉]
 	Map        Tensor // F32 [256]
 	Offset     float32
+}
+
+// Int8Rows is a matrix in whole numbers with a scale for each row: element (i,j) is Codes[i,j]·Scales[i].
+type Int8Rows struct {
+	Codes  Tensor // I8 [Rows, Cols], Rows at least 4
+	Scales Tensor // F32 [Rows]
 }
 
 // Blocks8 is a vector in 8 bits: an index into a map of 256 ascending values an element, and a scale for each 256 consecutive

@@ -14,7 +14,7 @@ import (
 // DType is the type of a tensor's elements.
 type DType uint8
 
-// The element types that backends know. I32 holds token ids, positions and sequence boundaries; U8 packed codes.
+// The element types that backends know. I32 holds token ids, positions and sequence boundaries; U8 packed codes; I8 rounded weights.
 const (
 	Invalid DType = iota
 	F32
@@ -22,6 +22,7 @@ const (
 	F16
 	I32
 	U8
+	I8
 )
 
 // Size returns the bytes that one element takes.
@@ -31,7 +32,7 @@ func (d DType) Size() int {
 		return 4
 	case BF16, F16:
 		return 2
-	case U8:
+	case U8, I8:
 		return 1
 	}
 	return 0
@@ -50,6 +51,8 @@ func (d DType) String() string {
 		return "int32"
 	case U8:
 		return "uint8"
+	case I8:
+		return "int8"
 	}
 	return "invalid"
 }

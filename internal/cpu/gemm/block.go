@@ -82,9 +82,9 @@ type problem struct {
 	cBF16       bool
 	bias        []float32
 	scales      []float32 // of a B in int8
-	mr          int // rows of a panel of A
-	kBlock      int // steps of a block of k, at least 1
-	slabWords   int // most words of a slab, but for the exceptions in slabShape
+	mr          int       // rows of a panel of A
+	kBlock      int       // steps of a block of k, at least 1
+	slabWords   int       // most words of a slab, but for the exceptions in slabShape
 }
 
 // slabs are a job's large buffers, or those of the job that it is computed with.

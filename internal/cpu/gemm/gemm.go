@@ -37,18 +37,25 @@ type Spec struct {
 type Data struct {
 	F32  []float32
 	BF16 []uint16
-	// I8 is for a B that is stored [N,K], N at least 4, in products of at most Int8Rows rows with a float32 A, in ComputeF32. Row n is
-	// multiplied by Scales[n].
+	// I8 is for a B that is stored [N,K], N at least 4, in products of few rows (RowsAlone) in ComputeF32, if HasInt8. Row n is multiplied
+	// by Scales[n].
 	I8     []int8
 	Scales []float32
 }
 
-// Int8Rows is the most rows of a product with a B in int8; 0 if this CPU's engine has no such products.
-func Int8Rows() int {
-	if !engines[0].int8 {
-		return 0
+// HasInt8 tells whether this CPU's engine has products with a B in int8.
+func HasInt8() bool { return engines[0].int8 }
+
+// RowsAlone is up to how many rows of a product, in ComputeF32 and with N at least 4, are to the bit what each is alone, where B is stored
+// [N,K] (transB), or [K,N]; 1 if this CPU's engine has no routines for few rows.
+func RowsAlone(transB bool) int {
+	switch {
+	case engines[0].dots == nil:
+		return 1
+	case transB:
+		return moreRows
 	}
-	return moreRows
+	return vectorRows
 }
 
 // Precision says how products of elements are computed. Sums are float32 always.

@@ -439,10 +439,28 @@ func dotsCopyF32x7(v *vectors)
 func dotsCopyF32x8(v *vectors)
 
 //go:noescape
-func addRowsCopyF32x1(v *vectors)
+func addRowsCopyF32x1x1(v *vectors)
 
 //go:noescape
-func addRowsCopyF32x4(v *vectors)
+func addRowsCopyF32x1x2(v *vectors)
+
+//go:noescape
+func addRowsCopyF32x1x3(v *vectors)
+
+//go:noescape
+func addRowsCopyF32x1x4(v *vectors)
+
+//go:noescape
+func addRowsCopyF32x4x1(v *vectors)
+
+//go:noescape
+func addRowsCopyF32x4x2(v *vectors)
+
+//go:noescape
+func addRowsCopyF32x4x3(v *vectors)
+
+//go:noescape
+func addRowsCopyF32x4x4(v *vectors)
 
 //go:noescape
 func dotsWidenBF16x1(v *vectors)
@@ -469,10 +487,28 @@ func dotsWidenBF16x7(v *vectors)
 func dotsWidenBF16x8(v *vectors)
 
 //go:noescape
-func addRowsWidenBF16x1(v *vectors)
+func addRowsWidenBF16x1x1(v *vectors)
 
 //go:noescape
-func addRowsWidenBF16x4(v *vectors)
+func addRowsWidenBF16x1x2(v *vectors)
+
+//go:noescape
+func addRowsWidenBF16x1x3(v *vectors)
+
+//go:noescape
+func addRowsWidenBF16x1x4(v *vectors)
+
+//go:noescape
+func addRowsWidenBF16x4x1(v *vectors)
+
+//go:noescape
+func addRowsWidenBF16x4x2(v *vectors)
+
+//go:noescape
+func addRowsWidenBF16x4x3(v *vectors)
+
+//go:noescape
+func addRowsWidenBF16x4x4(v *vectors)
 
 //go:noescape
 func dotsRoundF32x1(v *vectors)
@@ -499,10 +535,28 @@ func dotsRoundF32x7(v *vectors)
 func dotsRoundF32x8(v *vectors)
 
 //go:noescape
-func addRowsRoundF32x1(v *vectors)
+func addRowsRoundF32x1x1(v *vectors)
 
 //go:noescape
-func addRowsRoundF32x4(v *vectors)
+func addRowsRoundF32x1x2(v *vectors)
+
+//go:noescape
+func addRowsRoundF32x1x3(v *vectors)
+
+//go:noescape
+func addRowsRoundF32x1x4(v *vectors)
+
+//go:noescape
+func addRowsRoundF32x4x1(v *vectors)
+
+//go:noescape
+func addRowsRoundF32x4x2(v *vectors)
+
+//go:noescape
+func addRowsRoundF32x4x3(v *vectors)
+
+//go:noescape
+func addRowsRoundF32x4x4(v *vectors)
 
 //go:noescape
 func dotsWidenI8x1(v *vectors)
@@ -598,19 +652,55 @@ func dots512(k kind, v *vectors) {
 }
 
 func addRows512(k kind, terms int, v *vectors) {
-	switch 8*int(k) + terms {
+	switch 4*(2*int(k)+terms/4) + v.rows - 1 {
+	case 0:
+		addRowsCopyF32x1x1(v)
 	case 1:
-		addRowsCopyF32x1(v)
+		addRowsCopyF32x1x2(v)
+	case 2:
+		addRowsCopyF32x1x3(v)
+	case 3:
+		addRowsCopyF32x1x4(v)
 	case 4:
-		addRowsCopyF32x4(v)
+		addRowsCopyF32x4x1(v)
+	case 5:
+		addRowsCopyF32x4x2(v)
+	case 6:
+		addRowsCopyF32x4x3(v)
+	case 7:
+		addRowsCopyF32x4x4(v)
+	case 8:
+		addRowsWidenBF16x1x1(v)
 	case 9:
-		addRowsWidenBF16x1(v)
+		addRowsWidenBF16x1x2(v)
+	case 10:
+		addRowsWidenBF16x1x3(v)
+	case 11:
+		addRowsWidenBF16x1x4(v)
 	case 12:
-		addRowsWidenBF16x4(v)
+		addRowsWidenBF16x4x1(v)
+	case 13:
+		addRowsWidenBF16x4x2(v)
+	case 14:
+		addRowsWidenBF16x4x3(v)
+	case 15:
+		addRowsWidenBF16x4x4(v)
+	case 16:
+		addRowsRoundF32x1x1(v)
 	case 17:
-		addRowsRoundF32x1(v)
+		addRowsRoundF32x1x2(v)
+	case 18:
+		addRowsRoundF32x1x3(v)
+	case 19:
+		addRowsRoundF32x1x4(v)
 	case 20:
-		addRowsRoundF32x4(v)
+		addRowsRoundF32x4x1(v)
+	case 21:
+		addRowsRoundF32x4x2(v)
+	case 22:
+		addRowsRoundF32x4x3(v)
+	case 23:
+		addRowsRoundF32x4x4(v)
 	}
 }
 

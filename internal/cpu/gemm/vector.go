@@ -20,7 +20,7 @@ type vectors struct {
 	ldx int
 	y   unsafe.Pointer // the sums, float32
 	ldy int
-	// dots: rows of x, length of rows, groups of four rows of W, or of two for more than vectorRows. addRows: columns n.
+	// rows of x; dots: length of rows, groups of four rows of W, or of two for more than vectorRows; addRows: columns n.
 	rows, k, n int
 	// dots: from row to row of a group, in W and in y.
 	apart, apartY int
@@ -123,10 +123,8 @@ func (j *job) mulVectors(worker, task int) {
 			if j.k-k < 4 {
 				terms = 1
 			}
-			for row := range j.m {
-				v.w, v.x, v.y, v.n = j.b.at(col, k), unsafe.Pointer(&j.slab[row*j.k+k]), unsafe.Pointer(&w.sums[row*cols]), cols
-				j.engine.addRows(j.b.kind, terms, v)
-			}
+			v.w, v.x, v.y, v.n = j.b.at(col, k), unsafe.Pointer(&j.slab[k]), unsafe.Pointer(&w.sums[0]), cols
+			j.engine.addRows(j.b.kind, terms, v)
 			k += terms
 		}
 	}

@@ -36,6 +36,7 @@ type Ops struct {
 	SumSq    func(x []float32) float32                 // Σ x²
 	SumSqDev func(x []float32, mean float32) float32   // Σ (x−mean)²
 	Max      func(x []float32) float32                 // largest x; −Inf for none
+	MaxAbs   func(x []float32) float32                 // largest |x|; 0 for none
 	ExpSum   func(y, x []float32, max float32) float32 // y = exp(x−max); Σ y
 
 	Add      func(y, a, b []float32)         // y = a+b
@@ -99,6 +100,8 @@ type Ops struct {
 	// NF4 decodes pairs of four-bit codes, the first in the high half of each byte: y = value[code]·k, for an even number.
 	NF4 func(y []float32, codes []byte, k float32)
 
+	ToInt8 func(y []int8, x []float32, k float32) // y = k·x, rounded to nearest even; at most 127, at least −127
+
 	FromBF16 func(y []float32, x []uint16) // y = x
 	ToBF16   func(y []uint16, x []float32) // y = x, rounded to nearest even
 	// FromBF16Rows is FromBF16 for rows of n elements, a multiple of 16; rows are ldx and ldy apart.
@@ -123,7 +126,7 @@ func Best(max Level) *Ops {
 // portable returns the loops in plain Go.
 func portable() *Ops {
 	return &Ops{
-		Dot: dot, Sum: sum, SumSq: sumSq, SumSqDev: sumSqDev, Max: maxOf, ExpSum: expSum,
+		Dot: dot, Sum: sum, SumSq: sumSq, SumSqDev: sumSqDev, Max: maxOf, MaxAbs: maxAbs, ExpSum: expSum,
 		Add: add, Sub: sub, Mul: mul, MulAdd: mulAdd, Scale: scale, Axpy: axpy, AddConst: addConst,
 		SiLU: siLU, GELU: gelu, GELUTanh: geluTanh, ReLU: relu, Tanh: tanh, Sigmoid: sigmoid, Softcap: softcap,
 		SiLUBwd: siLUBwd, GELUBwd: geluBwd, GELUTanhBwd: geluTanhBwd, ReLUBwd: reluBwd, TanhBwd: tanhBwd,
@@ -132,6 +135,6 @@ func portable() *Ops {
 		Norm: norm, NormDots: normDots, NormBwd: normBwd, NormBwdW: normBwdW,
 		Rotate: rotate, Tile: tile, Transpose: transpose, ScaleRows: scaleRows,
 		SoftmaxTile: softmaxTile, ExpTile: expTile, ScoreGradTile: scoreGradTile, Keep: keep, AdamW: adamW,
-		NF4: nf4, FromBF16: fromBF16, ToBF16: toBF16, FromBF16Rows: fromBF16Rows,
+		NF4: nf4, ToInt8: toInt8, FromBF16: fromBF16, ToBF16: toBF16, FromBF16Rows: fromBF16Rows,
 	}
 }

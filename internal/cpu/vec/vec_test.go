@@ -330,6 +330,37 @@ func TestBF16(t *testing.T) {
 	}
 }
 
+// TestInt8 holds rounding to whole numbers against float64, lengths with and without whole vectors, before a guard page.
+func TestInt8(t *testing.T) {
+	rng := rand.New(rand.NewPCG(41, 42))
+	for _, o := range levels() {
+		if m := o.MaxAbs([]float32{1, float32(math.NaN()), -3, 2}); m != 3 {
+			t.Errorf("%v: the largest magnitude of 1, NaN, -3, 2 is %v", o.Level, m)
+		}
+		for n := range 70 {
+			x := random(t, rng, n)
+			raw := guardedBytes(t, n)
+			y := unsafe.Slice((*int8)(unsafe.Pointer(unsafe.SliceData(raw))), n)
+			var most float32
+			for i := range x {
+				if i%5 == 3 {
+					x[i] = (float32(rng.IntN(9)) + 0.5) / 64 // halfway, to be rounded to even
+				}
+				most = max(most, float32(math.Abs(float64(x[i]))))
+			}
+			if m := o.MaxAbs(x); m != most {
+				t.Fatalf("%v: the largest magnitude of %v is %v, not %v", o.Level, x, most, m)
+			}
+			o.ToInt8(y, x, 64)
+			for i, v := range x {
+				if want := max(-127, min(127, math.RoundToEven(float64(v)*64))); float64(y[i]) != want {
+					t.Fatalf("%v: %d of %d: 64·%v becomes %d, not %v", o.Level, i, n, v, y[i], want)
+				}
+			}
+		}
+	}
+}
+
 // guardedBF16 are n numbers at the very end of a page that is followed by one without access, as guarded's; most are of
 // the size of activations, the others any bits.
 func guardedBF16(t *testing.T, rng *rand.Rand, n int) []uint16 {

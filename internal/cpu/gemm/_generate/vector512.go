@@ -40,8 +40,10 @@ func (w *printer) vectors512() {
 	}
 	for i, kind := range wordKinds {
 		dotsOf(i, kind)
-		for _, terms := range []int{1, 4} {
-			sums += fmt.Sprintf("case %d: %s(v)\n", 8*i+terms, w.addRows(kind, terms))
+		for t, terms := range []int{1, 4} {
+			for rows := 1; rows <= fewRows; rows++ {
+				sums += fmt.Sprintf("case %d: %s(v)\n", fewRows*(2*i+t)+rows-1, w.addRows(kind, terms, rows))
+			}
 		}
 	}
 	dotsOf(widenI8Number, widenI8)
@@ -52,10 +54,10 @@ func dots512(k kind, v *vectors) {
 }
 
 func addRows512(k kind, terms int, v *vectors) {
-	switch 8*int(k) + terms {
+	switch %d*(2*int(k)+terms/4) + v.rows - 1 {
 	%s}
 }
-`, maxRows, dots, sums)
+`, maxRows, dots, fewRows, sums)
 	w.widenRows()
 	w.finishRow()
 }
@@ -190,35 +192,59 @@ func (w *printer) dots(kind string, rows int) string {
 	return name
 }
 
-// addRows prints y[n] += Σ x[i]·W[i][n] over terms rows of W, and returns the routine's name.
-func (w *printer) addRows(kind string, terms int) string {
+// addRows prints y[row][n] += Σ x[row][i]·W[i][n] over four rows of W, or over one, and returns the routine's name. What has been read of
+// W meets all rows of x.
+func (w *printer) addRows(kind string, terms, rows int) string {
 	bytes := bytesOf(kind)
-	name := fmt.Sprintf("addRows%sx%d", kind, terms)
+	name := fmt.Sprintf("addRows%sx%dx%d", kind, terms, rows)
 	wRow := [4]string{"SI", "AX", "R9", "R10"}
+	at := func(row int, base, ld, ld3 string) string {
+		return "(" + base + ")" + [fewRows]string{"", "(" + ld + "*1)", "(" + ld + "*2)", "(" + ld3 + "*1)"}[row]
+	}
 	w.text(name, "v *vectors", 0, 8)
 	w.p("MOVQ v+0(FP), DX")
 	w.p("MOVQ vectors_w(DX), SI; MOVQ vectors_ldw(DX), R8; MOVQ vectors_y(DX), DI; MOVQ vectors_x(DX), R12")
 	w.p("LEAQ (SI)(R8*1), AX; LEAQ (SI)(R8*2), R9; LEAQ (AX)(R8*2), R10")
+	w.p("MOVQ vectors_ldx(DX), R13; LEAQ (R13)(R13*2), R14; MOVQ vectors_ldy(DX), R8; LEAQ (R8)(R8*2), R11")
+	w.p("MOVQ vectors_n(DX), CX; ANDQ $15, CX; MOVQ $-1, BX; SHLQ CX, BX; NOTQ BX; KMOVD BX, K2")
 	w.p("XORQ BX, BX; KXNORD K0, K0, K1")
-	for i := range terms {
-		w.p("VBROADCASTSS %d(R12), Z%d", 4*i, 24+i)
+	x := func(row, term int) string {
+		return fmt.Sprintf("%d%s", 4*term, at(row, "R12", "R13", "R14"))
 	}
+	if rows == 1 {
+		for i := range terms {
+			w.p("VBROADCASTSS %s, Z%d", x(0, i), 24+i)
+		}
+	}
+	w.p("MOVQ vectors_n(DX), CX")
 	step := func() {
-		w.p("VMOVUPS.Z (DI), K1, Z0")
 		for i := range terms {
 			w.load(kind, fmt.Sprintf("(%s)(BX*1)", wRow[i]), "", 1, 16+i, 20)
-			w.p("VFMADD231PS Z%d, Z%d, Z0", 16+i, 24+i)
 		}
-		w.p("VMOVUPS Z0, K1, (DI)")
+		for row := range rows {
+			w.p("VMOVUPS.Z %s, K1, Z%d", at(row, "DI", "R8", "R11"), row)
+		}
+		for i := range terms {
+			for row := range rows {
+				if rows == 1 {
+					w.p("VFMADD231PS Z%d, Z%d, Z0", 16+i, 24+i)
+				} else {
+					w.p("VFMADD231PS.BCST %s, Z%d, Z%d", x(row, i), 16+i, row)
+				}
+			}
+		}
+		for row := range rows {
+			w.p("VMOVUPS Z%d, K1, %s", row, at(row, "DI", "R8", "R11"))
+		}
 	}
-	w.p("MOVQ vectors_n(DX), CX; SUBQ $16, CX; JLT tail")
+	w.p("SUBQ $16, CX; JLT tail")
 	w.p("PCALIGN $64")
 	w.label("step")
 	step()
 	w.p("ADDQ $%d, BX; ADDQ $64, DI; SUBQ $16, CX; JGE step", 16*bytes)
 	w.label("tail")
 	w.p("ADDQ $16, CX; JZ done")
-	w.p("MOVQ $-1, R11; SHLQ CX, R11; NOTQ R11; KMOVD R11, K1")
+	w.p("KMOVD K2, K1")
 	step()
 	w.label("done")
 	w.ret()
