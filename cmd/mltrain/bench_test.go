@@ -5,8 +5,11 @@ import (
 	"encoding/csv"
 	"encoding/json"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
+
+	"github.com/mltrain/mltrain/internal/cpu"
 )
 
 func TestBenchStep(t *testing.T) {
@@ -28,8 +31,18 @@ func TestBenchStep(t *testing.T) {
 
 func TestBenchGenerate(t *testing.T) {
 	var r map[string]float64
-	if err := json.Unmarshal([]byte(must(t, "bench", "generate", "--shape", "tiny", "--tokens", "4", "--json")), &r); err != nil || r["tokens_per_second"] <= 0 {
-		t.Errorf("%v, %v", r, err)
+	for _, drafts := range []int{0, 7} {
+		args := []string{"bench", "generate", "--shape", "tiny", "--tokens", "40", "--num-assistant-tokens", strconv.Itoa(drafts), "--device", "cpu"}
+		if err := json.Unmarshal([]byte(must(t, append(args, "--json")...)), &r); err != nil || r["tokens_per_second"] <= 0 {
+			t.Errorf("%v, %v", r, err)
+		}
+		want := drafts > 0 && cpu.New().DraftRows(false) > 0
+		if got := r["drafted"] > 0; got != want || r["drafted_right"] > r["drafted"] {
+			t.Errorf("at most %d drafts: %v", drafts, r)
+		}
+		if out := must(t, args...); strings.Contains(out, "drafted tokens were right") != want {
+			t.Errorf("at most %d drafts: %s", drafts, out)
+		}
 	}
 }
 
@@ -60,6 +73,7 @@ func TestBenchBadInput(t *testing.T) {
 		"give --kernels":     {"bench", "step", "--csv"},
 		"smollm2-135m":       {"bench", "step", "--shape", "no-such"},
 		"--tokens 2":         {"bench", "generate", "--tokens", "1"},
+		"assistant-tokens -": {"bench", "generate", "--num-assistant-tokens", "-1"},
 		"matches no kernel":  {"bench", "kernels", "--tiny", "--device", "cpu", "--only", "no-such"},
 		"--only":             {"bench", "kernels", "--only", "("},
 	} {

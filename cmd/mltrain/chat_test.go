@@ -128,6 +128,7 @@ func TestChatFaults(t *testing.T) {
 		{exitUsage, "", "--model is not given", nil},
 		{exitUsage, "", "--max-new-tokens", append(args, "--max-new-tokens", "0")},
 		{exitUsage, "", "--context", append(args, "--context", "1")},
+		{exitUsage, "", "--num-assistant-tokens", append(args, "--num-assistant-tokens", "-1")},
 		{0, "", "", args},
 		{0, "/save new.json\n/save new.json\n/help\n", "/reset", args},
 	} {

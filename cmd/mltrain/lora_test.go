@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/mltrain/mltrain/internal/cpu"
 )
 
 // Adapters of every start and learning rate train on from a checkpoint to the same bytes as without a stop, and their files work
@@ -14,7 +16,7 @@ func TestAdapterRunsResumeExactly(t *testing.T) {
 	t.Setenv("MLTRAIN_CACHE", t.TempDir())
 	model, data := testModel(t), sums(t, 40)
 	for _, set := range [][]string{
-		{"init_lora_weights=pissa"}, {"init_lora_weights=pissa_niter_4", "use_rslora=true"}, {"loraplus_lr_ratio=8"}, {"layers_to_transform=[1]"}, {"trainable_token_indices=[5, 20]"}, {"trainable_token_indices=[5, 20]", "bf16=true"}, {"init_lora_weights=gaussian", "use_dora=true"},
+		{"init_lora_weights=pissa"}, {"init_lora_weights=pissa_niter_4", "use_rslora=true"}, {"loraplus_lr_ratio=8"}, {"layers_to_transform=[1]"}, {"trainable_token_indices=[5, 20]"}, {"trainable_token_indices=[5, 20]", "bf16=true"}, {"init_lora_weights=gaussian", "use_dora=true", "lora_r=2"},
 	} {
 		t.Run(strings.Join(set, " "), func(t *testing.T) {
 			out := filepath.Join(t.TempDir(), "run")
@@ -32,7 +34,10 @@ func TestAdapterRunsResumeExactly(t *testing.T) {
 			if !bytes.Equal(read(t, filepath.Join(out, "adapter_model.safetensors")), read(t, filepath.Join(resumed, "adapter_model.safetensors"))) {
 				t.Error("the resumed run ended with another adapter")
 			}
-			must(t, "generate", "--model", model, "--adapter", out, "--prompt", "1 + 1 = ", "--max-new-tokens", "2")
+			generate := []string{"generate", "--model", model, "--adapter", out, "--prompt", "1 + 1 = ", "--max-new-tokens", "20", "--temperature", "1", "--device", "cpu", "--json"}
+			if with, without := must(t, generate...), must(t, append(generate, "--num-assistant-tokens", "0")...); with != without {
+				t.Errorf("with drafts %s, without %s", with, without)
+			}
 		})
 	}
 }
@@ -134,5 +139,29 @@ func TestQuantizedModelsAreModels(t *testing.T) {
 	code, _, stderr = mltrain(t, "quantize", "--model", small, "--output", filepath.Join(dir, "y"))
 	if code != exitFailed || !strings.Contains(stderr, "in 4 bits already") {
 		t.Errorf("exit code %d\n%s", code, stderr)
+	}
+}
+
+// Where weights in 8 bits would take more than half of what memory there is, nothing is drafted, and the text is the same.
+func TestDraftsNeedMemory(t *testing.T) {
+	if cpu.New().DraftRows(false) == 0 {
+		t.Skip("this CPU, or this build, has no products with weights in 8 bits")
+	}
+	model := testModel(t)
+	texts := map[string]bool{}
+	for memory, said := range map[int64]bool{0: false, 1 << 10: true, 1 << 40: false} {
+		var out, errw bytes.Buffer
+		app := newApp(strings.NewReader(""), &out, &errw)
+		app.memory = func() int64 { return memory }
+		if code := execute(t.Context(), app, []string{"generate", "--model", model, "--prompt", "1 + 1 = ", "--max-new-tokens", "20", "--device", "cpu"}); code != 0 {
+			t.Fatal(errw.String())
+		}
+		if got := strings.Contains(errw.String(), "no drafts"); got != said {
+			t.Errorf("%d bytes are available: %q", memory, errw.String())
+		}
+		texts[out.String()] = true
+	}
+	if len(texts) != 1 {
+		t.Errorf("the texts differ: %v", texts)
 	}
 }

@@ -3,6 +3,7 @@ package autograd
 import (
 	"fmt"
 	"math"
+	"slices"
 	"testing"
 
 	"github.com/mltrain/mltrain/internal/quant"
@@ -83,5 +84,65 @@ func TestQuantisedLayersEqualDecodedOnes(t *testing.T) {
 				})
 			}
 		}
+	}
+}
+
+// While a tape drafts, layers compute with what their weights were rounded to, in either layout, with a bias and an adapter; others with
+// their weights.
+func TestDraftsEqualRoundedLayers(t *testing.T) {
+	w := newWorld(t)
+	d, ok := w.b.(tensor.Drafter)
+	if !ok || d.DraftRows(false) == 0 {
+		t.Skip("this CPU, or this build, has no products with weights in 8 bits")
+	}
+	x, b := w.param("x", 0, 1, 3, 13), w.param("b", 0, 1, 11)
+	first, second, whole := w.frozen("first", 11, 13), w.frozen("second", 13, 5), w.frozen("whole", 4, 13)
+	layers := []LinearLayer{{first, b, OutIn, w.lowRank(4, 13, 11, 0)}, {second, nil, InOut, nil}, {whole, nil, OutIn, nil}}
+	rounded := slices.Clone(layers)
+	for i := range 2 {
+		p := layers[i].W
+		rows, cols := p.Shape[0], p.Shape[1]
+		if layers[i].Layout == InOut {
+			rows, cols = cols, rows
+		}
+		codes := make([]byte, rows*cols)
+		q := tensor.Int8Rows{Codes: w.upload(tensor.I8, codes, rows, cols), Scales: w.floats(1, rows)}
+		if err := d.EncodeInt8(q, p.Value, layers[i].Layout == InOut); err != nil {
+			t.Fatal(err)
+		}
+		p.Draft = &q
+		if err := w.b.Download(codes, q.Codes); err != nil {
+			t.Fatal(err)
+		}
+		scales, values := w.get(q.Scales), make([]float32, rows*cols)
+		for j, c := range codes {
+			values[j] = float32(int8(c)) * scales[j/cols]
+		}
+		rounded[i].W, rounded[i].Layout = &Param{Name: p.Name, Shape: []int{rows, cols}, Value: w.upload(tensor.F32, bytesOf(values), rows, cols)}, OutIn
+	}
+	run := func(drafting bool, layers []LinearLayer) (all []float32) {
+		tape := NewTape(w.b)
+		tape.Drafting = drafting
+		if err := tape.Run("draft", func() {
+			for _, y := range tape.Linears(w.input(tape, x), layers...) {
+				all = append(all, w.get(y.Value)...)
+			}
+		}); err != nil {
+			t.Fatal(err)
+		}
+		return all
+	}
+	want, plain := run(false, rounded), run(false, layers)
+	differ := 0
+	for i, got := range run(true, layers) {
+		if !(math.Abs(float64(got-want[i])) <= 2e-5*math.Max(1, math.Abs(float64(want[i])))) {
+			t.Fatalf("element %d: %g, want %g", i, got, want[i])
+		}
+		if got != plain[i] {
+			differ++
+		}
+	}
+	if most := 3 * (11 + 5); differ < most/2 || differ > most {
+		t.Errorf("%d elements are not those of the weights themselves, at most %d can be, and most should", differ, most)
 	}
 }

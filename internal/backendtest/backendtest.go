@@ -16,7 +16,7 @@ import (
 
 // Case is one use of a kernel.
 type Case struct {
-	Kernel string // the method of tensor.Kernels, tensor.Device, tensor.Quant4Multiplier, tensor.Updater8 or tensor.SharedGemm
+	Kernel string // the method of tensor.Kernels, tensor.Device, tensor.Quant4Multiplier, tensor.Updater8, tensor.SharedGemm or tensor.Drafter
 	Name   string
 	// Prepare makes the operands in e and returns the call and the check of its results.
 	Prepare func(e *Env) Job
@@ -60,7 +60,7 @@ func (l *list) add(kernel string, prepare func(e *Env) Job, format string, args 
 // activations are the types that activations have.
 var activations = []tensor.DType{tensor.F32, tensor.BF16}
 
-// RunAll runs every case on b, with those of tensor.Quant4Multiplier, tensor.Updater8 and tensor.SharedGemm if it is one, and fails if a method of tensor.Kernels has none.
+// RunAll runs every case on b, with those of tensor.Quant4Multiplier, tensor.Updater8, tensor.SharedGemm and tensor.Drafter if it is one, and fails if a method of tensor.Kernels has none.
 func RunAll(t *testing.T, b tensor.Backend) {
 	seen := map[string]bool{}
 	cases := Cases()
@@ -73,6 +73,9 @@ func RunAll(t *testing.T, b tensor.Backend) {
 	}
 	if _, ok := b.(tensor.SharedGemm); ok {
 		more.gemmShared()
+	}
+	if d, ok := b.(tensor.Drafter); ok {
+		more.drafts(d.DraftRows(false))
 	}
 	cases = append(cases, more.cases...)
 	for _, c := range cases {

@@ -3,6 +3,7 @@ package backendtest
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"math"
 
 	"github.com/mltrain/mltrain/internal/quant"
@@ -44,6 +45,108 @@ func (l *list) fewRows() {
 	}
 	l.add("MulQuant4", fewRowsCase{x: tensor.BF16, y: tensor.F32, m: 3, n: 21, k: 128, bias: true, beta: 1}.prepare, "float32 of bfloat16")
 	l.add("MulQuant4", fewRowsCase{x: tensor.F32, y: tensor.BF16, m: 7, n: 21, k: 128}.prepare, "bfloat16 of float32")
+}
+
+// drafts covers tensor.Drafter: products of up to most rows, and rounding on every device that has it.
+func (l *list) drafts(most int) {
+	for _, dt := range activations {
+		for _, transposed := range []bool{false, true} {
+			for _, s := range [][2]int{{4, 1}, {5, 17}, {64, 48}, {130, 65}, {257, 100}} {
+				l.add("EncodeInt8", encodeInt8Case(dt, transposed, s[0], s[1]), "%v/transposed=%v/%v", dt, transposed, s)
+			}
+		}
+	}
+	for m := 1; m <= most; m++ {
+		for _, k := range []int{1, 33, 64, 190} {
+			l.add("MulInt8", mulInt8Case(m, k), "%d rows/%d", m, k)
+		}
+	}
+}
+
+func encodeInt8Case(dt tensor.DType, transposed bool, rows, cols int) func(*Env) Job {
+	return func(e *Env) Job {
+		shape := []int{rows, cols}
+		if transposed {
+			shape = []int{cols, rows}
+		}
+		ws := e.Rand(rows * cols)
+		at := func(i, j int) *float64 {
+			if transposed {
+				return &ws[j*rows+i]
+			}
+			return &ws[i*cols+j]
+		}
+		for j := range cols {
+			*at(1, j) = 0     // a row of nothing
+			*at(2, j) *= 1e-6 // one whose scale is small
+		}
+		w := e.In("w", dt, ws, shape...)
+		q := tensor.Int8Rows{Codes: e.Out("codes", tensor.I8, rows, cols), Scales: e.Out("scales", tensor.F32, rows)}
+		return Job{
+			Run:   func() error { return e.B.(tensor.Drafter).EncodeInt8(q, w, transposed) },
+			Bytes: rows * cols * (dt.Size() + 1),
+			Check: func() {
+				codes, scales := e.Read(q.Codes), e.Read(q.Scales)
+				want := make([]float64, rows)
+				for i := range want {
+					for j := range cols {
+						want[i] = max(want[i], math.Abs(*at(i, j))/127)
+					}
+					for j := range cols {
+						// Half a step, and what rounding of the scale and its inverse adds to 127 steps.
+						if diff := math.Abs(codes[i*cols+j]*scales[i] - *at(i, j)); !(diff <= 0.5001*scales[i]) {
+							e.TB.Errorf("element %d,%d: %v·%v for %v", i, j, codes[i*cols+j], scales[i], *at(i, j))
+						}
+					}
+				}
+				e.Expect(q.Scales, want, Tolerance(tensor.F32))
+			},
+		}
+	}
+}
+
+func mulInt8Case(m, k int) func(*Env) Job {
+	return func(e *Env) Job {
+		xs := e.Rand(m * k)
+		x := e.In("x", tensor.F32, xs, m, k)
+		var parts []tensor.Int8Part
+		var checks []func()
+		flops := 0
+		for i, n := range []int{4, 37, 128} {
+			codes, scales, rows := make([]float64, n*k), e.Rand(n), make([]float64, n*k)
+			for j := range codes {
+				codes[j] = float64(e.rng.IntN(255) - 127)
+			}
+			p := tensor.Int8Part{
+				Y: e.Out(fmt.Sprintf("y%d", i), tensor.F32, m, n),
+				W: tensor.Int8Rows{Codes: e.In(fmt.Sprintf("codes%d", i), tensor.I8, codes, n, k), Scales: e.In(fmt.Sprintf("scales%d", i), tensor.F32, scales, n)},
+			}
+			for j := range rows {
+				rows[j] = codes[j] * scales[j/k]
+			}
+			var bias []float64
+			if i > 0 {
+				bias = e.Rand(n)
+				p.Bias = e.In(fmt.Sprintf("bias%d", i), activations[i%2], bias, n)
+			}
+			parts = append(parts, p)
+			flops += 2 * m * n * k
+			checks = append(checks, func() {
+				want := make([]float64, m*n)
+				refGemm(tensor.GemmSpec{TransB: true, M: m, N: n, K: k, LDA: k, LDB: k, LDC: n, Alpha: 1}, want, xs, rows, bias)
+				e.Expect(p.Y, want, Tolerance(tensor.F32))
+			})
+		}
+		return Job{
+			Run:   func() error { return e.B.(tensor.Drafter).MulInt8(x, parts) },
+			Flops: float64(flops),
+			Check: func() {
+				for _, check := range checks {
+					check()
+				}
+			},
+		}
+	}
 }
 
 type fewRowsCase struct {

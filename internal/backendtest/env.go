@@ -276,6 +276,8 @@ func encode(dt tensor.DType, vals []float64) []byte {
 			data = binary.LittleEndian.AppendUint16(data, f16(v))
 		case tensor.I32:
 			data = binary.LittleEndian.AppendUint32(data, uint32(int32(v)))
+		case tensor.I8:
+			data = append(data, byte(int8(v)))
 		default:
 			data = append(data, byte(v))
 		}
@@ -296,6 +298,8 @@ func decode(dt tensor.DType, data []byte) []float64 {
 			vals[i] = fromF16(binary.LittleEndian.Uint16(data[2*i:]))
 		case tensor.I32:
 			vals[i] = float64(int32(binary.LittleEndian.Uint32(data[4*i:])))
+		case tensor.I8:
+			vals[i] = float64(int8(data[i]))
 		default:
 			vals[i] = float64(data[i])
 		}
