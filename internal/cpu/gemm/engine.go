@@ -27,9 +27,10 @@ type engine struct {
 
 	// dots and addRows are for products with up to moreRows and vectorRows rows, or nil. Of vectors.w they take kind copyF32, widenBF16
 	// and roundF32; dots takes widenI8, too, if int8 says so. addRows takes 1 or 4 terms.
-	dots    func(k kind, v *vectors)
-	addRows func(k kind, terms int, v *vectors)
-	int8    bool
+	dots     func(k kind, v *vectors)
+	addRows  func(k kind, terms int, v *vectors)
+	dotsMore int // columns of W of a group of dots for more than vectorRows rows; 4 for less
+	int8     bool
 
 	// widen copies rows of n adjacent bfloat16, ldSrc bytes apart, as float32, ldDst bytes apart; or nil.
 	widen func(dst, src unsafe.Pointer, ldDst, ldSrc, rows, n int)

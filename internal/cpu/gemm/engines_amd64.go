@@ -10,11 +10,11 @@ import (
 )
 
 var (
-	avx512 = engine{name: "avx512", mr: 14, nr: 32, blocking: standard, pack: pack512, mul: mul512, inPlace: inPlaceMul512, beside: besideMul512, dots: dots512, addRows: addRows512, int8: true, widen: widenRows, finishRow: finishRow512,
+	avx512 = engine{name: "avx512", mr: 14, nr: 32, blocking: standard, pack: pack512, mul: mul512, inPlace: inPlaceMul512, beside: besideMul512, dots: dots512, addRows: addRows512, dotsMore: 2, int8: true, widen: widenRows, finishRow: finishRow512,
 		peakF32: peakF32Wide, peakBF16: peakF32Wide}
-	avx512bf16 = engine{name: "avx512bf16", mr: 14, nr: 32, pairs: true, blocking: standard, pack: pack512, mul: mul512, inPlace: inPlaceMul512, beside: besideMul512, dots: dots512, addRows: addRows512, int8: true, widen: widenRows, finishRow: finishRow512,
+	avx512bf16 = engine{name: "avx512bf16", mr: 14, nr: 32, pairs: true, blocking: standard, pack: pack512, mul: mul512, inPlace: inPlaceMul512, beside: besideMul512, dots: dots512, addRows: addRows512, dotsMore: 2, int8: true, widen: widenRows, finishRow: finishRow512,
 		peakF32: peakF32Wide, peakBF16: peakBF16Wide}
-	avx2 = engine{name: "avx2", mr: 6, nr: 16, blocking: standard, pack: packPortable, mul: mulAVX2,
+	avx2 = engine{name: "avx2", mr: 6, nr: 16, blocking: standard, pack: packPortable, mul: mulAVX2, dots: dotsAVX2, addRows: addRowsAVX2, dotsMore: 4, int8: true,
 		peakF32: peakF32Half, peakBF16: peakF32Half}
 )
 

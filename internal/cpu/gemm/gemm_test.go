@@ -363,6 +363,57 @@ func TestRowsByThemselves(t *testing.T) {
 	})
 }
 
+// TestColumnsByThemselves: with a matrix stored by columns, a column's results do not depend on how many rows and columns are computed
+// together.
+func TestColumnsByThemselves(t *testing.T) {
+	eachEngine(t, func(t *testing.T, e *engine) {
+		if e.dots == nil {
+			return // the engine has no routine for few rows
+		}
+		r := rand.New(rand.NewPCG(35, 36))
+		for _, k := range []int{5, 64, 75, 130} {
+			for kind, compute := range map[string]Precision{"f32": ComputeF32, "bf16": ComputeF32, "int8": ComputeF32, "round": ComputeBF16} {
+				whole := Spec{TransB: true, M: vectorRows, N: 37, K: k, LDA: k, LDB: k + 1, LDC: 37, Alpha: 1}
+				if !e.pairs || compute == ComputeF32 {
+					whole.M = moreRows
+				}
+				if kind == "int8" && !e.int8 {
+					continue
+				}
+				a, b := matrix(t, r, false, whole.M, k, k), matrix(t, r, kind == "bf16", whole.N, k, k+1)
+				if kind == "int8" {
+					b = int8Matrix(t, r, whole.N, k, k+1)
+				}
+				want := Data{F32: floats(t, whole.M*whole.N)}
+				mul(e, whole, compute, want, a, b, Data{})
+				for rows := 1; rows <= whole.M; rows++ {
+					for n := 4; n < whole.N; n += 1 + r.IntN(4) {
+						some, first := whole, r.IntN(whole.N-n+1)
+						some.M, some.N, some.LDC = rows, n, n
+						of := b
+						switch at := first * whole.LDB; {
+						case b.F32 != nil:
+							of.F32 = b.F32[at:]
+						case b.BF16 != nil:
+							of.BF16 = b.BF16[at:]
+						default:
+							of.I8, of.Scales = b.I8[at:], b.Scales[first:]
+						}
+						got := Data{F32: floats(t, rows*n)}
+						mul(e, some, compute, got, a, of, Data{})
+						for row := range rows {
+							if !sameBits(Data{F32: got.F32[row*n:][:n]}, Data{F32: want.F32[row*whole.N+first:][:n]}) {
+								t.Fatalf("%s %+v: columns %d to %d of row %d of %d differ by themselves", kind, whole, first, first+n-1, row, rows)
+							}
+						}
+					}
+				}
+				unguard()
+			}
+		}
+	})
+}
+
 // TestFinishRow holds the vector code that ends a row against plain Go, bit for bit.
 func TestFinishRow(t *testing.T) {
 	r := rand.New(rand.NewPCG(17, 18))

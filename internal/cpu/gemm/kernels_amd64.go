@@ -730,3 +730,293 @@ func features() (edx uint32)
 
 //go:noescape
 func tileAVX2x6x16(t *tile)
+
+//go:noescape
+func dots256CopyF32x1(v *vectors)
+
+//go:noescape
+func dots256CopyF32x2(v *vectors)
+
+//go:noescape
+func dots256CopyF32x3(v *vectors)
+
+//go:noescape
+func dots256CopyF32x4(v *vectors)
+
+//go:noescape
+func dots256CopyF32x5(v *vectors)
+
+//go:noescape
+func dots256CopyF32x6(v *vectors)
+
+//go:noescape
+func dots256CopyF32x7(v *vectors)
+
+//go:noescape
+func dots256CopyF32x8(v *vectors)
+
+//go:noescape
+func addRows256CopyF32x1x1(v *vectors)
+
+//go:noescape
+func addRows256CopyF32x1x2(v *vectors)
+
+//go:noescape
+func addRows256CopyF32x1x3(v *vectors)
+
+//go:noescape
+func addRows256CopyF32x1x4(v *vectors)
+
+//go:noescape
+func addRows256CopyF32x4x1(v *vectors)
+
+//go:noescape
+func addRows256CopyF32x4x2(v *vectors)
+
+//go:noescape
+func addRows256CopyF32x4x3(v *vectors)
+
+//go:noescape
+func addRows256CopyF32x4x4(v *vectors)
+
+//go:noescape
+func dots256WidenBF16x1(v *vectors)
+
+//go:noescape
+func dots256WidenBF16x2(v *vectors)
+
+//go:noescape
+func dots256WidenBF16x3(v *vectors)
+
+//go:noescape
+func dots256WidenBF16x4(v *vectors)
+
+//go:noescape
+func dots256WidenBF16x5(v *vectors)
+
+//go:noescape
+func dots256WidenBF16x6(v *vectors)
+
+//go:noescape
+func dots256WidenBF16x7(v *vectors)
+
+//go:noescape
+func dots256WidenBF16x8(v *vectors)
+
+//go:noescape
+func addRows256WidenBF16x1x1(v *vectors)
+
+//go:noescape
+func addRows256WidenBF16x1x2(v *vectors)
+
+//go:noescape
+func addRows256WidenBF16x1x3(v *vectors)
+
+//go:noescape
+func addRows256WidenBF16x1x4(v *vectors)
+
+//go:noescape
+func addRows256WidenBF16x4x1(v *vectors)
+
+//go:noescape
+func addRows256WidenBF16x4x2(v *vectors)
+
+//go:noescape
+func addRows256WidenBF16x4x3(v *vectors)
+
+//go:noescape
+func addRows256WidenBF16x4x4(v *vectors)
+
+//go:noescape
+func dots256RoundF32x1(v *vectors)
+
+//go:noescape
+func dots256RoundF32x2(v *vectors)
+
+//go:noescape
+func dots256RoundF32x3(v *vectors)
+
+//go:noescape
+func dots256RoundF32x4(v *vectors)
+
+//go:noescape
+func dots256RoundF32x5(v *vectors)
+
+//go:noescape
+func dots256RoundF32x6(v *vectors)
+
+//go:noescape
+func dots256RoundF32x7(v *vectors)
+
+//go:noescape
+func dots256RoundF32x8(v *vectors)
+
+//go:noescape
+func addRows256RoundF32x1x1(v *vectors)
+
+//go:noescape
+func addRows256RoundF32x1x2(v *vectors)
+
+//go:noescape
+func addRows256RoundF32x1x3(v *vectors)
+
+//go:noescape
+func addRows256RoundF32x1x4(v *vectors)
+
+//go:noescape
+func addRows256RoundF32x4x1(v *vectors)
+
+//go:noescape
+func addRows256RoundF32x4x2(v *vectors)
+
+//go:noescape
+func addRows256RoundF32x4x3(v *vectors)
+
+//go:noescape
+func addRows256RoundF32x4x4(v *vectors)
+
+//go:noescape
+func dots256WidenI8x1(v *vectors)
+
+//go:noescape
+func dots256WidenI8x2(v *vectors)
+
+//go:noescape
+func dots256WidenI8x3(v *vectors)
+
+//go:noescape
+func dots256WidenI8x4(v *vectors)
+
+//go:noescape
+func dots256WidenI8x5(v *vectors)
+
+//go:noescape
+func dots256WidenI8x6(v *vectors)
+
+//go:noescape
+func dots256WidenI8x7(v *vectors)
+
+//go:noescape
+func dots256WidenI8x8(v *vectors)
+
+func dotsAVX2(k kind, v *vectors) {
+	switch 8*int(k) + v.rows - 1 {
+	case 0:
+		dots256CopyF32x1(v)
+	case 1:
+		dots256CopyF32x2(v)
+	case 2:
+		dots256CopyF32x3(v)
+	case 3:
+		dots256CopyF32x4(v)
+	case 4:
+		dots256CopyF32x5(v)
+	case 5:
+		dots256CopyF32x6(v)
+	case 6:
+		dots256CopyF32x7(v)
+	case 7:
+		dots256CopyF32x8(v)
+	case 8:
+		dots256WidenBF16x1(v)
+	case 9:
+		dots256WidenBF16x2(v)
+	case 10:
+		dots256WidenBF16x3(v)
+	case 11:
+		dots256WidenBF16x4(v)
+	case 12:
+		dots256WidenBF16x5(v)
+	case 13:
+		dots256WidenBF16x6(v)
+	case 14:
+		dots256WidenBF16x7(v)
+	case 15:
+		dots256WidenBF16x8(v)
+	case 16:
+		dots256RoundF32x1(v)
+	case 17:
+		dots256RoundF32x2(v)
+	case 18:
+		dots256RoundF32x3(v)
+	case 19:
+		dots256RoundF32x4(v)
+	case 20:
+		dots256RoundF32x5(v)
+	case 21:
+		dots256RoundF32x6(v)
+	case 22:
+		dots256RoundF32x7(v)
+	case 23:
+		dots256RoundF32x8(v)
+	case 40:
+		dots256WidenI8x1(v)
+	case 41:
+		dots256WidenI8x2(v)
+	case 42:
+		dots256WidenI8x3(v)
+	case 43:
+		dots256WidenI8x4(v)
+	case 44:
+		dots256WidenI8x5(v)
+	case 45:
+		dots256WidenI8x6(v)
+	case 46:
+		dots256WidenI8x7(v)
+	case 47:
+		dots256WidenI8x8(v)
+	}
+}
+
+func addRowsAVX2(k kind, terms int, v *vectors) {
+	switch 4*(2*int(k)+terms/4) + v.rows - 1 {
+	case 0:
+		addRows256CopyF32x1x1(v)
+	case 1:
+		addRows256CopyF32x1x2(v)
+	case 2:
+		addRows256CopyF32x1x3(v)
+	case 3:
+		addRows256CopyF32x1x4(v)
+	case 4:
+		addRows256CopyF32x4x1(v)
+	case 5:
+		addRows256CopyF32x4x2(v)
+	case 6:
+		addRows256CopyF32x4x3(v)
+	case 7:
+		addRows256CopyF32x4x4(v)
+	case 8:
+		addRows256WidenBF16x1x1(v)
+	case 9:
+		addRows256WidenBF16x1x2(v)
+	case 10:
+		addRows256WidenBF16x1x3(v)
+	case 11:
+		addRows256WidenBF16x1x4(v)
+	case 12:
+		addRows256WidenBF16x4x1(v)
+	case 13:
+		addRows256WidenBF16x4x2(v)
+	case 14:
+		addRows256WidenBF16x4x3(v)
+	case 15:
+		addRows256WidenBF16x4x4(v)
+	case 16:
+		addRows256RoundF32x1x1(v)
+	case 17:
+		addRows256RoundF32x1x2(v)
+	case 18:
+		addRows256RoundF32x1x3(v)
+	case 19:
+		addRows256RoundF32x1x4(v)
+	case 20:
+		addRows256RoundF32x4x1(v)
+	case 21:
+		addRows256RoundF32x4x2(v)
+	case 22:
+		addRows256RoundF32x4x3(v)
+	case 23:
+		addRows256RoundF32x4x4(v)
+	}
+}

@@ -20,7 +20,7 @@ type vectors struct {
 	ldx int
 	y   unsafe.Pointer // the sums, float32
 	ldy int
-	// rows of x; dots: length of rows, groups of four rows of W, or of two for more than vectorRows; addRows: columns n.
+	// rows of x; dots: length of rows, groups of four rows of W, or of engine.dotsMore for more than vectorRows; addRows: columns n.
 	rows, k, n int
 	// dots: from row to row of a group, in W and in y.
 	apart, apartY int
@@ -110,7 +110,7 @@ func (j *job) mulVectors(worker, task int) {
 		}
 		group := 4
 		if j.m > vectorRows {
-			group = 2
+			group = j.engine.dotsMore
 		}
 		dots(0, cols/group)
 		if cols%group != 0 {

@@ -115,6 +115,7 @@ func main() {
 	fmt.Fprint(&w.asm, head+"#include \"textflag.h\"\n#include \"go_asm.h\"\n\n")
 	fmt.Fprint(&w.decls, head+"package gemm\n\nimport \"unsafe\"\n")
 	w.data()
+	w.data256()
 	w.tiles512()
 	w.halves512()
 	w.packs512()
@@ -123,6 +124,7 @@ func main() {
 	w.vendor()
 	w.features()
 	w.avx2()
+	w.vectors256()
 	src, err := format.Source(w.decls.Bytes())
 	if err == nil {
 		err = os.WriteFile(filepath.Join(*out, "kernels_amd64.go"), src, 0o644)
