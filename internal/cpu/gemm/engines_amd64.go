@@ -14,7 +14,7 @@ var (
 		peakF32: peakF32Wide, peakBF16: peakF32Wide}
 	avx512bf16 = engine{name: "avx512bf16", mr: 14, nr: 32, pairs: true, blocking: standard, pack: pack512, mul: mul512, inPlace: inPlaceMul512, beside: besideMul512, dots: dots512, addRows: addRows512, dotsMore: 2, int8: true, widen: widenRows, finishRow: finishRow512,
 		peakF32: peakF32Wide, peakBF16: peakBF16Wide}
-	avx2 = engine{name: "avx2", mr: 6, nr: 16, blocking: standard, pack: packPortable, mul: mulAVX2, dots: dotsAVX2, addRows: addRowsAVX2, dotsMore: 4, int8: true,
+	avx2 = engine{name: "avx2", mr: 6, nr: 16, blocking: standard, pack: packAVX2, mul: mulAVX2, dots: dotsAVX2, addRows: addRowsAVX2, dotsMore: 4, int8: true,
 		peakF32: peakF32Half, peakBF16: peakF32Half}
 )
 
@@ -119,26 +119,6 @@ func mulHalf512(t *tile, rows, cols int) {
 	halfTiles512[0][rows-1](t)
 }
 
-// mulAVX2 computes whole float32 tiles in assembly; at the borders of C and for a bfloat16 C the sums pass through a
-// tile on the stack.
-func mulAVX2(t *tile, rows, cols int) {
-	if rows == 6 && cols == 16 && t.flags&(addD|toD) == 0 {
-		tileAVX2x6x16(t)
-		return
-	}
-	for n := range t.n {
-		var sums [6][16]float32
-		u := tile{k: t.k, a: unsafe.Add(t.a, n*t.nextA), b: unsafe.Add(t.b, n*t.nextB), stepA: t.stepA, stepB: t.stepB,
-			c: unsafe.Pointer(&sums), ldc: 64, n: 1}
-		tileAVX2x6x16(&u)
-		for r := range rows {
-			for q := range cols {
-				t.store(sums[r][q], n, r, q)
-			}
-		}
-	}
-}
-
 // along is the argument of the packing routines for adjacent lanes.
 type along struct {
 	dst, src         unsafe.Pointer
@@ -148,7 +128,7 @@ type along struct {
 	odd              int // 1 if the last pair has no upper half
 	panels           int
 	nextSrc, nextDst int            // bytes from panel to panel
-	mask, store      int            // lanes to read, words to write, as bits
+	mask, store      int            // lanes to read, words to write, as bits; for AVX2 store is how many words
 	scales           unsafe.Pointer // of the first panel's lanes, for halves
 	nextScales       int
 }

@@ -1020,3 +1020,58 @@ func addRowsAVX2(k kind, terms int, v *vectors) {
 		addRows256RoundF32x4x4(v)
 	}
 }
+
+//go:noescape
+func pack256AcrossCopyF32(dst unsafe.Pointer, width int, rows *[8]unsafe.Pointer, blocks, store int)
+
+//go:noescape
+func pack256AlongCopyF32x8(a *along)
+
+//go:noescape
+func pack256AlongCopyF32x16(a *along)
+
+//go:noescape
+func pack256AcrossWidenBF16(dst unsafe.Pointer, width int, rows *[8]unsafe.Pointer, blocks, store int)
+
+//go:noescape
+func pack256AlongWidenBF16x8(a *along)
+
+//go:noescape
+func pack256AlongWidenBF16x16(a *along)
+
+//go:noescape
+func pack256AcrossRoundF32(dst unsafe.Pointer, width int, rows *[8]unsafe.Pointer, blocks, store int)
+
+//go:noescape
+func pack256AlongRoundF32x8(a *along)
+
+//go:noescape
+func pack256AlongRoundF32x16(a *along)
+
+func packAcross256(k kind, dst unsafe.Pointer, width int, rows *[8]unsafe.Pointer, blocks, store int) {
+	switch k {
+	case 0:
+		pack256AcrossCopyF32(dst, width, rows, blocks, store)
+	case 1:
+		pack256AcrossWidenBF16(dst, width, rows, blocks, store)
+	case 2:
+		pack256AcrossRoundF32(dst, width, rows, blocks, store)
+	}
+}
+
+func packAlong256(k kind, vectors int, a *along) {
+	switch 2*int(k) + vectors - 1 {
+	case 0:
+		pack256AlongCopyF32x8(a)
+	case 1:
+		pack256AlongCopyF32x16(a)
+	case 2:
+		pack256AlongWidenBF16x8(a)
+	case 3:
+		pack256AlongWidenBF16x16(a)
+	case 4:
+		pack256AlongRoundF32x8(a)
+	case 5:
+		pack256AlongRoundF32x16(a)
+	}
+}

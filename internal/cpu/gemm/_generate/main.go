@@ -125,6 +125,7 @@ func main() {
 	w.features()
 	w.avx2()
 	w.vectors256()
+	w.packs256()
 	src, err := format.Source(w.decls.Bytes())
 	if err == nil {
 		err = os.WriteFile(filepath.Join(*out, "kernels_amd64.go"), src, 0o644)

@@ -1,0 +1,73 @@
+//go:build !noasm
+
+package gemm
+
+import "unsafe"
+
+// mulAVX2 computes whole float32 tiles in assembly; at the borders of C and for a bfloat16 C the sums pass through a
+// tile on the stack.
+func mulAVX2(t *tile, rows, cols int) {
+	if rows == 6 && cols == 16 && t.flags&(addD|toD) == 0 {
+		tileAVX2x6x16(t)
+		return
+	}
+	for n := range t.n {
+		var sums [6][16]float32
+		u := tile{k: t.k, a: unsafe.Add(t.a, n*t.nextA), b: unsafe.Add(t.b, n*t.nextB), stepA: t.stepA, stepB: t.stepB,
+			c: unsafe.Pointer(&sums), ldc: 64, n: 1}
+		tileAVX2x6x16(&u)
+		for r := range rows {
+			for q := range cols {
+				t.store(sums[r][q], n, r, q)
+			}
+		}
+	}
+}
+
+// packAVX2 packs in vectors of eight lanes. It does not pack pairs.
+func packAVX2(o *operand, dst []uint32, width, lane, lanes, k, elems int) {
+	if o.contig {
+		whole := elems &^ 7
+		var rows [8]unsafe.Pointer
+		for done := 0; done < lanes; done += width {
+			n := min(width, lanes-done)
+			panel := dst[done*elems:]
+			for group := 0; whole > 0 && group < n; group += 8 {
+				for i := range rows {
+					rows[i] = o.at(lane+done+min(group+i, n-1), k)
+				}
+				packAcross256(o.kind, unsafe.Pointer(&panel[group]), width, &rows, whole/8, min(8, width-group))
+			}
+			for l := range n {
+				if whole < elems {
+					packLane(o, panel[whole*width+l:], width, o.at(lane+done+l, k+whole), elems-whole)
+				}
+			}
+		}
+		return
+	}
+	const overread = 8 // elements at most that are read beyond a panel's last lane: steps that are followed by so many others may
+	vectors := 1
+	if width > 8 {
+		vectors = 2
+	}
+	a := along{ld: o.ld, width: width, nextSrc: width * o.size, nextDst: 4 * width * elems, store: min(8, width)}
+	for done := 0; done < lanes; {
+		// Several panels at once, but not so many that their lines in dst evict each other.
+		a.panels = min((lanes-done-8*vectors+width)/width, 128/width)
+		a.steps = elems
+		n := a.panels * width
+		if a.panels < 1 {
+			a.panels, n = 1, min(width, lanes-done)
+			a.steps = max(0, elems-overread)
+		}
+		if a.steps > 0 {
+			a.dst, a.src = unsafe.Pointer(&dst[done*elems]), o.at(lane+done, k)
+			packAlong256(o.kind, (min(n, width)+7)/8, &a)
+		}
+		for step := a.steps; step < elems; step++ {
+			packLane(o, dst[done*elems+step*width:], 1, o.at(lane+done, k+step), n)
+		}
+		done += a.panels * width
+	}
+}
