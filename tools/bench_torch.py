@@ -1,7 +1,7 @@
 """One training step, or generation, in PyTorch with transformers (and PEFT) on the shapes of `mltrain bench`: the peer that
 bench_peers.py measures in turn with mltrain. Random weights, made-up tokens, AdamW, gradient clipping at 1.
 
-usage: bench_torch.py step|generate --shape FILE.json [--device cuda --batch N --seq N --lora-rank R --bf16 --compile --steps N --warmup N]
+usage: bench_torch.py step|generate --shape FILE.json [--device cuda --batch N --seq N --lora-rank R --bf16 --load-in-4bit --compile --steps N --warmup N]
 prints one JSON object: seconds (median), ns (all), tokens_per_second, peak_rss_bytes, and peak_device_bytes on a GPU.
 """
 import argparse
@@ -22,11 +22,27 @@ def build(args):
     with torch.device(args.device):
         model = AutoModelForCausalLM.from_config(config, dtype=dtype, attn_implementation="sdpa")
     model.config.use_cache = False
+    if args.load_in_4bit:
+        quantise(model)
     if args.lora_rank:
         from peft import LoraConfig, get_peft_model
 
         model = get_peft_model(model, LoraConfig(r=args.lora_rank, lora_alpha=2 * args.lora_rank, target_modules="all-linear", lora_dropout=0, task_type="CAUSAL_LM"))
     return model
+
+
+def quantise(model):
+    """Puts bitsandbytes' NF4 layers with double quantisation in place of the linear ones, but for the head."""
+    import bitsandbytes as bnb
+
+    for name, module in list(model.named_modules()):
+        if isinstance(module, torch.nn.Linear) and name != "lm_head":
+            weight = module.weight
+            layer = bnb.nn.Linear4bit(module.in_features, module.out_features, bias=False, compute_dtype=weight.dtype, compress_statistics=True, quant_type="nf4")
+            layer.weight = bnb.nn.Params4bit(weight.data, requires_grad=False, compress_statistics=True, quant_type="nf4", module=layer)
+            parent, _, last = name.rpartition(".")
+            setattr(model.get_submodule(parent), last, layer.to(weight.device))
+    assert all(m.weight.quant_state is not None for m in model.modules() if isinstance(m, bnb.nn.Linear4bit))
 
 
 def step(args):
@@ -85,6 +101,7 @@ def main():
     p.add_argument("--seq", type=int, default=512)
     p.add_argument("--lora-rank", type=int, default=0)
     p.add_argument("--bf16", action="store_true")
+    p.add_argument("--load-in-4bit", action="store_true")
     p.add_argument("--compile", action="store_true")
     p.add_argument("--steps", type=int, default=5)
     p.add_argument("--warmup", type=int, default=2)

@@ -194,7 +194,7 @@ func newBenchGenerateCommand(app *App) *cobra.Command {
 				return err
 			}
 			g, err := bench.Generate(cmd.Context(), b, raw, bench.GenerateOptions{
-				BF16: o.BF16, Prompt: o.Prompt, Tokens: o.Tokens, AssistantTokens: o.AssistantTokens,
+				BF16: o.BF16, LoadIn4bit: o.LoadIn4bit, Prompt: o.Prompt, Tokens: o.Tokens, AssistantTokens: o.AssistantTokens,
 			})
 			if err != nil {
 				return err
@@ -219,6 +219,7 @@ func newBenchGenerateCommand(app *App) *cobra.Command {
 	f.IntVar(&o.Prompt, "prompt", 64, "tokens of the prompt")
 	f.IntVar(&o.Tokens, "tokens", 64, "tokens to generate")
 	assistantFlag(f, &o.AssistantTokens)
+	f.BoolVar(&o.LoadIn4bit, "load-in-4bit", false, "hold the weights of linear layers in NF4 with double quantisation")
 	f.BoolVar(&o.BF16, "bf16", false, "hold the matrices in bfloat16, as most published checkpoints do; activations stay float32")
 	return cmd
 }

@@ -128,8 +128,8 @@ func runGenerate(ctx context.Context, app *App, o *GenerateOptions) error {
 	var writeErr error
 	opt := infer.Options{
 		MaxNewTokens: o.MaxNewTokens, AssistantTokens: assistantTokens(app, engine, o.AssistantTokens),
-		Sampling:     infer.Sampling{Temperature: o.Temperature, TopK: o.TopK, TopP: o.TopP, Seed: o.Seed},
-		Stop:         train.StopTokens(o.Model, tok),
+		Sampling: infer.Sampling{Temperature: o.Temperature, TopK: o.TopK, TopP: o.TopP, Seed: o.Seed},
+		Stop:     train.StopTokens(o.Model, tok),
 		OnToken: func(_ int, id int32) bool {
 			if !o.JSON {
 				_, writeErr = fmt.Fprint(app.Out, stream.Next(id))

@@ -65,8 +65,8 @@ func RunAll(t *testing.T, b tensor.Backend) {
 	seen := map[string]bool{}
 	cases := Cases()
 	var more list
-	if _, ok := b.(tensor.Quant4Multiplier); ok {
-		more.fewRows()
+	if m, ok := b.(tensor.Quant4Multiplier); ok {
+		more.fewRows(m.MulQuant4Rows)
 	}
 	if _, ok := b.(tensor.Updater8); ok {
 		more.updates8()

@@ -22,16 +22,23 @@ func (l *list) dequant() {
 }
 
 // fewRows covers tensor.Quant4Multiplier: rows that are no multiple of a block or of a byte, long
-// enough for each way of reading them.
-func (l *list) fewRows() {
+// enough for each way of reading them. Of the cases those are taken that a device has rows for.
+func (l *list) fewRows(most func(x tensor.DType) int) {
+	add := func(c fewRowsCase, format string, args ...any) {
+		if c.m <= most(c.x) {
+			l.add("MulQuant4", c.prepare, format, args...)
+		}
+	}
 	for _, dt := range activations {
-		for i, s := range [][3]int{{1, 1, 1}, {1, 5, 65}, {2, 9, 37}, {3, 33, 64}, {4, 7, 1056}, {5, 17, 96}, {11, 40, 193}, {16, 33, 160}, {16, 5, 2080}, {0, 3, 64}} {
+		for i, s := range [][3]int{
+			{1, 1, 1}, {1, 5, 65}, {2, 9, 37}, {3, 33, 64}, {4, 7, 1056}, {5, 17, 96}, {6, 40, 193}, {7, 65, 576}, {8, 131, 128}, {11, 40, 193}, {16, 33, 160}, {16, 5, 2080}, {0, 3, 64},
+		} {
 			for _, nested := range []bool{false, true} {
 				c := fewRowsCase{x: dt, y: dt, nested: nested, m: s[0], n: s[1], k: s[2], bias: i%2 == 0}
 				if i%3 == 1 {
 					c.beta = 0.5
 				}
-				l.add("MulQuant4", c.prepare, "%v/%v/nested=%v/bias=%v,beta=%v", dt, s, nested, c.bias, c.beta)
+				add(c, "%v/%v/nested=%v/bias=%v,beta=%v", dt, s, nested, c.bias, c.beta)
 			}
 		}
 	}
@@ -39,12 +46,12 @@ func (l *list) fewRows() {
 		for _, nested := range []bool{false, true} {
 			for _, bias := range []bool{false, true} {
 				c := fewRowsCase{x: tensor.BF16, y: tensor.BF16, nested: nested, m: s[0], n: s[1], k: s[2], bias: bias, beta: map[bool]float32{true: -0.5}[nested]}
-				l.add("MulQuant4", c.prepare, "more rows of bfloat16/%v/nested=%v/bias=%v", s, nested, bias)
+				add(c, "more rows of bfloat16/%v/nested=%v/bias=%v", s, nested, bias)
 			}
 		}
 	}
-	l.add("MulQuant4", fewRowsCase{x: tensor.BF16, y: tensor.F32, m: 3, n: 21, k: 128, bias: true, beta: 1}.prepare, "float32 of bfloat16")
-	l.add("MulQuant4", fewRowsCase{x: tensor.F32, y: tensor.BF16, m: 7, n: 21, k: 128}.prepare, "bfloat16 of float32")
+	add(fewRowsCase{x: tensor.BF16, y: tensor.F32, m: 3, n: 21, k: 128, bias: true, beta: 1}, "float32 of bfloat16")
+	add(fewRowsCase{x: tensor.F32, y: tensor.BF16, m: 7, n: 21, k: 128}, "bfloat16 of float32")
 }
 
 // drafts covers tensor.Drafter: products of up to most rows, and rounding on every device that has it.

@@ -139,6 +139,7 @@ func token(i int) int32 { return int32(uint32(i)*2654435761>>23) % 500 }
 // GenerateOptions say what Generate measures.
 type GenerateOptions struct {
 	BF16            bool // matrices in bfloat16, as checkpoints have them; activations are float32 always
+	LoadIn4bit      bool // weights of linear layers in NF4
 	Prompt, Tokens  int
 	AssistantTokens int // see infer.Options
 }
@@ -152,7 +153,11 @@ type Generated struct {
 
 // Generate measures greedy generation after a prompt.
 func Generate(ctx context.Context, b tensor.Backend, configJSON []byte, o GenerateOptions) (Generated, error) {
-	builder := nn.NewBuilder(nn.Options{Frozen: func(string) bool { return true }, Ignore: model.Ignored, BF16: o.BF16})
+	opt := nn.Options{Frozen: func(string) bool { return true }, Ignore: model.Ignored, BF16: o.BF16}
+	if o.LoadIn4bit {
+		opt.Quantise = &nn.Quantise{Nested: true}
+	}
+	builder := nn.NewBuilder(opt)
 	m, err := model.New(configJSON, builder, model.Options{Positions: o.Prompt + o.Tokens, Dropout: model.NoDropout()})
 	if err != nil {
 		return Generated{}, err
@@ -168,7 +173,7 @@ func Generate(ctx context.Context, b tensor.Backend, configJSON []byte, o Genera
 		ids[i] = token(i)
 	}
 	var start, mid time.Time
-	opt := infer.Options{MaxNewTokens: o.Tokens, AssistantTokens: o.AssistantTokens, OnToken: func(int, int32) bool {
+	how := infer.Options{MaxNewTokens: o.Tokens, AssistantTokens: o.AssistantTokens, OnToken: func(int, int32) bool {
 		if mid.IsZero() {
 			mid = time.Now()
 		}
@@ -178,7 +183,7 @@ func Generate(ctx context.Context, b tensor.Backend, configJSON []byte, o Genera
 	for range 2 { // the first time is for warming up
 		drafted, right = e.Drafted()
 		start, mid = time.Now(), time.Time{}
-		if _, err := e.Generate(ctx, [][]int32{ids}, opt); err != nil {
+		if _, err := e.Generate(ctx, [][]int32{ids}, how); err != nil {
 			return Generated{}, err
 		}
 	}

@@ -1,12 +1,15 @@
 package infer
 
 import (
+	"fmt"
 	"math"
 	"path/filepath"
 	"slices"
 	"testing"
 
 	"github.com/mltrain/mltrain/internal/cpu"
+	"github.com/mltrain/mltrain/internal/model"
+	"github.com/mltrain/mltrain/internal/nn"
 	"github.com/mltrain/mltrain/internal/tensor"
 )
 
@@ -21,12 +24,11 @@ func drafters(t *testing.T) {
 // The pass that checks drafts gives each token the logits that it has alone, to the bit.
 func TestRowsAreWhatTheyAreAlone(t *testing.T) {
 	drafters(t)
-	for _, dir := range goldens(t) {
-		t.Run(filepath.Base(dir), func(t *testing.T) {
-			e, g := open(t, dir)
+	check := func(name string, e *Engine, g golden) {
+		t.Run(name, func(t *testing.T) {
 			ids := slices.Concat(g.Greedy.Prompt, g.Greedy.Tokens, g.Greedy.Prompt)
 			most := e.drafting().rows
-			if inOut := e.store.HoldsInOut(); most != e.b.(tensor.Drafter).DraftRows(inOut) || inOut != (filepath.Base(dir) == "gpt2") {
+			if inOut := e.store.HoldsInOut(); most != e.b.(tensor.Drafter).DraftRows(inOut) || inOut != (name == "gpt2") {
 				t.Fatalf("%d rows, matrices held [in,out]: %v", most, inOut)
 			}
 			from := len(ids) - most
@@ -62,6 +64,28 @@ func TestRowsAreWhatTheyAreAlone(t *testing.T) {
 				}
 			}
 		})
+	}
+	for _, dir := range goldens(t) {
+		e, g := open(t, dir)
+		check(filepath.Base(dir), e, g)
+	}
+	_, g := open(t, "../../testdata/models/llama")
+	for _, hidden := range []int{32, 64} { // rows of 32 elements are not whole blocks of four bits
+		b := cpu.New()
+		builder := nn.NewBuilder(nn.Options{Frozen: func(string) bool { return true }, Quantise: &nn.Quantise{Nested: true}})
+		config := fmt.Sprintf(`{"model_type": "llama", "architectures": ["LlamaForCausalLM"], "hidden_size": %d, "intermediate_size": 128, "num_hidden_layers": 2,
+			"num_attention_heads": 4, "num_key_value_heads": 2, "vocab_size": 100, "max_position_embeddings": 64, "rms_norm_eps": 1e-5, "rope_theta": 10000, "hidden_act": "silu"}`, hidden)
+		m, err := model.New([]byte(config), builder, model.Options{Dropout: model.NoDropout()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		store, err := builder.Load(b, 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		e := Of(b, m, store)
+		defer e.Close()
+		check(fmt.Sprintf("four bits, %d wide", hidden), e, g)
 	}
 }
 

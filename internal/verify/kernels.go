@@ -126,7 +126,7 @@ func (s *shadow) MulQuant4(y, x ten, q tensor.Quant4, bias ten, beta float32) er
 	}
 	return s.run("nf4 product", args, func(k on, f move) error {
 		o := quantOn(q, f)
-		if m, ok := k.(tensor.Quant4Multiplier); ok {
+		if m, ok := k.(tensor.Quant4Multiplier); ok && k != s.ref {
 			return m.MulQuant4(f(y), f(x), o, f(bias), beta)
 		}
 		return errors.Join(k.Dequant(w, o, 0), k.Gemm(p, f(y), f(x), w, f(bias)))

@@ -39,7 +39,8 @@ func accelerate(o *Ops, l Level) {
 		o.AddBF16 = addBF16x512
 		o.SwiGLUBF16, o.SwiGLUBwdBF16 = swiGLUBF16x512, swiGLUBwdBF16x512
 		o.Rotate, o.RotateBF16 = rotate512, rotateBF16
-		o.NF4, o.MaxAbs, o.ToInt8 = nf4AVX512, maxAbs512, toInt8AVX512
+		o.NF4, o.DotsNF4 = nf4AVX512, dotsNF4AVX512
+		o.MaxAbs, o.ToInt8 = maxAbs512, toInt8AVX512
 		o.SoftmaxTile, o.ExpTile, o.ScoreGradTile = checkedSoftmax(softmaxTile512), checkedExp(expTile512), checkedGrad(scoreGradTile512)
 		o.Tile, o.ScaleRows, o.Transpose = tileAVX512, checkedScaleRows(scaleRows512), checkedTranspose(16, transpose512)
 		o.AdamW, o.AdamWBF16 = adam(adamW512), adamBF16

@@ -125,6 +125,51 @@ func adamWBF16x512(w, m, v []float32, h []uint16, g []float32, gscale, l2, decay
 func rotateBF16x512(y, x *uint16, c, s *float32, sign float32, pairs, heads, dim int)
 
 //go:noescape
+func dotsNF4x1(a *nf4Args)
+
+//go:noescape
+func dotsNF4x2(a *nf4Args)
+
+//go:noescape
+func dotsNF4x3(a *nf4Args)
+
+//go:noescape
+func dotsNF4x4(a *nf4Args)
+
+//go:noescape
+func dotsNF4x5(a *nf4Args)
+
+//go:noescape
+func dotsNF4x6(a *nf4Args)
+
+//go:noescape
+func dotsNF4x7(a *nf4Args)
+
+//go:noescape
+func dotsNF4x8(a *nf4Args)
+
+func dotsNF4x512(rows int, a *nf4Args) {
+	switch rows {
+	case 1:
+		dotsNF4x1(a)
+	case 2:
+		dotsNF4x2(a)
+	case 3:
+		dotsNF4x3(a)
+	case 4:
+		dotsNF4x4(a)
+	case 5:
+		dotsNF4x5(a)
+	case 6:
+		dotsNF4x6(a)
+	case 7:
+		dotsNF4x7(a)
+	case 8:
+		dotsNF4x8(a)
+	}
+}
+
+//go:noescape
 func softmaxTile512(s []float32, rows, n int, m []float32, l []float32, alpha []float32)
 
 //go:noescape

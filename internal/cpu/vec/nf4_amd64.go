@@ -2,7 +2,11 @@
 
 package vec
 
-import "github.com/mltrain/mltrain/internal/quant"
+import (
+	"unsafe"
+
+	"github.com/mltrain/mltrain/internal/quant"
+)
 
 // nf4x512 decodes n pairs of codes, n a multiple of 16.
 //
@@ -32,4 +36,29 @@ func nf4AVX2(y []float32, codes []byte, k float32) {
 		nf4x256(&y[0], &codes[0], whole, k, &quant.NF4)
 	}
 	nf4(y[2*whole:2*n], codes[whole:n], k)
+}
+
+// nf4Args is the argument of the routines for few rows: see Ops.DotsNF4. Distances are in bytes; each of columns rows of the matrix has
+// so many blocks.
+type nf4Args struct {
+	y               unsafe.Pointer
+	ldy             int
+	x               unsafe.Pointer
+	ldx             int
+	codes, scales   unsafe.Pointer
+	columns, blocks int
+	values          *[16]float32
+}
+
+func dotsNF4AVX512(y []float32, ldy int, x []float32, rows, k int, codes []byte, scales []float32) {
+	blocks := k / quant.BlockSize
+	n := len(scales) / blocks
+	if n == 0 || rows == 0 {
+		return
+	}
+	_, _, _ = y[(rows-1)*ldy+n-1], x[rows*k-1], codes[n*k/2-1]
+	dotsNF4x512(rows, &nf4Args{
+		y: unsafe.Pointer(&y[0]), ldy: 4 * ldy, x: unsafe.Pointer(&x[0]), ldx: 4 * k, codes: unsafe.Pointer(&codes[0]), scales: unsafe.Pointer(&scales[0]),
+		columns: n, blocks: blocks, values: &quant.NF4,
+	})
 }

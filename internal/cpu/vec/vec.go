@@ -100,6 +100,11 @@ type Ops struct {
 	// NF4 decodes pairs of four-bit codes, the first in the high half of each byte: y = value[code]·k, for an even number.
 	NF4 func(y []float32, codes []byte, k float32)
 
+	// DotsNF4 multiplies rows by a matrix in NF4, whose rows are k codes, a multiple of 64, with a scale for each 64: y[r·ldy+n] = Σ
+	// x[r,j]·value[n,j], for up to NF4Rows rows r of x [rows,k] and all the rows n that scales are for. Elements of x are in EvenOdd's order.
+	// It is nil where there is no such loop.
+	DotsNF4 func(y []float32, ldy int, x []float32, rows, k int, codes []byte, scales []float32)
+
 	ToInt8 func(y []int8, x []float32, k float32) // y = k·x, rounded to nearest even; at most 127, at least −127
 
 	FromBF16 func(y []float32, x []uint16) // y = x

@@ -361,6 +361,51 @@ func TestInt8(t *testing.T) {
 	}
 }
 
+// TestDotsNF4 holds products with a matrix in NF4 against float64: each number of rows, whose sums are the same bits whatever their number.
+func TestDotsNF4(t *testing.T) {
+	rng := rand.New(rand.NewPCG(51, 52))
+	for _, o := range levels() {
+		if o.DotsNF4 == nil {
+			continue
+		}
+		for _, k := range []int{64, 128, 576} {
+			for _, n := range []int{0, 1, 2, 7} {
+				codes, scales := guardedBytes(t, n*k/2), random(t, rng, n*k/64)
+				for i := range codes {
+					codes[i] = byte(rng.Uint32())
+				}
+				values := make([]float32, n*k)
+				quant.DecodeNF4(values, codes, scales, 0)
+				x, turned := random(t, rng, NF4Rows*k), guarded(t, NF4Rows*k)
+				EvenOdd(turned, x)
+				first := guarded(t, n)
+				for rows := 1; rows <= NF4Rows; rows++ {
+					ldy := n + rows%3
+					y := guarded(t, (rows-1)*ldy+n)
+					o.DotsNF4(y, ldy, turned[:rows*k], rows, k, codes, scales)
+					for r := range rows {
+						for i := range n {
+							var sum, size float64
+							for j := range k {
+								p := float64(x[r*k+j]) * float64(values[i*k+j])
+								sum, size = sum+p, size+math.Abs(p)
+							}
+							if got := float64(y[r*ldy+i]); !(math.Abs(got-sum) <= 1e-6*size) {
+								t.Fatalf("%v: row %d of %d, column %d of %d, %d deep: %v, want %v", o.Level, r, rows, i, n, k, got, sum)
+							}
+						}
+					}
+					if rows == 1 {
+						copy(first, y)
+					} else if n > 0 && !slices.Equal(first, y[:n]) {
+						t.Fatalf("%v: the first of %d rows is %v, alone %v", o.Level, rows, y[:n], first)
+					}
+				}
+			}
+		}
+	}
+}
+
 // guardedBF16 are n numbers at the very end of a page that is followed by one without access, as guarded's; most are of
 // the size of activations, the others any bits.
 func guardedBF16(t *testing.T, rng *rand.Rand, n int) []uint16 {

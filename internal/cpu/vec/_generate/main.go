@@ -310,6 +310,7 @@ func run() error {
 		if wide {
 			g.mapsBF16()
 			g.rotateBF16()
+			g.dotsNF4()
 		}
 		g.softmaxTile()
 		g.expTile()
