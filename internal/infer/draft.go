@@ -75,17 +75,17 @@ func (e *Engine) drafting() *drafting {
 	}
 	d.known = true
 	b, ok := e.b.(tensor.Drafter)
-	whole, draft, _ := e.store.DraftBytes(e.m.Head().W)
-	if !ok || float64(draft) > draftWorth*float64(whole) {
+	w := e.store.DraftInfo(e.m.Head().W)
+	// Weights in four bits take their time to be decoded, in drafts as well.
+	if !ok || w.Quantised || float64(w.Draft) > draftWorth*float64(w.Whole) {
 		return d
 	}
 	// Measured with 135M parameters: what is not due to the bytes of the weights.
-	d.pass, d.more = float64(draft)/float64(whole)+0.04, 0.04
-	inOut := e.store.HoldsInOut()
-	if inOut {
+	d.pass, d.more = float64(w.Draft)/float64(w.Whole)+0.04, 0.04
+	if w.InOut {
 		d.more = 0.15
 	}
-	d.rows = b.DraftRows(inOut)
+	d.rows = b.DraftRows(w.InOut)
 	return d
 }
 
@@ -94,8 +94,7 @@ func (e *Engine) DraftBytes() int64 {
 	if e.drafting().rows == 0 {
 		return 0
 	}
-	_, _, added := e.store.DraftBytes(e.m.Head().W)
-	return added
+	return e.store.DraftInfo(e.m.Head().W).Added
 }
 
 // Drafted returns how many tokens the engine drafted, and how many of them were the ones picked.

@@ -12,39 +12,37 @@ import (
 // int8RowsLeast is the fewest rows of a tensor.Int8Rows.
 const int8RowsLeast = 4
 
-// DraftBytes returns how many bytes the matrices of linear layers and of heads take: as they are, as a draft reads them, where some
-// have no rounded form, and the rounded forms that Draft would add.
-func (s *Store) DraftBytes(heads ...*autograd.Param) (whole, draft, added int64) {
+// DraftInfo is about the matrices of linear layers and heads.
+type DraftInfo struct {
+	Whole, Draft int64 // their bytes as they are, and as a draft reads them, where some have no rounded form
+	Added        int64 // bytes of the rounded forms that Draft would add
+	InOut        bool  // some are held [in,out]
+	Quantised    bool  // some are held in four bits
+}
+
+// DraftInfo looks at the matrices of linear layers and of heads.
+func (s *Store) DraftInfo(heads ...*autograd.Param) (d DraftInfo) {
 	for _, w := range s.Weights {
 		if !w.multiplies(heads) {
 			continue
 		}
-		n := w.Value.Bytes()
+		d.InOut = d.InOut || w.inOut
 		if w.Quant != nil {
-			n = w.Quant.Codes.Bytes()
-		}
-		whole += n
-		if !w.rounds() {
-			draft += n
+			d.Quantised = true
 			continue
 		}
-		n = int64(elements(w.Shape)) + 4*int64(w.draftRows())
-		draft += n
+		d.Whole += w.Value.Bytes()
+		if !w.rounds() {
+			d.Draft += w.Value.Bytes()
+			continue
+		}
+		n := int64(elements(w.Shape)) + 4*int64(w.draftRows())
+		d.Draft += n
 		if w.Draft == nil {
-			added += n
+			d.Added += n
 		}
 	}
-	return whole, draft, added
-}
-
-// HoldsInOut tells whether the matrix of some linear layer is held [in,out].
-func (s *Store) HoldsInOut() bool {
-	for _, w := range s.Weights {
-		if w.inOut {
-			return true
-		}
-	}
-	return false
+	return d
 }
 
 // Draft rounds the matrices of linear layers and of heads, and keeps both. The rounded ones are of now: when weights change, they do

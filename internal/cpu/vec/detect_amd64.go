@@ -39,7 +39,7 @@ func accelerate(o *Ops, l Level) {
 		o.AddBF16 = addBF16x512
 		o.SwiGLUBF16, o.SwiGLUBwdBF16 = swiGLUBF16x512, swiGLUBwdBF16x512
 		o.Rotate, o.RotateBF16 = rotate512, rotateBF16
-		o.NF4, o.DotsNF4 = nf4AVX512, dotsNF4AVX512
+		o.NF4, o.DotsNF4 = nf4AVX512, dotsNF4(8, dotsNF4x512)
 		o.MaxAbs, o.ToInt8 = maxAbs512, toInt8AVX512
 		o.SoftmaxTile, o.ExpTile, o.ScoreGradTile = checkedSoftmax(softmaxTile512), checkedExp(expTile512), checkedGrad(scoreGradTile512)
 		o.Tile, o.ScaleRows, o.Transpose = tileAVX512, checkedScaleRows(scaleRows512), checkedTranspose(16, transpose512)
@@ -58,7 +58,7 @@ func accelerate(o *Ops, l Level) {
 		o.SwiGLU, o.SwiGLUBwd = swiGLU256, swiGLUBwd256
 		o.Norm, o.NormDots, o.NormBwd, o.NormBwdW = norm256, normDots256, normBwd256, normBwdW256
 		o.Rotate = rotate256
-		o.NF4 = nf4AVX2
+		o.NF4, o.DotsNF4 = nf4AVX2, dotsNF4(4, dotsNF4x256)
 		o.SoftmaxTile, o.ExpTile, o.ScoreGradTile = checkedSoftmax(softmaxTile256), checkedExp(expTile256), checkedGrad(scoreGradTile256)
 		o.Tile, o.ScaleRows, o.Transpose = tileAVX2, checkedScaleRows(scaleRows256), checkedTranspose(8, transpose256)
 		o.AdamW = adam(adamW256)

@@ -125,47 +125,47 @@ func adamWBF16x512(w, m, v []float32, h []uint16, g []float32, gscale, l2, decay
 func rotateBF16x512(y, x *uint16, c, s *float32, sign float32, pairs, heads, dim int)
 
 //go:noescape
-func dotsNF4x1(a *nf4Args)
+func dotsNF4x512x1(a *nf4Args)
 
 //go:noescape
-func dotsNF4x2(a *nf4Args)
+func dotsNF4x512x2(a *nf4Args)
 
 //go:noescape
-func dotsNF4x3(a *nf4Args)
+func dotsNF4x512x3(a *nf4Args)
 
 //go:noescape
-func dotsNF4x4(a *nf4Args)
+func dotsNF4x512x4(a *nf4Args)
 
 //go:noescape
-func dotsNF4x5(a *nf4Args)
+func dotsNF4x512x5(a *nf4Args)
 
 //go:noescape
-func dotsNF4x6(a *nf4Args)
+func dotsNF4x512x6(a *nf4Args)
 
 //go:noescape
-func dotsNF4x7(a *nf4Args)
+func dotsNF4x512x7(a *nf4Args)
 
 //go:noescape
-func dotsNF4x8(a *nf4Args)
+func dotsNF4x512x8(a *nf4Args)
 
 func dotsNF4x512(rows int, a *nf4Args) {
 	switch rows {
 	case 1:
-		dotsNF4x1(a)
+		dotsNF4x512x1(a)
 	case 2:
-		dotsNF4x2(a)
+		dotsNF4x512x2(a)
 	case 3:
-		dotsNF4x3(a)
+		dotsNF4x512x3(a)
 	case 4:
-		dotsNF4x4(a)
+		dotsNF4x512x4(a)
 	case 5:
-		dotsNF4x5(a)
+		dotsNF4x512x5(a)
 	case 6:
-		dotsNF4x6(a)
+		dotsNF4x512x6(a)
 	case 7:
-		dotsNF4x7(a)
+		dotsNF4x512x7(a)
 	case 8:
-		dotsNF4x8(a)
+		dotsNF4x512x8(a)
 	}
 }
 
@@ -386,6 +386,31 @@ func expSum256(y, x []float32, max float32) (ret float32)
 
 //go:noescape
 func normDots256(dy, x, w []float32, mean, rstd float32) (s1, s2 float32)
+
+//go:noescape
+func dotsNF4x256x1(a *nf4Args)
+
+//go:noescape
+func dotsNF4x256x2(a *nf4Args)
+
+//go:noescape
+func dotsNF4x256x3(a *nf4Args)
+
+//go:noescape
+func dotsNF4x256x4(a *nf4Args)
+
+func dotsNF4x256(rows int, a *nf4Args) {
+	switch rows {
+	case 1:
+		dotsNF4x256x1(a)
+	case 2:
+		dotsNF4x256x2(a)
+	case 3:
+		dotsNF4x256x3(a)
+	case 4:
+		dotsNF4x256x4(a)
+	}
+}
 
 //go:noescape
 func softmaxTile256(s []float32, rows, n int, m []float32, l []float32, alpha []float32)

@@ -50,15 +50,21 @@ type nf4Args struct {
 	values          *[16]float32
 }
 
-func dotsNF4AVX512(y []float32, ldy int, x []float32, rows, k int, codes []byte, scales []float32) {
-	blocks := k / quant.BlockSize
-	n := len(scales) / blocks
-	if n == 0 || rows == 0 {
-		return
+// dotsNF4 makes Ops.DotsNF4 of routines that take at most so many rows.
+func dotsNF4(most int, routine func(rows int, a *nf4Args)) func(y []float32, ldy int, x []float32, rows, k int, codes []byte, scales []float32) {
+	return func(y []float32, ldy int, x []float32, rows, k int, codes []byte, scales []float32) {
+		blocks := k / quant.BlockSize
+		n := len(scales) / blocks
+		if n == 0 || rows == 0 {
+			return
+		}
+		_, _, _ = y[(rows-1)*ldy+n-1], x[rows*k-1], codes[n*k/2-1]
+		a := nf4Args{
+			ldy: 4 * ldy, ldx: 4 * k, codes: unsafe.Pointer(&codes[0]), scales: unsafe.Pointer(&scales[0]), columns: n, blocks: blocks, values: &quant.NF4,
+		}
+		for row := 0; row < rows; row += most {
+			a.y, a.x = unsafe.Pointer(&y[row*ldy]), unsafe.Pointer(&x[row*k])
+			routine(min(most, rows-row), &a)
+		}
 	}
-	_, _, _ = y[(rows-1)*ldy+n-1], x[rows*k-1], codes[n*k/2-1]
-	dotsNF4x512(rows, &nf4Args{
-		y: unsafe.Pointer(&y[0]), ldy: 4 * ldy, x: unsafe.Pointer(&x[0]), ldx: 4 * k, codes: unsafe.Pointer(&codes[0]), scales: unsafe.Pointer(&scales[0]),
-		columns: n, blocks: blocks, values: &quant.NF4,
-	})
 }

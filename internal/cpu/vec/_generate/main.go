@@ -310,8 +310,8 @@ func run() error {
 		if wide {
 			g.mapsBF16()
 			g.rotateBF16()
-			g.dotsNF4()
 		}
+		g.dotsNF4()
 		g.softmaxTile()
 		g.expTile()
 		g.scoreGradTile()
