@@ -14,7 +14,7 @@ var (
 		peakF32: peakF32Wide, peakBF16: peakF32Wide}
 	avx512bf16 = engine{name: "avx512bf16", mr: 14, nr: 32, pairs: true, blocking: standard, pack: pack512, mul: mul512, inPlace: inPlaceMul512, beside: besideMul512, dots: dots512, addRows: addRows512, dotsMore: 2, int8: true, widen: widenRows, finishRow: finishRow512,
 		peakF32: peakF32Wide, peakBF16: peakBF16Wide}
-	avx2 = engine{name: "avx2", mr: 6, nr: 16, blocking: standard, pack: packAVX2, mul: mulAVX2, dots: dotsAVX2, addRows: addRowsAVX2, dotsMore: 4, int8: true,
+	avx2 = engine{name: "avx2", mr: 6, nr: 16, blocking: standard, pack: packAVX2, mul: mulAVX2, inPlace: inPlaceAVX2, dots: dotsAVX2, addRows: addRowsAVX2, dotsMore: 4, int8: true, widen: widenRows256, finishRow: finishRowAVX2,
 		peakF32: peakF32Half, peakBF16: peakF32Half}
 )
 

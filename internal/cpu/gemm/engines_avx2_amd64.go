@@ -4,23 +4,41 @@ package gemm
 
 import "unsafe"
 
-// mulAVX2 computes whole float32 tiles in assembly; at the borders of C and for a bfloat16 C the sums pass through a
-// tile on the stack.
-func mulAVX2(t *tile, rows, cols int) {
-	if rows == 6 && cols == 16 && t.flags&(addD|toD) == 0 {
-		tileAVX2x6x16(t)
+func mulAVX2(t *tile, rows, cols int) { tilesAVX2(t, rows, rows, cols) }
+
+// inPlaceAVX2 takes as many rows as a tile has at most.
+func inPlaceAVX2(t *tile, rows, cols int) { tilesAVX2(t, 0, rows, cols) }
+
+// tilesAVX2 multiplies with tiles256's kernel of that number of rows. Where columns are not whole vectors the sums pass through a tile on
+// the stack.
+func tilesAVX2(t *tile, kernel, rows, cols int) {
+	vectors := (cols + 7) / 8
+	if cols == 8*vectors {
+		tiles256(t, kernel, vectors)
 		return
 	}
 	for n := range t.n {
 		var sums [6][16]float32
-		u := tile{k: t.k, a: unsafe.Add(t.a, n*t.nextA), b: unsafe.Add(t.b, n*t.nextB), stepA: t.stepA, stepB: t.stepB,
+		u := tile{k: t.k, a: unsafe.Add(t.a, n*t.nextA), lda: t.lda, b: unsafe.Add(t.b, n*t.nextB), stepA: t.stepA, stepB: t.stepB,
 			c: unsafe.Pointer(&sums), ldc: 64, n: 1}
-		tileAVX2x6x16(&u)
+		tiles256(&u, kernel, vectors)
 		for r := range rows {
 			for q := range cols {
 				t.store(sums[r][q], n, r, q)
 			}
 		}
+	}
+}
+
+// finishRowAVX2 finishes whole vectors at once, then one element after the other.
+func finishRowAVX2(t *tile, n int) {
+	const width = 8
+	if t.n = n / width; t.n > 0 {
+		finishRow256(t)
+	}
+	sums := unsafe.Slice((*float32)(t.a), n)
+	for i := n &^ (width - 1); i < n; i++ {
+		t.store(sums[i], 0, 0, i)
 	}
 }
 

@@ -729,7 +729,86 @@ func vendor(name *[12]byte)
 func features() (edx uint32)
 
 //go:noescape
-func tileAVX2x6x16(t *tile)
+func tile256x1x8(t *tile)
+
+//go:noescape
+func tile256x2x8(t *tile)
+
+//go:noescape
+func tile256x3x8(t *tile)
+
+//go:noescape
+func tile256x4x8(t *tile)
+
+//go:noescape
+func tile256x5x8(t *tile)
+
+//go:noescape
+func tile256x6x8(t *tile)
+
+//go:noescape
+func tile256InPlacex6x8(t *tile)
+
+//go:noescape
+func tile256x1x16(t *tile)
+
+//go:noescape
+func tile256x2x16(t *tile)
+
+//go:noescape
+func tile256x3x16(t *tile)
+
+//go:noescape
+func tile256x4x16(t *tile)
+
+//go:noescape
+func tile256x5x16(t *tile)
+
+//go:noescape
+func tile256x6x16(t *tile)
+
+//go:noescape
+func tile256InPlacex6x16(t *tile)
+
+// tiles256 takes rows 0 for 6 rows of A in place.
+func tiles256(t *tile, rows, vectors int) {
+	switch 10*vectors + rows {
+	case 11:
+		tile256x1x8(t)
+	case 12:
+		tile256x2x8(t)
+	case 13:
+		tile256x3x8(t)
+	case 14:
+		tile256x4x8(t)
+	case 15:
+		tile256x5x8(t)
+	case 16:
+		tile256x6x8(t)
+	case 10:
+		tile256InPlacex6x8(t)
+	case 21:
+		tile256x1x16(t)
+	case 22:
+		tile256x2x16(t)
+	case 23:
+		tile256x3x16(t)
+	case 24:
+		tile256x4x16(t)
+	case 25:
+		tile256x5x16(t)
+	case 26:
+		tile256x6x16(t)
+	case 20:
+		tile256InPlacex6x16(t)
+	}
+}
+
+//go:noescape
+func finishRow256(t *tile)
+
+//go:noescape
+func widenRows256(dst, src unsafe.Pointer, ldDst, ldSrc, rows, n int)
 
 //go:noescape
 func dots256CopyF32x1(v *vectors)

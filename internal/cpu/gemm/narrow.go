@@ -135,7 +135,7 @@ func (j *job) rowsInPlace() int {
 		return 0
 	}
 	if a.ld%cacheStride == 0 {
-		return inPlaceFew
+		return min(inPlaceFew, j.engine.mr)
 	}
 	return j.engine.mr
 }

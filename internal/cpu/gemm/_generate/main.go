@@ -123,7 +123,7 @@ func main() {
 	w.peaks()
 	w.vendor()
 	w.features()
-	w.avx2()
+	w.tiles256()
 	w.vectors256()
 	w.packs256()
 	src, err := format.Source(w.decls.Bytes())
