@@ -118,6 +118,9 @@ def main():
         ("bf16 / fp32 full step, ours", "1.0", lambda: b.ours("step", SMOL, "--bf16"), lambda: b.ours("step", SMOL)),
         ("2 cores / 1 core, full step, ours", "1.9", lambda: b.ours("step", SMOL), lambda: b.ours("step", SMOL, env=one)),
         ("generate batch 1 / transformers", "2", lambda: b.ours("generate", SMOL), lambda: b.torch("generate", SMOL)),
+        ("generate without drafts / transformers", "", lambda: b.ours("generate", SMOL, "--num-assistant-tokens", "0"), lambda: b.torch("generate", SMOL)),
+        ("generate, NF4 / transformers with bitsandbytes", "", lambda: b.ours("generate", SMOL, "--load-in-4bit"), lambda: b.torch("generate", SMOL, "--load-in-4bit")),
+        ("QLoRA step fp32 / PEFT with bitsandbytes", "", lambda: b.ours("step", SMOL, *lora, "--load-in-4bit"), lambda: b.torch("step", SMOL, *lora, "--load-in-4bit")),
         ("generate, bf16 checkpoint / transformers bf16", "2", lambda: b.ours("generate", SMOL, "--bf16"), lambda: b.torch("generate", SMOL, "--bf16")),
         ("generate, bf16 checkpoint / transformers fp32", "2", lambda: b.ours("generate", SMOL, "--bf16"), lambda: b.torch("generate", SMOL)),
     ]

@@ -142,9 +142,13 @@ func runGenerate(ctx context.Context, app *App, o *GenerateOptions) error {
 		return err
 	}
 	if o.JSON {
-		return app.PrintJSON(generated{out[0].IDs, tok.Decode(out[0].IDs, true)})
+		err = app.PrintJSON(generated{out[0].IDs, tok.Decode(out[0].IDs, true)})
+	} else {
+		_, err = fmt.Fprintln(app.Out, stream.Flush())
 	}
-	_, err = fmt.Fprintln(app.Out, stream.Flush())
+	if all, right := engine.Drafted(); all > 0 {
+		app.Log.Debug("tokens were drafted", "drafted", all, "right", right)
+	}
 	return err
 }
 
