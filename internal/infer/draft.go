@@ -123,8 +123,8 @@ func (e *Engine) drafts(states []*state, batch []work, o Options, luck *odds) (i
 	return luck.drafts(min(o.AssistantTokens, d.rows/len(batch)-1, left-1), d), nil
 }
 
-// speculate drafts up to most tokens for each of the batch and takes those that are right, and the one after them.
-func (e *Engine) speculate(states []*state, batch []work, most int, o Options, luck *odds) error {
+// guess drafts up to most tokens for each of the batch: none that could not be taken, nor any after one that ends a sequence.
+func (e *Engine) guess(states []*state, batch []work, most int, o Options) ([][]int32, error) {
 	drafts := make([][]int32, len(batch))
 	for step := range most {
 		var pieces []piece
@@ -150,13 +150,22 @@ func (e *Engine) speculate(states []*state, batch []work, most int, o Options, l
 		logits, err := e.logits(pieces, last)
 		e.tape.Drafting = false
 		if err != nil {
-			return err
+			return nil, err
 		}
 		v := len(logits) / len(of)
 		for row, i := range of {
 			seq := batch[i].seq
 			drafts[i] = append(drafts[i], o.pick(logits[row*v:(row+1)*v], seq, len(states[seq].out.IDs)+step))
 		}
+	}
+	return drafts, nil
+}
+
+// speculate drafts up to most tokens for each of the batch and takes those that are right, and the one after them.
+func (e *Engine) speculate(states []*state, batch []work, most int, o Options, luck *odds) error {
+	drafts, err := e.guess(states, batch, most, o)
+	if err != nil {
+		return err
 	}
 	pieces := make([]piece, len(batch))
 	var rows []int32
