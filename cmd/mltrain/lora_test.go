@@ -34,7 +34,7 @@ func TestAdapterRunsResumeExactly(t *testing.T) {
 			if !bytes.Equal(read(t, filepath.Join(out, "adapter_model.safetensors")), read(t, filepath.Join(resumed, "adapter_model.safetensors"))) {
 				t.Error("the resumed run ended with another adapter")
 			}
-			generate := []string{"generate", "--model", model, "--adapter", out, "--prompt", "1 + 1 = ", "--max-new-tokens", "20", "--temperature", "1", "--device", "cpu", "--json"}
+			generate := []string{"generate", "--model", model, "--adapter", out, "--prompt", "1 + 1 = ", "--max-new-tokens", "30", "--temperature", "1", "--device", "cpu", "--json"}
 			if with, without := must(t, generate...), must(t, append(generate, "--num-assistant-tokens", "0")...); with != without {
 				t.Errorf("with drafts %s, without %s", with, without)
 			}
@@ -153,7 +153,7 @@ func TestDraftsNeedMemory(t *testing.T) {
 		var out, errw bytes.Buffer
 		app := newApp(strings.NewReader(""), &out, &errw)
 		app.memory = func() int64 { return memory }
-		if code := execute(t.Context(), app, []string{"generate", "--model", model, "--prompt", "1 + 1 = ", "--max-new-tokens", "20", "--device", "cpu"}); code != 0 {
+		if code := execute(t.Context(), app, []string{"generate", "--model", model, "--prompt", "1 + 1 = ", "--max-new-tokens", "30", "--device", "cpu"}); code != 0 {
 			t.Fatal(errw.String())
 		}
 		if got := strings.Contains(errw.String(), "no drafts"); got != said {

@@ -15,8 +15,9 @@ import (
 // they are one by one (tensor.Drafter.DraftRows); a draft only decides how many of these rows are of use.
 
 const (
-	// draftFrom is how many tokens must be to come before the weights are rounded, which takes as long as a few tokens.
-	draftFrom = 12
+	// draftFrom is how many tokens must be to come for the weights to be rounded: what drafts save for so many is what that took, most of it
+	// for the first use of the memory.
+	draftFrom = 24
 	// draftWorth is the part of the weights' bytes above which a draft is not worth the memory.
 	draftWorth = 0.75
 	// draftRetry is after how many tokens without drafts one is tried again, where drafts were seldom right.

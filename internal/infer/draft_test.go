@@ -107,7 +107,7 @@ func TestDraftsChangeNothing(t *testing.T) {
 					var outs [2][]Sequence
 					for i := range 2 {
 						told[i] = make([][]int32, n)
-						o := Options{MaxNewTokens: 20, Sampling: s, AssistantTokens: 7 * i, Stop: g.Greedy.Tokens[5:6], OnToken: func(seq int, id int32) bool {
+						o := Options{MaxNewTokens: 26, Sampling: s, AssistantTokens: 7 * i, Stop: g.Greedy.Tokens[5:6], OnToken: func(seq int, id int32) bool {
 							told[i][seq] = append(told[i][seq], id)
 							return seq != 1 || len(told[i][seq]) < 13
 						}}
@@ -144,7 +144,7 @@ func TestSessionDrafts(t *testing.T) {
 	s := e.NewSession()
 	prompt := slices.Clone(g.Greedy.Prompt)
 	for turn := range 2 {
-		o := Options{MaxNewTokens: 13, Sampling: Sampling{Temperature: 1.2, Seed: uint64(turn)}}
+		o := Options{MaxNewTokens: 25 - 12*turn, Sampling: Sampling{Temperature: 1.2, Seed: uint64(turn)}}
 		want, err := fresh.Generate(t.Context(), [][]int32{prompt}, o)
 		if err != nil {
 			t.Fatal(err)
