@@ -65,7 +65,7 @@ func (b *Backend) attnCall(c *call, s tensor.AttnSpec, lse, q, k, v, bias tensor
 			c.fail("sequence %d has %d keys in room for %d, want 0 to MaxK = %d", i, nk, room, s.MaxK)
 		}
 		keys = max(keys, int(a.cuK[i])+nk)
-		a.blocks = max(a.blocks, a.blocksOf(nq, nk))
+		a.blocks = max(a.blocks, a.blocksOf(nq))
 	}
 	a.q = c.strided("q", q, a.totalQ, s.Heads*s.HeadDim, s.StrideQ, false)
 	a.k = c.strided("k", k, keys, s.KVHeads*s.HeadDim, s.StrideK, false)
@@ -77,13 +77,9 @@ func (b *Backend) attnCall(c *call, s tensor.AttnSpec, lse, q, k, v, bias tensor
 	return a
 }
 
-// aloneQueries is up to how many queries at the end of a longer sequence are computed one by one, so that one is what it is by itself:
-// see tensor.Drafter.
-const aloneQueries = 8
-
-// blocksOf returns how many blocks a sequence of nq queries and nk keys has.
-func (a *attn) blocksOf(nq, nk int) int {
-	if nq < nk && nq <= aloneQueries {
+// blocksOf returns how many blocks a sequence of nq queries has: one for each if they are computed alone.
+func (a *attn) blocksOf(nq int) int {
+	if a.Alone {
 		return nq
 	}
 	per := max(1, maxLanes/a.group)
@@ -111,7 +107,7 @@ type lanes struct {
 func (a *attn) block(seq, kvh, block int) (lanes, bool) {
 	l := lanes{seq: seq, kvh: kvh, row0: int(a.cuQ[seq]), key0: int(a.cuK[seq])}
 	l.nq, l.nk = int(a.cuQ[seq+1])-l.row0, a.keys(seq)
-	blocks := a.blocksOf(l.nq, l.nk)
+	blocks := a.blocksOf(l.nq)
 	if block >= blocks {
 		return l, false
 	}

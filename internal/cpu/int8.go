@@ -13,7 +13,7 @@ func (b *Backend) DraftRows(inOut bool) int {
 	if !gemm.HasInt8() {
 		return 0
 	}
-	return min(gemm.RowsAlone(!inOut), aloneQueries)
+	return gemm.RowsAlone(!inOut)
 }
 
 // MulInt8 computes products of one matrix x with rounded matrices, together.

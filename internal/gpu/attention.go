@@ -38,6 +38,7 @@ func (b *Backend) attnCall(c *call, s tensor.AttnSpec, lse, q, k, v, bias tensor
 	c.require(s.Heads > 0 && s.KVHeads > 0 && s.HeadDim > 0 && s.Heads%max(1, s.KVHeads) == 0,
 		"%d heads on %d key heads of %d elements: want a positive multiple", s.Heads, s.KVHeads, s.HeadDim)
 	c.require(s.HeadDim <= attnMaxDim, "heads of %d elements: at most %d are supported", s.HeadDim, attnMaxDim)
+	c.require(!s.Alone, "queries alone are for the CPU")
 	c.require(s.Seqs >= 0 && s.Window >= 0, "%d sequences, window %d: want none negative", s.Seqs, s.Window)
 	c.require(s.SoftCap >= 0 && s.Dropout >= 0 && s.Dropout < 1, "softcap %v, dropout %v: want 0 or more, dropout below 1", s.SoftCap, s.Dropout)
 	c.require(!lse.IsZero() && (c.err != nil || lse.Len()%s.Heads == 0), "lse is %v, want rows for %d heads", lse, s.Heads)

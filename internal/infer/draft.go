@@ -148,7 +148,7 @@ func (e *Engine) guess(states []*state, batch []work, most int, o Options) ([][]
 			break
 		}
 		e.tape.Drafting = true
-		logits, err := e.logits(pieces, last)
+		logits, err := e.logits(pieces, last, false)
 		e.tape.Drafting = false
 		if err != nil {
 			return nil, err
@@ -177,7 +177,7 @@ func (e *Engine) speculate(states []*state, batch []work, most int, o Options, l
 			rows = append(rows, int32(len(rows)))
 		}
 	}
-	logits, err := e.logits(pieces, rows)
+	logits, err := e.logits(pieces, rows, true)
 	if err != nil {
 		return err
 	}

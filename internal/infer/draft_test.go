@@ -38,7 +38,7 @@ func TestRowsAreWhatTheyAreAlone(t *testing.T) {
 			}
 			logits := func(from, to int, rows ...int32) []float32 {
 				t.Helper()
-				x, err := e.logits([]piece{{ids: ids[from:to], from: from}}, rows)
+				x, err := e.logits([]piece{{ids: ids[from:to], from: from}}, rows, to-from > 1)
 				if err != nil {
 					t.Fatal(err)
 				}

@@ -225,15 +225,16 @@ func (e *Engine) forward(states []*state, batch []work) ([]float32, error) {
 		tokens += w.n
 		last[i] = int32(tokens - 1)
 	}
-	return e.logits(pieces, last)
+	return e.logits(pieces, last, false)
 }
 
-// logits computes the logits after the given tokens of the pieces.
-func (e *Engine) logits(pieces []piece, rows []int32) (logits []float32, err error) {
+// logits computes the logits after the given tokens of the pieces; alone as if each token were the only new one.
+func (e *Engine) logits(pieces []piece, rows []int32, alone bool) (logits []float32, err error) {
 	b, more, err := e.feed(pieces, rows)
 	if err != nil {
 		return nil, err
 	}
+	b.Cache.Alone = alone
 	err = e.tape.Run("generate", func() {
 		h := e.m.Forward(e.tape, b)
 		if logits, err = e.download(e.head(e.tape.Rows(h, more[0]))); err != nil {

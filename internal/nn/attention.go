@@ -44,7 +44,7 @@ func (a *SelfAttention) Forward(t *autograd.Tape, x *autograd.Var, b *Batch, lay
 		if err != nil {
 			t.Fail("kv cache", err)
 		}
-		s.CuK, s.UsedK, s.MaxK = b.Cache.CuSlots, b.Cache.Used, b.Cache.MaxUsed
+		s.CuK, s.UsedK, s.MaxK, s.Alone = b.Cache.CuSlots, b.Cache.Used, b.Cache.MaxUsed, b.Cache.Alone
 		k, v = autograd.Part{Var: t.Const(ck)}, autograd.Part{Var: t.Const(cv)}
 	}
 	return a.Out.Forward(t, t.Attention(s, q, k, v, nil))
@@ -94,6 +94,7 @@ type Cache struct {
 	// those of the batch's own tokens included; Rows [T] where its tokens go.
 	CuSlots, Used, Rows tensor.Tensor
 	MaxUsed             int
+	Alone               bool // see tensor.AttnSpec
 }
 
 func (c *Cache) put(b tensor.Backend, layer int, k, v autograd.Part) (ck, cv tensor.Tensor, err error) {

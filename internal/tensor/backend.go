@@ -86,9 +86,9 @@ type Drafter interface {
 	EncodeInt8(q Int8Rows, w Tensor, transposed bool) error
 	// MulInt8 computes y = x·wᵀ + bias of each part for x [M,Cols] in float32; sums are float32.
 	MulInt8(x Tensor, parts []Int8Part) error
-	// DraftRows is the most rows that MulInt8 takes; 0 if the device gains nothing by it. Among as many rows, or as many queries of one
-	// sequence, Gemm of float32 by a matrix with at least four outputs and Attention give a row or a query the same bits as alone. With
-	// inOut the answer is for models that hold some matrices [in,out].
+	// DraftRows is the most rows that MulInt8 takes; 0 if the device gains nothing by it. Among as many rows, Gemm of float32 by a matrix
+	// with at least four outputs gives a row the same bits as alone, as MulQuant4 does (and AttnSpec.Alone a query). With inOut the
+	// answer is for models that hold some matrices [in,out].
 	DraftRows(inOut bool) int
 }
 
@@ -244,6 +244,8 @@ type RopeSpec struct {
 // finds the row of its position. Every query must stand at a key: no sequence may have more queries than keys. −∞ hides a
 // key; keys hidden by Causal, Window or UsedK stay hidden whatever their bias.
 //
+// With Alone a query has the bits that it has as the only query of its sequence: devices that are a Drafter have it, for the forward pass.
+//
 // MaxQ and MaxK bound the lengths of a sequence. Strides are elements between rows, so that a fused qkv projection stays
 // one buffer.
 type AttnSpec struct {
@@ -251,7 +253,7 @@ type AttnSpec struct {
 	Seqs, MaxQ, MaxK                   int
 	Heads, KVHeads, HeadDim            int
 	StrideQ, StrideK, StrideV, StrideO int
-	Causal                             bool
+	Causal, Alone                      bool
 	Window                             int
 	Scale, SoftCap                     float32
 	Dropout                            float32
