@@ -1,6 +1,7 @@
 package infer
 
 import (
+	"math"
 	"slices"
 
 	"github.com/mltrain/mltrain/internal/tensor"
@@ -34,38 +35,55 @@ type drafting struct {
 	drafted, right int
 }
 
-// odds is how often a drafted token was the one picked; what is long ago counts less.
+// odds is what drafts were worth lately; what is long ago counts less.
 type odds struct {
-	right, wrong float64
-	without      int // passes since the last draft
+	right, wrong float64 // drafted tokens that were the ones picked, and not; of a draft none after the first wrong one
+	// How far the rounded weights move one logit against another: the sum of squares, and how many.
+	squares, moves float64
+	tokens, time   float64 // what was made in which time, in passes for one token
+	without        int     // passes since the last draft
 }
 
-func newOdds() odds { return odds{right: 9, wrong: 1} }
+func newOdds() odds { return odds{right: 9, wrong: 1, tokens: 1, time: 1} }
 
-func (o *odds) see(right, wrong int) {
+// see takes in a draft and its check.
+func (o *odds) see(right, wrong int, time float64) {
 	const keep = 0.9
 	o.right, o.wrong = keep*o.right+float64(right), keep*o.wrong+float64(wrong)
+	o.tokens, o.time = keep*o.tokens+float64(right+1), keep*o.time+time
 }
 
-// drafts returns how many tokens to draft, at most so many: what makes most tokens in a given time.
-func (o *odds) drafts(most int, d *drafting) int {
-	p := o.right / (o.right + o.wrong)
-	best, rate := 0, 1.0
-	tokens, next := 1.0, p
-	for k := 1; k <= most; k++ {
-		tokens += next
-		next *= p
-		if r := tokens / (1 + float64(k)*(d.pass+d.more)); r > rate {
-			best, rate = k, r
-		}
+// moved takes in how far one logit moved against another.
+func (o *odds) moved(by float32) {
+	const keep = 0.98
+	o.squares, o.moves = keep*o.squares+float64(by)*float64(by), keep*o.moves+1
+}
+
+// expect is the share of tokens that are right.
+func (o *odds) expect() float64 { return o.right / (o.right + o.wrong) }
+
+// sure is how likely the most likely token of a draft is right if the next one's logit is less by so much: a move between two logits is
+// taken as normally distributed.
+func (o *odds) sure(margin float32) float64 {
+	if o.moves < 3 {
+		return o.expect()
 	}
-	if o.without++; best == 0 && most > 0 && o.without >= draftRetry {
-		best = 1
+	return math.Erfc(-float64(margin)/math.Sqrt(2*o.squares/o.moves+1e-30)) / 2
+}
+
+// worth tells whether to draft one more token after some that are all right with a probability: whether it makes more tokens in its time
+// than are made otherwise.
+func (o *odds) worth(probability float64, d *drafting) bool {
+	return probability*o.expect() > max(1, o.tokens/o.time)*(d.pass+d.more)
+}
+
+// begin tells whether to draft at all.
+func (o *odds) begin(d *drafting) bool {
+	if o.without++; !o.worth(1, d) && o.without < draftRetry {
+		return false
 	}
-	if best > 0 {
-		o.without = 0
-	}
-	return best
+	o.without = 0
+	return true
 }
 
 // drafting looks at the weights and the device once.
@@ -101,7 +119,7 @@ func (e *Engine) DraftBytes() int64 {
 // Drafted returns how many tokens the engine drafted, and how many of them were the ones picked.
 func (e *Engine) Drafted() (all, right int) { return e.draft.drafted, e.draft.right }
 
-// drafts returns how many tokens to draft for each of the batch, which are about to get their next token. It rounds the weights when it
+// drafts returns how many tokens to draft at most for each of the batch, which are about to get their next token. It rounds the weights when it
 // is the first to want them.
 func (e *Engine) drafts(states []*state, batch []work, o Options, luck *odds) (int, error) {
 	d := e.drafting()
@@ -121,12 +139,23 @@ func (e *Engine) drafts(states []*state, batch []work, o Options, luck *odds) (i
 		}
 		d.ready = true
 	}
-	return luck.drafts(min(o.AssistantTokens, d.rows/len(batch)-1, left-1), d), nil
+	if most := min(o.AssistantTokens, d.rows/len(batch)-1, left-1); most > 0 && luck.begin(d) {
+		return most, nil
+	}
+	return 0, nil
 }
 
-// guess drafts up to most tokens for each of the batch: none that could not be taken, nor any after one that ends a sequence.
-func (e *Engine) guess(states []*state, batch []work, most int, o Options) ([][]int32, error) {
-	drafts := make([][]int32, len(batch))
+// guess is a drafted token. Without a temperature it is known which other token came next and how much less its logit was.
+type guess struct {
+	id, next int32
+	margin   float32
+}
+
+// guess drafts up to most tokens for each of the batch: none that could not be taken, nor any after one that ends a sequence or is not likely
+// enough.
+func (e *Engine) guess(states []*state, batch []work, most int, o Options, luck *odds) ([][]guess, error) {
+	drafts := make([][]guess, len(batch))
+	likely := make([]float64, len(batch)) // that all so far are right
 	for step := range most {
 		var pieces []piece
 		var last []int32
@@ -138,7 +167,7 @@ func (e *Engine) guess(states []*state, batch []work, most int, o Options) ([][]
 			}
 			id := s.next
 			if step > 0 {
-				if id = drafts[i][step-1]; slices.Contains(o.Stop, id) {
+				if id = drafts[i][step-1].id; slices.Contains(o.Stop, id) || !luck.worth(likely[i], &e.draft) {
 					continue
 				}
 			}
@@ -155,8 +184,17 @@ func (e *Engine) guess(states []*state, batch []work, most int, o Options) ([][]
 		}
 		v := len(logits) / len(of)
 		for row, i := range of {
-			seq := batch[i].seq
-			drafts[i] = append(drafts[i], o.pick(logits[row*v:(row+1)*v], seq, len(states[seq].out.IDs)+step))
+			seq, x := batch[i].seq, logits[row*v:(row+1)*v]
+			g, p := guess{id: o.pick(x, seq, len(states[seq].out.IDs)+step), next: -1}, luck.expect()
+			if o.Sampling.Temperature == 0 && v > 1 {
+				g.next = second(x, g.id)
+				g.margin = x[g.id] - x[g.next]
+				p = luck.sure(g.margin)
+			}
+			if step == 0 {
+				likely[i] = 1
+			}
+			drafts[i], likely[i] = append(drafts[i], g), likely[i]*p
 		}
 	}
 	return drafts, nil
@@ -164,7 +202,7 @@ func (e *Engine) guess(states []*state, batch []work, most int, o Options) ([][]
 
 // speculate drafts up to most tokens for each of the batch and takes those that are right, and the one after them.
 func (e *Engine) speculate(states []*state, batch []work, most int, o Options, luck *odds) error {
-	drafts, err := e.guess(states, batch, most, o)
+	drafts, err := e.guess(states, batch, most, o, luck)
 	if err != nil {
 		return err
 	}
@@ -172,8 +210,12 @@ func (e *Engine) speculate(states []*state, batch []work, most int, o Options, l
 	var rows []int32
 	for i, w := range batch {
 		s := states[w.seq]
-		pieces[i] = piece{ids: append([]int32{s.next}, drafts[i]...), slot: w.seq, from: s.read}
-		for range pieces[i].ids {
+		ids := []int32{s.next}
+		for _, g := range drafts[i] {
+			ids = append(ids, g.id)
+		}
+		pieces[i] = piece{ids: ids, slot: w.seq, from: s.read}
+		for range ids {
 			rows = append(rows, int32(len(rows)))
 		}
 	}
@@ -183,25 +225,43 @@ func (e *Engine) speculate(states []*state, batch []work, most int, o Options, l
 	}
 	v := len(logits) / len(rows)
 	for i, w := range batch {
-		s := states[w.seq]
+		s, draft := states[w.seq], drafts[i]
 		right, wrong := 0, 0
 		for n := range pieces[i].ids {
-			id := o.pick(logits[n*v:(n+1)*v], w.seq, len(s.out.IDs))
+			x := logits[n*v : (n+1)*v]
+			id := o.pick(x, w.seq, len(s.out.IDs))
 			s.read++
 			e.accept(s, w.seq, id, o)
-			if s.done || n == len(drafts[i]) {
+			if s.done || n == len(draft) {
 				break
 			}
-			if id != drafts[i][n] {
+			if g := draft[n]; g.next >= 0 {
+				luck.moved(x[g.id] - x[g.next] - g.margin)
+			}
+			if id != draft[n].id {
 				wrong = 1
 				break
 			}
 			right++
 		}
 		logits = logits[len(pieces[i].ids)*v:]
-		luck.see(right, wrong)
-		e.draft.drafted += len(drafts[i])
+		luck.see(right, wrong, 1+float64(len(draft))*(e.draft.pass+e.draft.more))
+		e.draft.drafted += len(draft)
 		e.draft.right += right
 	}
 	return nil
+}
+
+// second returns the first largest logit but for that of one token.
+func second(logits []float32, but int32) int32 {
+	best := int32(0)
+	if but == 0 {
+		best = 1
+	}
+	for i, l := range logits {
+		if l > logits[best] && int32(i) != but {
+			best = int32(i)
+		}
+	}
+	return best
 }

@@ -164,27 +164,50 @@ func TestSessionDrafts(t *testing.T) {
 	}
 }
 
-// How many tokens to draft follows from how many were right.
+// Whether to draft, and one more token, follows from how many were right and how sure the last ones are.
 func TestOdds(t *testing.T) {
 	d := &drafting{pass: 0.3, more: 0.04}
 	o := newOdds()
 	for range 60 {
-		o.see(7, 0)
+		o.see(7, 0, 1+7*0.34)
 	}
-	if n := o.drafts(7, d); n != 7 {
-		t.Errorf("where all are right, %d of 7 are drafted", n)
+	for range 200 {
+		o.moved(0.1)
+		o.moved(-0.1)
 	}
-	if n := o.drafts(0, d); n != 0 {
-		t.Errorf("%d are drafted where none may be", n)
+	for _, c := range []struct{ margin, least, most float64 }{{0, 0.499, 0.501}, {0.1, 0.84, 0.842}, {0.2, 0.977, 0.978}, {1, 1, 1}} {
+		if p := o.sure(float32(c.margin)); p < c.least || p > c.most {
+			t.Errorf("a margin of %v where logits move by 0.1: %v is sure, want %v to %v", c.margin, p, c.least, c.most)
+		}
 	}
-	for range 60 {
-		o.see(0, 1)
+	// Eight tokens take 3.38 passes: 2.4 in one, and a draft takes 0.34.
+	if !o.worth(0.81, d) || o.worth(0.79, d) {
+		t.Error("one more token is worth it above 0.805")
+	}
+	if !o.begin(d) {
+		t.Error("where all are right, nothing is drafted")
+	}
+	for range 100 {
+		o.see(0, 1, 1.34)
 	}
 	tried := 0
 	for range 10 * draftRetry {
-		tried += o.drafts(7, d)
+		if o.begin(d) {
+			tried++
+		}
 	}
 	if tried != 10 {
 		t.Errorf("where none is right, %d are drafted in %d passes, want one in %d", tried, 10*draftRetry, draftRetry)
+	}
+}
+
+func TestSecond(t *testing.T) {
+	for _, c := range []struct {
+		logits    []float32
+		but, want int32
+	}{{[]float32{3, 2, 1}, 0, 1}, {[]float32{1, 2, 3}, 2, 1}, {[]float32{1, 3, 3}, 1, 2}, {[]float32{2, 3, 2}, 1, 0}, {[]float32{5, 1}, 0, 1}} {
+		if got := second(c.logits, c.but); got != c.want {
+			t.Errorf("%v but %d: %d, want %d", c.logits, c.but, got, c.want)
+		}
 	}
 }
