@@ -39269,7 +39269,7 @@ TEXT ·features(SB), NOSPLIT, $0-4
 	MOVL $7, AX; XORL CX, CX; CPUID; MOVL DX, edx+0(FP)
 	RET
 
-TEXT ·tile256x1x8(SB), NOSPLIT, $24-8
+TEXT ·tile256x1x8(SB), NOSPLIT, $40-8
 	MOVQ t+0(FP), DI
 	MOVQ tile_a(DI), R13; MOVQ tile_b(DI), R14; MOVQ tile_c(DI), DX
 	MOVQ tile_d(DI), AX; MOVQ AX, 0(SP); MOVQ tile_bias(DI), AX; MOVQ AX, 8(SP); MOVQ tile_n(DI), AX; MOVQ AX, 16(SP)
@@ -39351,7 +39351,7 @@ stored:
 	VZEROUPPER
 	RET
 
-TEXT ·tile256x2x8(SB), NOSPLIT, $24-8
+TEXT ·tile256x2x8(SB), NOSPLIT, $40-8
 	MOVQ t+0(FP), DI
 	MOVQ tile_a(DI), R13; MOVQ tile_b(DI), R14; MOVQ tile_c(DI), DX
 	MOVQ tile_d(DI), AX; MOVQ AX, 0(SP); MOVQ tile_bias(DI), AX; MOVQ AX, 8(SP); MOVQ tile_n(DI), AX; MOVQ AX, 16(SP)
@@ -39461,7 +39461,7 @@ stored:
 	VZEROUPPER
 	RET
 
-TEXT ·tile256x3x8(SB), NOSPLIT, $24-8
+TEXT ·tile256x3x8(SB), NOSPLIT, $40-8
 	MOVQ t+0(FP), DI
 	MOVQ tile_a(DI), R13; MOVQ tile_b(DI), R14; MOVQ tile_c(DI), DX
 	MOVQ tile_d(DI), AX; MOVQ AX, 0(SP); MOVQ tile_bias(DI), AX; MOVQ AX, 8(SP); MOVQ tile_n(DI), AX; MOVQ AX, 16(SP)
@@ -39599,7 +39599,7 @@ stored:
 	VZEROUPPER
 	RET
 
-TEXT ·tile256x4x8(SB), NOSPLIT, $24-8
+TEXT ·tile256x4x8(SB), NOSPLIT, $40-8
 	MOVQ t+0(FP), DI
 	MOVQ tile_a(DI), R13; MOVQ tile_b(DI), R14; MOVQ tile_c(DI), DX
 	MOVQ tile_d(DI), AX; MOVQ AX, 0(SP); MOVQ tile_bias(DI), AX; MOVQ AX, 8(SP); MOVQ tile_n(DI), AX; MOVQ AX, 16(SP)
@@ -39765,7 +39765,7 @@ stored:
 	VZEROUPPER
 	RET
 
-TEXT ·tile256x5x8(SB), NOSPLIT, $24-8
+TEXT ·tile256x5x8(SB), NOSPLIT, $40-8
 	MOVQ t+0(FP), DI
 	MOVQ tile_a(DI), R13; MOVQ tile_b(DI), R14; MOVQ tile_c(DI), DX
 	MOVQ tile_d(DI), AX; MOVQ AX, 0(SP); MOVQ tile_bias(DI), AX; MOVQ AX, 8(SP); MOVQ tile_n(DI), AX; MOVQ AX, 16(SP)
@@ -39959,11 +39959,12 @@ stored:
 	VZEROUPPER
 	RET
 
-TEXT ·tile256x6x8(SB), NOSPLIT, $24-8
+TEXT ·tile256x6x8(SB), NOSPLIT, $40-8
 	MOVQ t+0(FP), DI
 	MOVQ tile_a(DI), R13; MOVQ tile_b(DI), R14; MOVQ tile_c(DI), DX
 	MOVQ tile_d(DI), AX; MOVQ AX, 0(SP); MOVQ tile_bias(DI), AX; MOVQ AX, 8(SP); MOVQ tile_n(DI), AX; MOVQ AX, 16(SP)
 	MOVQ tile_stepA(DI), R8; MOVQ tile_stepB(DI), R9; LEAQ (R9)(R9*2), R11
+	MOVQ tile_fetch(DI), AX; TESTQ AX, AX; CMOVQEQ R13, AX; MOVQ AX, 24(SP); MOVQ tile_fetchStep(DI), AX; SHLQ $2, AX; MOVQ AX, 32(SP)
 tile:
 	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
 	TESTQ $const_toD, tile_flags(DI); JZ fetch; MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
@@ -39982,9 +39983,11 @@ fetch:
 	VXORPS Y5, Y5, Y5
 	MOVQ R13, SI; MOVQ R14, BX; LEAQ (R8)(R8*2), R10
 	MOVQ R9, R12; SHLQ $4, R12; ADDQ BX, R12
+	MOVQ 24(SP), R15; MOVQ tile_fetchLD(DI), AX
 	MOVQ tile_k(DI), CX; SUBQ $4, CX; JLT few
 	PCALIGN $64
 steps:
+	PREFETCHT1 (R15); PREFETCHT1 (R15)(AX*1); ADDQ 32(SP), R15
 	PREFETCHT0 (R12)
 	VMOVUPS 0(BX), Y12
 	VBROADCASTSS 0(SI), Y14
@@ -40177,11 +40180,12 @@ toD:
 stored:
 	ADDQ tile_nextA(DI), R13; ADDQ tile_nextB(DI), R14; ADDQ tile_nextC(DI), DX
 	MOVQ tile_nextD(DI), AX; ADDQ AX, 0(SP); MOVQ tile_nextBias(DI), AX; ADDQ AX, 8(SP)
+	MOVQ tile_nextFetch(DI), AX; ADDQ AX, 24(SP)
 	DECQ 16(SP); JNZ tile
 	VZEROUPPER
 	RET
 
-TEXT ·tile256InPlacex6x8(SB), NOSPLIT, $24-8
+TEXT ·tile256InPlacex6x8(SB), NOSPLIT, $40-8
 	MOVQ t+0(FP), DI
 	MOVQ tile_a(DI), R13; MOVQ tile_b(DI), R14; MOVQ tile_c(DI), DX
 	MOVQ tile_d(DI), AX; MOVQ AX, 0(SP); MOVQ tile_bias(DI), AX; MOVQ AX, 8(SP); MOVQ tile_n(DI), AX; MOVQ AX, 16(SP)
@@ -40405,7 +40409,7 @@ stored:
 	VZEROUPPER
 	RET
 
-TEXT ·tile256x1x16(SB), NOSPLIT, $24-8
+TEXT ·tile256x1x16(SB), NOSPLIT, $40-8
 	MOVQ t+0(FP), DI
 	MOVQ tile_a(DI), R13; MOVQ tile_b(DI), R14; MOVQ tile_c(DI), DX
 	MOVQ tile_d(DI), AX; MOVQ AX, 0(SP); MOVQ tile_bias(DI), AX; MOVQ AX, 8(SP); MOVQ tile_n(DI), AX; MOVQ AX, 16(SP)
@@ -40510,7 +40514,7 @@ stored:
 	VZEROUPPER
 	RET
 
-TEXT ·tile256x2x16(SB), NOSPLIT, $24-8
+TEXT ·tile256x2x16(SB), NOSPLIT, $40-8
 	MOVQ t+0(FP), DI
 	MOVQ tile_a(DI), R13; MOVQ tile_b(DI), R14; MOVQ tile_c(DI), DX
 	MOVQ tile_d(DI), AX; MOVQ AX, 0(SP); MOVQ tile_bias(DI), AX; MOVQ AX, 8(SP); MOVQ tile_n(DI), AX; MOVQ AX, 16(SP)
@@ -40660,7 +40664,7 @@ stored:
 	VZEROUPPER
 	RET
 
-TEXT ·tile256x3x16(SB), NOSPLIT, $24-8
+TEXT ·tile256x3x16(SB), NOSPLIT, $40-8
 	MOVQ t+0(FP), DI
 	MOVQ tile_a(DI), R13; MOVQ tile_b(DI), R14; MOVQ tile_c(DI), DX
 	MOVQ tile_d(DI), AX; MOVQ AX, 0(SP); MOVQ tile_bias(DI), AX; MOVQ AX, 8(SP); MOVQ tile_n(DI), AX; MOVQ AX, 16(SP)
@@ -40855,7 +40859,7 @@ stored:
 	VZEROUPPER
 	RET
 
-TEXT ·tile256x4x16(SB), NOSPLIT, $24-8
+TEXT ·tile256x4x16(SB), NOSPLIT, $40-8
 	MOVQ t+0(FP), DI
 	MOVQ tile_a(DI), R13; MOVQ tile_b(DI), R14; MOVQ tile_c(DI), DX
 	MOVQ tile_d(DI), AX; MOVQ AX, 0(SP); MOVQ tile_bias(DI), AX; MOVQ AX, 8(SP); MOVQ tile_n(DI), AX; MOVQ AX, 16(SP)
@@ -41095,7 +41099,7 @@ stored:
 	VZEROUPPER
 	RET
 
-TEXT ·tile256x5x16(SB), NOSPLIT, $24-8
+TEXT ·tile256x5x16(SB), NOSPLIT, $40-8
 	MOVQ t+0(FP), DI
 	MOVQ tile_a(DI), R13; MOVQ tile_b(DI), R14; MOVQ tile_c(DI), DX
 	MOVQ tile_d(DI), AX; MOVQ AX, 0(SP); MOVQ tile_bias(DI), AX; MOVQ AX, 8(SP); MOVQ tile_n(DI), AX; MOVQ AX, 16(SP)
@@ -41380,11 +41384,12 @@ stored:
 	VZEROUPPER
 	RET
 
-TEXT ·tile256x6x16(SB), NOSPLIT, $24-8
+TEXT ·tile256x6x16(SB), NOSPLIT, $40-8
 	MOVQ t+0(FP), DI
 	MOVQ tile_a(DI), R13; MOVQ tile_b(DI), R14; MOVQ tile_c(DI), DX
 	MOVQ tile_d(DI), AX; MOVQ AX, 0(SP); MOVQ tile_bias(DI), AX; MOVQ AX, 8(SP); MOVQ tile_n(DI), AX; MOVQ AX, 16(SP)
 	MOVQ tile_stepA(DI), R8; MOVQ tile_stepB(DI), R9; LEAQ (R9)(R9*2), R11
+	MOVQ tile_fetch(DI), AX; TESTQ AX, AX; CMOVQEQ R13, AX; MOVQ AX, 24(SP); MOVQ tile_fetchStep(DI), AX; SHLQ $2, AX; MOVQ AX, 32(SP)
 tile:
 	MOVQ DX, AX; MOVQ tile_ldc(DI), R10
 	TESTQ $const_toD, tile_flags(DI); JZ fetch; MOVQ 0(SP), AX; MOVQ tile_ldd(DI), R10
@@ -41409,9 +41414,11 @@ fetch:
 	VXORPS Y11, Y11, Y11
 	MOVQ R13, SI; MOVQ R14, BX; LEAQ (R8)(R8*2), R10
 	MOVQ R9, R12; SHLQ $4, R12; ADDQ BX, R12
+	MOVQ 24(SP), R15; MOVQ tile_fetchLD(DI), AX
 	MOVQ tile_k(DI), CX; SUBQ $4, CX; JLT few
 	PCALIGN $64
 steps:
+	PREFETCHT1 (R15); PREFETCHT1 (R15)(AX*1); ADDQ 32(SP), R15
 	PREFETCHT0 (R12)
 	VMOVUPS 0(BX), Y12
 	VMOVUPS 32(BX), Y13
@@ -41706,11 +41713,12 @@ toD:
 stored:
 	ADDQ tile_nextA(DI), R13; ADDQ tile_nextB(DI), R14; ADDQ tile_nextC(DI), DX
 	MOVQ tile_nextD(DI), AX; ADDQ AX, 0(SP); MOVQ tile_nextBias(DI), AX; ADDQ AX, 8(SP)
+	MOVQ tile_nextFetch(DI), AX; ADDQ AX, 24(SP)
 	DECQ 16(SP); JNZ tile
 	VZEROUPPER
 	RET
 
-TEXT ·tile256InPlacex6x16(SB), NOSPLIT, $24-8
+TEXT ·tile256InPlacex6x16(SB), NOSPLIT, $40-8
 	MOVQ t+0(FP), DI
 	MOVQ tile_a(DI), R13; MOVQ tile_b(DI), R14; MOVQ tile_c(DI), DX
 	MOVQ tile_d(DI), AX; MOVQ AX, 0(SP); MOVQ tile_bias(DI), AX; MOVQ AX, 8(SP); MOVQ tile_n(DI), AX; MOVQ AX, 16(SP)

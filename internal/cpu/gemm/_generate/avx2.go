@@ -33,14 +33,19 @@ func (w *printer) tile256(inPlace bool, rows, vectors int) string {
 	}
 	name = fmt.Sprintf("%sx%dx%d", name, rows, 8*vectors)
 	f := finish256{rows: rows, vectors: vectors}
-	// 0(SP), 8(SP) and 16(SP) are the current d and bias and the tiles to go.
-	w.text(name, "t *tile", 24, 8)
+	// 0(SP), 8(SP) and 16(SP) are the current d and bias and the tiles to go; 24(SP) and 32(SP) are what this tile fetches, and how far it
+	// goes on in each turn.
+	w.text(name, "t *tile", 40, 8)
 	w.p("MOVQ t+0(FP), DI")
 	w.p("MOVQ tile_a(DI), R13; MOVQ tile_b(DI), R14; MOVQ tile_c(DI), DX")
 	w.p("MOVQ tile_d(DI), AX; MOVQ AX, 0(SP); MOVQ tile_bias(DI), AX; MOVQ AX, 8(SP); MOVQ tile_n(DI), AX; MOVQ AX, 16(SP)")
 	w.p("MOVQ tile_stepA(DI), R8; MOVQ tile_stepB(DI), R9; LEAQ (R9)(R9*2), R11")
 	if inPlace {
 		w.p("MOVQ tile_lda(DI), R8")
+	}
+	fetches := !inPlace && rows == rows256
+	if fetches {
+		w.p("MOVQ tile_fetch(DI), AX; TESTQ AX, AX; CMOVQEQ R13, AX; MOVQ AX, 24(SP); MOVQ tile_fetchStep(DI), AX; SHLQ $2, AX; MOVQ AX, 32(SP)")
 	}
 	w.label("tile")
 	w.p("MOVQ DX, AX; MOVQ tile_ldc(DI), R10")
@@ -78,9 +83,15 @@ func (w *printer) tile256(inPlace bool, rows, vectors int) string {
 			}
 		}
 	}
+	if fetches {
+		w.p("MOVQ 24(SP), R15; MOVQ tile_fetchLD(DI), AX")
+	}
 	w.p("MOVQ tile_k(DI), CX; SUBQ $%d, CX; JLT few", unroll)
 	w.p("PCALIGN $64")
 	w.label("steps")
+	if fetches {
+		w.p("PREFETCHT1 (R15); PREFETCHT1 (R15)(AX*1); ADDQ 32(SP), R15")
+	}
 	for i := range unroll {
 		step(i)
 	}
@@ -94,6 +105,9 @@ func (w *printer) tile256(inPlace bool, rows, vectors int) string {
 	w.finish256(f)
 	w.p("ADDQ tile_nextA(DI), R13; ADDQ tile_nextB(DI), R14; ADDQ tile_nextC(DI), DX")
 	w.p("MOVQ tile_nextD(DI), AX; ADDQ AX, 0(SP); MOVQ tile_nextBias(DI), AX; ADDQ AX, 8(SP)")
+	if fetches {
+		w.p("MOVQ tile_nextFetch(DI), AX; ADDQ AX, 24(SP)")
+	}
 	w.p("DECQ 16(SP); JNZ tile")
 	w.ret()
 	return name
