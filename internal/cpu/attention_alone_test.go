@@ -33,7 +33,9 @@ func TestQueriesAlone(t *testing.T) {
 		return x
 	}
 	random := func(int) uint32 { return math.Float32bits(float32(rng.NormFloat64())) }
-	ints := func(v ...int32) tensor.Tensor { return upload(tensor.I32, len(v), func(i int) uint32 { return uint32(v[i]) }) }
+	ints := func(v ...int32) tensor.Tensor {
+		return upload(tensor.I32, len(v), func(i int) uint32 { return uint32(v[i]) })
+	}
 	read := func(x tensor.Tensor, from, n int) []byte {
 		raw := make([]byte, 4*n)
 		if err := b.Download(raw, x.Slice(from, from+n)); err != nil {

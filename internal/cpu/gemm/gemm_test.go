@@ -140,7 +140,8 @@ func (p product) run(t *testing.T, e *engine, r *rand.Rand) {
 	ar, ac := stored(p.TransA, p.M, p.K)
 	br, bc := stored(p.TransB, p.K, p.N)
 	p.LDA, p.LDB, p.LDC = ac+p.padA, bc+p.padB, p.N+p.padC
-	a, b := matrix(t, r, p.aBF16, ar, ac, max(1, p.LDA)), Data{}
+	a := matrix(t, r, p.aBF16, ar, ac, max(1, p.LDA))
+	var b Data
 	if p.bI8 {
 		b = int8Matrix(t, r, br, bc, p.LDB)
 	} else {
