@@ -18,7 +18,7 @@ type engine struct {
 	// mul computes t.n tiles of rows×cols elements.
 	mul func(t *tile, rows, cols int)
 
-	// inPlace is mul for mr or inPlaceFew rows of A that lie t.lda apart, each with adjacent steps, or nil. An engine that has it
+	// inPlace is mul for mr rows, or inPlaceFew where that is less, of A that lie t.lda apart, each with adjacent steps, or nil. An engine that has it
 	// reads no more rows of A than asked for in mul, too.
 	inPlace func(t *tile, rows, cols int)
 
@@ -122,7 +122,7 @@ type tile struct {
 	lda          int  // from row to row, for kernels that read A in place
 	pairs        bool // words are pairs of bfloat16
 
-	// Two rows of memory that the AVX-512 kernels of packed A fetch into L2 during a tile, fetchLD apart, fetchStep bytes a step,
+	// Two rows of memory that kernels of packed A with enough rows fetch into L2 during a tile, fetchLD apart, fetchStep bytes a step,
 	// and nextFetch from tile to tile. Without fetch they fetch what they have.
 	fetch                         unsafe.Pointer
 	fetchLD, fetchStep, nextFetch int
