@@ -124,7 +124,7 @@ func main() {
 	w.vendor()
 	w.features()
 	w.tiles256()
-	w.vectors256()
+	w.vectors("AVX2", w.dots256, w.addRows256)
 	w.packs256()
 	src, err := format.Source(w.decls.Bytes())
 	if err == nil {

@@ -68,36 +68,6 @@ func (w *printer) loadTail256(kind, address, label string, dst int) {
 	}
 }
 
-// vectors256 prints the AVX2 routines for a handful of rows of x, and the functions that choose one.
-func (w *printer) vectors256() {
-	dots, sums := "", ""
-	dotsOf := func(i int, kind string) {
-		for rows := 1; rows <= maxRows; rows++ {
-			dots += fmt.Sprintf("case %d: %s(v)\n", maxRows*i+rows-1, w.dots256(kind, rows))
-		}
-	}
-	for i, kind := range wordKinds {
-		dotsOf(i, kind)
-		for t, terms := range []int{1, 4} {
-			for rows := 1; rows <= fewRows; rows++ {
-				sums += fmt.Sprintf("case %d: %s(v)\n", fewRows*(2*i+t)+rows-1, w.addRows256(kind, terms, rows))
-			}
-		}
-	}
-	dotsOf(widenI8Number, widenI8)
-	fmt.Fprintf(&w.decls, `
-func dotsAVX2(k kind, v *vectors) {
-	switch %d*int(k) + v.rows - 1 {
-	%s}
-}
-
-func addRowsAVX2(k kind, terms int, v *vectors) {
-	switch %d*(2*int(k)+terms/4) + v.rows - 1 {
-	%s}
-}
-`, maxRows, dots, fewRows, sums)
-}
-
 // groupColumns is how many columns of W a group of dots256 has, with any number of rows.
 const groupColumns = 4
 

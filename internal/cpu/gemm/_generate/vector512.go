@@ -32,34 +32,39 @@ func bytesOf(kind string) int {
 // vectors512 prints the routines for a handful of rows of x, which read W once, as it lies, and the functions that
 // choose one.
 func (w *printer) vectors512() {
-	dots, sums := "", ""
+	w.vectors("512", w.dots, w.addRows)
+	w.widenRows()
+	w.finishRow()
+}
+
+// vectors prints the routines for few rows of one instruction set, and the functions that choose one, whose names end with suffix.
+func (w *printer) vectors(suffix string, dots func(kind string, rows int) string, addRows func(kind string, terms, rows int) string) {
+	var products, sums string
 	dotsOf := func(i int, kind string) {
 		for rows := 1; rows <= maxRows; rows++ {
-			dots += fmt.Sprintf("case %d: %s(v)\n", maxRows*i+rows-1, w.dots(kind, rows))
+			products += fmt.Sprintf("case %d: %s(v)\n", maxRows*i+rows-1, dots(kind, rows))
 		}
 	}
 	for i, kind := range wordKinds {
 		dotsOf(i, kind)
 		for t, terms := range []int{1, 4} {
 			for rows := 1; rows <= fewRows; rows++ {
-				sums += fmt.Sprintf("case %d: %s(v)\n", fewRows*(2*i+t)+rows-1, w.addRows(kind, terms, rows))
+				sums += fmt.Sprintf("case %d: %s(v)\n", fewRows*(2*i+t)+rows-1, addRows(kind, terms, rows))
 			}
 		}
 	}
 	dotsOf(widenI8Number, widenI8)
 	fmt.Fprintf(&w.decls, `
-func dots512(k kind, v *vectors) {
+func dots%s(k kind, v *vectors) {
 	switch %d*int(k) + v.rows - 1 {
 	%s}
 }
 
-func addRows512(k kind, terms int, v *vectors) {
-	switch %d*(2*int(k)+terms/4) + v.rows - 1 {
-	%s}
+func addRows%[1]s(k kind, terms int, v *vectors) {
+	switch %[4]d*(2*int(k)+terms/4) + v.rows - 1 {
+	%[5]s}
 }
-`, maxRows, dots, fewRows, sums)
-	w.widenRows()
-	w.finishRow()
+`, suffix, maxRows, products, fewRows, sums)
 }
 
 // widenRows prints the widening of rows of bfloat16 that lie any distance apart. It fetches as many rows that follow.
