@@ -44,6 +44,10 @@ func finishRowAVX2(t *tile, n int) {
 
 // packAVX2 packs in vectors of eight lanes. It does not pack pairs.
 func packAVX2(o *operand, dst []uint32, width, lane, lanes, k, elems int) {
+	if width < 4 { // lines of eight words would reach beyond the panel, where another worker may have packed already
+		packPortable(o, dst, width, lane, lanes, k, elems)
+		return
+	}
 	if o.contig {
 		whole := elems &^ 7
 		var rows [8]unsafe.Pointer

@@ -20,7 +20,7 @@ func TestPack(t *testing.T) {
 				}
 				width := e.nr
 				if r.IntN(2) == 0 {
-					width = e.mr - r.IntN(e.mr/2)
+					width = 1 + r.IntN(e.mr)
 				}
 				lanes, elems := 1+r.IntN(5*width), 1+r.IntN(70)
 				rows, cols := elems, lanes

@@ -81,8 +81,7 @@ func (w *printer) transpose16() {
 }
 
 // packAcross prints the packing of lanes whose elements are adjacent: 16 rows of n elements, transposed to one line of
-// 16 words per step, 4·width bytes apart. Where width is less than 16, lines overlap and each overwrites the surplus of
-// the one before; the last lines are cut by the mask store.
+// 16 words per step, 4·width bytes apart, of which the mask store says what is written.
 func (w *printer) packAcross(kind string) {
 	per, bytes := 1, 4 // elements of a word, bytes of an element
 	if kind == "PairBF16" || kind == "PairF32" {
@@ -114,7 +113,7 @@ func (w *printer) packAcross(kind string) {
 	w.label("loop")
 	rows()
 	for i := range 16 {
-		w.p("VMOVUPS Z%d, (DI); ADDQ R8, DI", i)
+		w.p("VMOVUPS Z%d, K3, (DI); ADDQ R8, DI", i)
 	}
 	w.p("ADDQ $%d, BX; SUBQ $%d, CX; JGT loop", 16*per*bytes, 16*per)
 	w.label("tail")
