@@ -155,7 +155,7 @@ type guess struct {
 // enough.
 func (e *Engine) guess(states []*state, batch []work, most int, o Options, luck *odds) ([][]guess, error) {
 	drafts := make([][]guess, len(batch))
-	likely := make([]float64, len(batch)) // that all so far are right
+	likely := slices.Repeat([]float64{1}, len(batch)) // that all so far are right
 	for step := range most {
 		var pieces []piece
 		var last []int32
@@ -190,9 +190,6 @@ func (e *Engine) guess(states []*state, batch []work, most int, o Options, luck 
 				g.next = second(x, g.id)
 				g.margin = x[g.id] - x[g.next]
 				p = luck.sure(g.margin)
-			}
-			if step == 0 {
-				likely[i] = 1
 			}
 			drafts[i], likely[i] = append(drafts[i], g), likely[i]*p
 		}
