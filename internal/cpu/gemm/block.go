@@ -65,6 +65,7 @@ type job struct {
 	packTask, mulTask         func(worker, task int)
 	packColsTask, mulRowsTask func(worker, task int)
 	vectorTask, partTask      func(worker, task int)
+	amxTask                   func(worker, task int)
 }
 
 // problem is what a job computes, and in which blocks of k.
@@ -84,6 +85,7 @@ type problem struct {
 	scales      []float32 // of a B in int8
 	mr          int       // rows of a panel of A
 	kBlock      int       // steps of a block of k, at least 1
+	amx         amxPlan
 	slabWords   int       // most words of a slab, but for the exceptions in slabShape
 }
 
@@ -103,13 +105,14 @@ type slabs struct {
 type block struct {
 	b    []uint32 // packed columns
 	sums []uint32 // float32 sums of a bfloat16 C, between blocks of k
-	// Of halves: the scales of the columns, and room for the micro-kernel.
-	undo    []float32
-	scratch []uint32
+	a       []uint32 // for AMX: a packed panel of the first operand
+	undo    []float32 // of halves: the scales of the columns
+	scratch []uint32 // room for the micro-kernel
 	// These are here because what is passed to an engine escapes to the heap.
 	t     tile
 	lanes operand
 	v     vectors
+	pack  amxPack
 }
 
 func (j *job) set(e *engine, s Spec, p Precision, c, a, b, bias Data) {
@@ -154,6 +157,7 @@ func (j *job) setTasks() {
 		j.packTask, j.mulTask = j.packRows, j.mulColumns
 		j.packColsTask, j.mulRowsTask = j.packCols, j.mulRows
 		j.vectorTask, j.partTask = j.mulVectors, j.mulPart
+		j.amxTask = j.mulAMX
 	}
 }
 
@@ -193,6 +197,8 @@ func (j *job) run() {
 	case j.isVector():
 		j.share((*job).isVector)
 		j.runVector()
+	case j.takesAMX():
+		j.runAMX()
 	case !j.fewColumns() && j.narrow():
 		j.runNarrow()
 	default:
@@ -430,7 +436,7 @@ func (j *job) mulColumns(worker, task int) {
 	words := e.nr // of a step of a panel of B
 	var scratch unsafe.Pointer
 	if j.half {
-		words, scratch = halfWords, w.aligned()
+		words, scratch = halfWords, w.alignedScratch(halfScratch)
 		w.undo = grow(w.undo, ceil(cols, halfLanes))
 	}
 	if j.keepsSums() {

@@ -39,6 +39,7 @@ type engine struct {
 	finishRow func(t *tile, n int)
 
 	half *halfEngine // or nil
+	amx  *amxEngine  // or nil
 
 	peakF32, peakBF16 peakLoop
 }
@@ -138,6 +139,11 @@ type tile struct {
 	// For the kernels of halves: what the rows' and the columns' sums are multiplied with, and room for halfScratch words.
 	scaleA, scaleB unsafe.Pointer
 	scratch        unsafe.Pointer
+
+	// For the kernels of AMX tiles: from 16 rows of A to the next, the rows to be finished, and whether sums are stored as they are, to c, or
+	// transposed.
+	groupA, rows int
+	direct, turn int
 }
 
 // pass leaves out the first n tiles.

@@ -4,6 +4,7 @@ package gemm
 
 import (
 	"math/bits"
+	"syscall"
 	"unsafe"
 
 	"golang.org/x/sys/cpu"
@@ -28,6 +29,31 @@ var avx512fp16 = func() engine {
 	return e
 }()
 
+// avx512amx is avx512fp16 with AMX, which takes what halves would.
+var avx512amx = func() engine {
+	e := avx512fp16
+	e.name, e.half = "avx512amx", nil
+	e.peakF32, e.peakBF16 = peakSplitAMX, peakTilesAMX
+	e.amx = &amxEngine{
+		packAcross: func(k amxKind, turn bool, p *amxPack) { packAMXAcross[k][index(turn)](p) },
+		packAlong:  func(k amxKind, turn bool, p *amxPack) { packAMXAlong[k][index(turn)](p) },
+		mul: func(t *tile, partsA, partsB, rows, cols int) {
+			amxTiles[partsA/2][partsB/2][rows-1][cols-1](t)
+		},
+	}
+	return e
+}()
+
+// enableAMX asks the operating system for the registers of AMX, for all threads of the process.
+func enableAMX() bool {
+	const (
+		requestPermission = 0x1023 // ARCH_REQ_XCOMP_PERM
+		tileData          = 18     // the component of the extended state
+	)
+	_, _, errno := syscall.RawSyscall(syscall.SYS_ARCH_PRCTL, requestPermission, tileData, 0)
+	return errno == 0
+}
+
 // engines are those this CPU has, the fastest first.
 var engines = detect()
 
@@ -51,6 +77,9 @@ func detect() []engine {
 		fast := avx512
 		if features()&featureFP16 != 0 {
 			fast = avx512fp16
+		}
+		if x.HasAMXTile && x.HasAMXBF16 && x.HasAVX512BF16 && x.HasBMI2 && enableAMX() {
+			return []engine{avx512amx, fast, avx512bf16, avx2, portable}
 		}
 		return []engine{fast, avx512bf16, avx2, portable}
 	}
@@ -237,6 +266,15 @@ func peakF32Wide(n int) int {
 	peakF32x512(n / step)
 	return n / step * step
 }
+
+func peakTilesAMX(n int) int {
+	const step = 8 * 16 * 16 * 32 * 2
+	peakAMX(n / step)
+	return n / step * step
+}
+
+// peakSplitAMX counts the six products of parts as one.
+func peakSplitAMX(n int) int { return peakTilesAMX(6*n) / 6 }
 
 func peakBF16Wide(n int) int {
 	const step = 28 * 32 * 2

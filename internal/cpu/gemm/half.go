@@ -51,10 +51,8 @@ func halfScale(magnitude uint16) (scale, undo float32) {
 	return math.Float32frombits(e << 23), math.Float32frombits((254 - e) << 23)
 }
 
-// aligned is room for halfScratch words at the start of a line.
-func (w *block) aligned() unsafe.Pointer {
-	const line = 16
-	w.scratch = grow(w.scratch, halfScratch+line)
-	at := uintptr(unsafe.Pointer(&w.scratch[0])) / 4 % line
-	return unsafe.Pointer(&w.scratch[(line-at)%line])
+// alignedScratch is room for so many words at the start of a line.
+func (w *block) alignedScratch(words int) unsafe.Pointer {
+	w.scratch = grow(w.scratch, words+amxLine)
+	return alignedWords(w.scratch)
 }

@@ -330,6 +330,102 @@ func amaxRow(p unsafe.Pointer, n int) (bits uint16)
 func amaxAlong(src unsafe.Pointer, ld, steps int, mask *[4]uint32, out *[128]uint16)
 
 //go:noescape
+func tileAMX11x16x16(t *tile)
+
+//go:noescape
+func tileAMX11x16x32(t *tile)
+
+//go:noescape
+func tileAMX11x32x16(t *tile)
+
+//go:noescape
+func tileAMX11x32x32(t *tile)
+
+//go:noescape
+func tileAMX13x16x16(t *tile)
+
+//go:noescape
+func tileAMX13x16x32(t *tile)
+
+//go:noescape
+func tileAMX13x32x16(t *tile)
+
+//go:noescape
+func tileAMX13x32x32(t *tile)
+
+//go:noescape
+func tileAMX31x16x16(t *tile)
+
+//go:noescape
+func tileAMX31x16x32(t *tile)
+
+//go:noescape
+func tileAMX31x32x16(t *tile)
+
+//go:noescape
+func tileAMX31x32x32(t *tile)
+
+//go:noescape
+func tileAMX33x16x16(t *tile)
+
+//go:noescape
+func tileAMX33x16x32(t *tile)
+
+//go:noescape
+func tileAMX33x32x16(t *tile)
+
+//go:noescape
+func tileAMX33x32x32(t *tile)
+
+// amxTiles is indexed by whether A and B have three parts, groups of 16 rows-1 and of 16 columns-1.
+var amxTiles = [2][2][2][2]func(*tile){{{{tileAMX11x16x16, tileAMX11x16x32}, {tileAMX11x32x16, tileAMX11x32x32}}, {{tileAMX13x16x16, tileAMX13x16x32}, {tileAMX13x32x16, tileAMX13x32x32}}}, {{{tileAMX31x16x16, tileAMX31x16x32}, {tileAMX31x32x16, tileAMX31x32x32}}, {{tileAMX33x16x16, tileAMX33x16x32}, {tileAMX33x32x16, tileAMX33x32x32}}}}
+
+//go:noescape
+func packAMXAcrossBF16(a *amxPack)
+
+//go:noescape
+func packAMXAcrossBF16Turned(a *amxPack)
+
+//go:noescape
+func packAMXAcrossRound(a *amxPack)
+
+//go:noescape
+func packAMXAcrossRoundTurned(a *amxPack)
+
+//go:noescape
+func packAMXAcrossSplit(a *amxPack)
+
+//go:noescape
+func packAMXAcrossSplitTurned(a *amxPack)
+
+//go:noescape
+func packAMXAlongBF16(a *amxPack)
+
+//go:noescape
+func packAMXAlongBF16Turned(a *amxPack)
+
+//go:noescape
+func packAMXAlongRound(a *amxPack)
+
+//go:noescape
+func packAMXAlongRoundTurned(a *amxPack)
+
+//go:noescape
+func packAMXAlongSplit(a *amxPack)
+
+//go:noescape
+func packAMXAlongSplitTurned(a *amxPack)
+
+// Of these, indexed by amxKind and whether tiles are transposed.
+var (
+	packAMXAcross = [3][2]func(*amxPack){{packAMXAcrossBF16, packAMXAcrossBF16Turned}, {packAMXAcrossRound, packAMXAcrossRoundTurned}, {packAMXAcrossSplit, packAMXAcrossSplitTurned}}
+	packAMXAlong  = [3][2]func(*amxPack){{packAMXAlongBF16, packAMXAlongBF16Turned}, {packAMXAlongRound, packAMXAlongRoundTurned}, {packAMXAlongSplit, packAMXAlongSplitTurned}}
+)
+
+//go:noescape
+func peakAMX(steps int)
+
+//go:noescape
 func packAcrossCopyF32(dst unsafe.Pointer, width int, rows *[16]unsafe.Pointer, n, store int)
 
 //go:noescape

@@ -118,6 +118,7 @@ func main() {
 	w.data256()
 	w.tiles512()
 	w.halves512()
+	w.amx()
 	w.packs512()
 	w.vectors512()
 	w.peaks()

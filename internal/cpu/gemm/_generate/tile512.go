@@ -248,6 +248,7 @@ type finish512 struct {
 	rows, first, vectors int
 	pairs                bool // the CPU has AVX512_BF16
 	acc                  func(row, v int) int
+	suffix               string // of labels, where several are in one routine
 }
 
 func (f finish512) each(do func(row, v int)) {
@@ -271,42 +272,43 @@ func (w *printer) rowwise(rows int, start, ld string, f func(row int)) {
 
 // finish prints what follows the sums in type tile. C is at DX, 0(SP) and 8(SP) are d and the bias. It uses AX, CX, R10 and Z28 on.
 func (w *printer) finish(f finish512) {
+	label := fmt.Sprint(f.first, f.suffix)
 	w.p("MOVQ tile_flags(DI), CX")
-	w.p("TESTQ $const_scale, CX; JZ scaled%d", f.first)
+	w.p("TESTQ $const_scale, CX; JZ scaled%s", label)
 	w.p("VBROADCASTSS tile_alpha(DI), Z31")
 	f.each(func(row, v int) { w.p("VMULPS Z31, Z%[1]d, Z%[1]d", f.acc(row, v)) })
-	w.label(fmt.Sprintf("scaled%d", f.first))
-	w.p("TESTQ $const_addC, CX; JZ addedC%d", f.first)
+	w.label(fmt.Sprintf("scaled%s", label))
+	w.p("TESTQ $const_addC, CX; JZ addedC%s", label)
 	w.p("VBROADCASTSS tile_beta(DI), Z31")
 	w.rowwise(f.rows, "DX", "tile_ldc", func(row int) {
 		for v := range f.vectors {
 			w.p("VFMADD231PS %d(AX), Z31, K%d, Z%d", 64*(f.first+v), v+1, f.acc(row, v))
 		}
 	})
-	w.label(fmt.Sprintf("addedC%d", f.first))
-	w.p("TESTQ $const_addD, CX; JZ addedD%d", f.first)
+	w.label(fmt.Sprintf("addedC%s", label))
+	w.p("TESTQ $const_addD, CX; JZ addedD%s", label)
 	w.p("VBROADCASTSS tile_betaD(DI), Z31")
 	w.rowwise(f.rows, "0(SP)", "tile_ldd", func(row int) {
 		for v := range f.vectors {
 			w.p("VPMOVZXWD.Z %d(AX), K%d, Z28; VPSLLD $16, Z28, Z28; VFMADD231PS Z28, Z31, Z%d", 32*(f.first+v), v+1, f.acc(row, v))
 		}
 	})
-	w.label(fmt.Sprintf("addedD%d", f.first))
-	w.p("TESTQ $const_addBias, CX; JZ addedBias%d", f.first)
+	w.label(fmt.Sprintf("addedD%s", label))
+	w.p("TESTQ $const_addBias, CX; JZ addedBias%s", label)
 	w.p("MOVQ 8(SP), AX")
 	for v := range f.vectors {
 		w.p("VMOVUPS.Z %d(AX), K%d, Z%d", 64*(f.first+v), v+1, 28+v)
 	}
 	f.each(func(row, v int) { w.p("VADDPS Z%d, Z%[2]d, Z%[2]d", 28+v, f.acc(row, v)) })
-	w.label(fmt.Sprintf("addedBias%d", f.first))
-	w.p("TESTQ $const_toD, CX; JNZ toD%d", f.first)
+	w.label(fmt.Sprintf("addedBias%s", label))
+	w.p("TESTQ $const_toD, CX; JNZ toD%s", label)
 	w.rowwise(f.rows, "DX", "tile_ldc", func(row int) {
 		for v := range f.vectors {
 			w.p("VMOVUPS Z%d, K%d, %d(AX)", f.acc(row, v), v+1, 64*(f.first+v))
 		}
 	})
-	w.p("JMP stored%d", f.first)
-	w.label(fmt.Sprintf("toD%d", f.first))
+	w.p("JMP stored%s", label)
+	w.label(fmt.Sprintf("toD%s", label))
 	w.rowwise(f.rows, "0(SP)", "tile_ldd", func(row int) {
 		for v := range f.vectors {
 			if f.pairs {
@@ -318,5 +320,5 @@ func (w *printer) finish(f finish512) {
 			}
 		}
 	})
-	w.label(fmt.Sprintf("stored%d", f.first))
+	w.label(fmt.Sprintf("stored%s", label))
 }
