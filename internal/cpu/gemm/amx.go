@@ -23,18 +23,28 @@ const (
 	amxPart    = 2048 // bytes of a part of a panel's step: two tiles
 	amxScratch = 2 * amxLanes * amxLanes
 
-	amxSecondBytes = 1 << 20 // most bytes of a packed block of the second operand
-	amxSecondLanes = 512
-	amxFirstBytes  = 96 << 10 // most bytes of a packed panel of the first
-	amxSumRows     = 512      // rows of sums that are kept for a bfloat16 C
+	amxFirstBytes  = 96 << 10 // most bytes of a packed panel of the first operand
+	amxSecondBytes = 1 << 20  // most bytes of a packed block of the second
+	amxSecondLanes = 1024
+	amxSumWords    = 1 << 18 // most sums that are kept in a buffer
+
+	// Rows so far apart fall into few sets of the L1 cache.
+	amxStride   = 2048
+	amxFewLanes = 64 // are met without packing all the same
+
+	amxMostFetches = 8 // lines a step
+	amxPanelsAlong = 4    // packed at once where rows hold adjacent lanes
+	amxFirstLanes  = 2048 // of a task that shares out the first operand
 )
 
 // amxEngine is what an engine with AMX has for that.
 type amxEngine struct {
-	// packAcross and packAlong pack 16 lanes, whose elements of k are adjacent, or which are adjacent in each k, to tiles; turn says that they are
-	// for the second operand, or the first. What is beyond the last k is zero.
+	// packAcross packs 16 lanes whose elements of k are adjacent, to tiles of the first operand or, with turn, of the second.
+	// packAlong packs panels of lanes that are adjacent in each k to tiles of the second. What is beyond the last k is zero.
 	packAcross func(k amxKind, turn bool, p *amxPack)
-	packAlong  func(k amxKind, turn bool, p *amxPack)
+	packAlong  func(k amxKind, p *amxPack)
+	// turn transposes n adjacent tiles, which makes those of the one operand of those of the other.
+	turn func(tiles unsafe.Pointer, n int)
 	// mul computes t.n tiles of 16·rows × 16·cols elements.
 	mul func(t *tile, partsA, partsB, rows, cols int)
 }
@@ -52,13 +62,13 @@ const (
 type amxPack struct {
 	dst  unsafe.Pointer
 	rows [16]unsafe.Pointer // the lanes; the first element if lanes are adjacent
-	n    int                // elements of k; at most amxSteps if lanes are adjacent
+	n    int                // elements of k
 	step int                // from step to step of dst
-	// Of adjacent lanes: from k to k, groups of 16 lanes, how far apart they are, and the lanes of a group as bits.
-	ld               int
-	groups           int
-	nextSrc, nextDst int
-	mask             int
+	// Of adjacent lanes: from k to k, panels, how far apart they are in dst, and the lanes of the last as bits.
+	ld      int
+	panels  int
+	nextDst int
+	mask    int
 }
 
 // amxOperand is an operand of a product, in its role there.
@@ -81,88 +91,100 @@ func (j *job) amxOperand(o *operand, lanes int, second bool) amxOperand {
 	return x
 }
 
-// inPlace reports whether the tiles are read where they are.
-func (x *amxOperand) inPlace(k int) bool {
-	return !x.second && x.kind == amxCopy && x.contig && k%amxSteps == 0
-}
-
 // turned reports whether packing transposes.
 func (x *amxOperand) turned() bool { return x.contig == x.second }
 
-// cost is about how many cycles it takes to pack a tile.
-func (x *amxOperand) cost(k int) int {
-	c := [3]int{20, 30, 160}[x.kind]
-	switch {
-	case x.inPlace(k):
-		return 0
-	case x.turned():
-		c += 70 * x.parts
+// stepBytes is how long a step of a panel is.
+func (x *amxOperand) stepBytes() int { return amxPart * x.parts }
+
+// packingCost is about how many cycles it takes to pack an operand, or a worker's part of it.
+func (x *amxOperand) packingCost(k, workers int) int {
+	cost := [3]int{20, 30, 160}[x.kind]
+	if x.turned() {
+		cost += 70 * x.parts
 	}
 	if !x.contig {
-		c += 20
+		cost += 20
 	}
-	return c
+	return (panelsOf(x.lanes) + workers - 1) / workers * 2 * amxStepsOf(k) * cost
 }
 
-// amxTurnCost is about how many cycles it takes to transpose 16×16 elements of C.
-const amxTurnCost = 100
+// About how many cycles these take: to transpose 32×32 sums, to multiply a step of 32×32 and to store them. And the multiply-adds of float32
+// that are made in a cycle otherwise.
+const (
+	amxTurnCost      = 400
+	amxProductCost   = 100
+	amxStoreCost     = 200
+	amxFusedPerCycle = 28
+)
 
 // amxPlan is how a product is computed with AMX.
 type amxPlan struct {
 	first, second amxOperand
 	turn          bool // the first is B
+	inPlace       bool // tiles of the first are read where they are
 	kBlock        int
-	byFirst       bool // workers divide the lanes of the first operand
 	secondLanes   int  // most lanes of a block of the second
+	apart         bool // sums wait between blocks of k in a buffer: C cannot hold them as they are
+	byFirst       bool // workers divide the lanes of the first operand
 }
 
 func panelsOf(lanes int) int { return (lanes + amxLanes - 1) / amxLanes }
 
-// packingCost is about how many cycles it takes to pack an operand, or a worker's part of it.
-func (x *amxOperand) packingCost(k, workers int) int {
-	return (panelsOf(x.lanes) + workers - 1) / workers * 2 * ((k + amxSteps - 1) / amxSteps) * x.cost(k)
+func amxStepsOf(k int) int { return (k + amxSteps - 1) / amxSteps }
+
+// products is how many products of tiles one of two matrices takes.
+func (p *amxPlan) products() int { return min(6, p.first.parts*p.second.parts) }
+
+// costOf is about how many cycles the worker with most to do takes, where the operands are divided by so many.
+func (p *amxPlan) costOf(k, first, second int) int {
+	tiles := (panelsOf(p.first.lanes) + first - 1) / first * ((panelsOf(p.second.lanes) + second - 1) / second)
+	stored := amxStoreCost
+	if p.turn {
+		stored += amxTurnCost
+	}
+	cost := tiles*(amxStepsOf(k)*p.products()*amxProductCost+(k+p.kBlock-1)/p.kBlock*stored) + p.second.packingCost(k, second)
+	if !p.inPlace {
+		cost += p.first.packingCost(k, first)
+	}
+	return cost
 }
 
-func (j *job) planAMX() (p amxPlan) {
+// planAMX is the best plan for the product with the one operand as the first, or the other.
+func (j *job) planAMX() amxPlan {
 	plain := amxPlan{first: j.amxOperand(&j.a, j.m, false), second: j.amxOperand(&j.b, j.n, true)}
 	turned := amxPlan{first: j.amxOperand(&j.b, j.n, false), second: j.amxOperand(&j.a, j.m, true), turn: true}
 	for _, p := range []*amxPlan{&plain, &turned} {
-		deep := min(amxFirstBytes/(2*amxLanes*p.first.parts), amxSecondBytes/(2*amxLanes*8*p.second.parts))
-		p.kBlock = even(j.k, deep/amxSteps*amxSteps, amxSteps)
-		p.secondLanes = min(amxSecondLanes, amxSecondBytes/(2*p.second.parts*p.kBlock)/amxLanes*amxLanes)
+		f := &p.first
+		p.inPlace = f.kind == amxCopy && f.contig && j.k%amxSteps == 0 && (f.ld%amxStride != 0 || p.second.lanes <= amxFewLanes)
+		p.kBlock = even(j.k, amxFirstBytes/(2*amxLanes*max(f.parts, p.second.parts)), amxSteps)
+		most := amxSecondBytes / (2 * p.second.parts * p.kBlock) / amxLanes * amxLanes
+		p.secondLanes = even(p.second.lanes, min(amxSecondLanes, most), amxLanes)
+		p.apart = j.k > p.kBlock && (j.cBF16 || p.turn || j.alpha != 1)
 	}
-	tiles := panelsOf(j.m) * panelsOf(j.n) * 4
-	p = plain
-	if turned.first.packingCost(j.k, 1)+turned.second.packingCost(j.k, 1)+tiles*((j.k+p.kBlock-1)/p.kBlock)*amxTurnCost <
-		plain.first.packingCost(j.k, 1)+plain.second.packingCost(j.k, 1) {
-		p = turned
+	best := plain
+	if turned.costOf(j.k, 1, 1) < plain.costOf(j.k, 1, 1) {
+		best = turned
 	}
-	p.byFirst = p.costOf(j.k, j.workers, 1) < p.costOf(j.k, 1, j.workers)
-	return p
+	best.byFirst = best.costOf(j.k, j.workers, 1) < best.costOf(j.k, 1, j.workers)
+	return best
 }
 
-// costOf is what packing costs the worker with most, where the operands are divided by so many.
-func (p *amxPlan) costOf(k, first, second int) int {
-	// Lanes that cannot be divided leave a worker with nothing to do.
-	tiles := (panelsOf(p.first.lanes) + first - 1) / first * ((panelsOf(p.second.lanes) + second - 1) / second) * ((k + amxSteps - 1) / amxSteps)
-	products := [4]int{0, 1, 3, 6}[max(p.first.parts, p.second.parts)]
-	if p.first.parts*p.second.parts == 9 {
-		products = 6
-	} else {
-		products = p.first.parts * p.second.parts
+// takesAMX makes the plan for the product, which has not few rows, and reports whether it is made of AMX tiles: where what is packed meets so little
+// that fused multiply-adds are done sooner, it is not.
+func (j *job) takesAMX() bool {
+	if j.engine.amx == nil {
+		return false
 	}
-	return tiles*4*16*products + p.first.packingCost(k, first) + p.second.packingCost(k, second)
+	j.amx = j.planAMX()
+	return j.amx.products() == 1 || j.amx.costOf(j.k, 1, 1) < j.m*j.n*j.k/amxFusedPerCycle
 }
-
-// takesAMX reports whether the product, which has not few rows, is made of AMX tiles.
-func (j *job) takesAMX() bool { return j.engine.amx != nil }
 
 func (j *job) runAMX() {
-	j.amx = j.planAMX()
 	p := &j.amx
 	divided, most := p.second.lanes, p.secondLanes
 	if p.byFirst {
-		divided, most = p.first.lanes, amxSumRows
+		divided, most = p.first.lanes, amxFirstLanes
 	}
 	panels := panelsOf(divided)
 	j.tasks = (panels*amxLanes + most - 1) / most
@@ -187,8 +209,8 @@ func (j *job) mulAMX(worker, task int) {
 	first, firstEnd := part(p.first.lanes, p.byFirst)
 	second, secondEnd := part(p.second.lanes, !p.byFirst)
 	rows := firstEnd - first
-	if j.sumsApartAMX() {
-		rows = min(rows, amxSumRows)
+	if p.apart {
+		rows = min(rows, max(amxLanes, amxSumWords/p.secondLanes/amxLanes*amxLanes))
 	}
 	for f := first; f < firstEnd; f += rows {
 		for s := second; s < secondEnd; s += p.secondLanes {
@@ -200,68 +222,105 @@ func (j *job) mulAMX(worker, task int) {
 	blocks.put(j.owner+worker, w)
 }
 
-// sumsApartAMX reports whether sums wait between blocks of k in a buffer, because a bfloat16 C cannot hold them.
-func (j *job) sumsApartAMX() bool { return j.cBF16 && j.k > j.amx.kBlock }
-
 // mulBlockAMX multiplies lanes of the first operand with a block of the second.
 func (j *job) mulBlockAMX(w *block, first, firsts, second, seconds int) {
 	p := &j.amx
-	e := j.engine.amx
-	t := &w.t
-	sumsLD := 0
-	if j.sumsApartAMX() {
-		w.sums = grow(w.sums, firsts*seconds)
-		if sumsLD = seconds; p.turn {
-			sumsLD = firsts
-		}
+	padded := panelsOf(seconds) * amxLanes
+	if p.apart {
+		w.sums = grow(w.sums, panelsOf(firsts)*amxLanes*padded)
 	}
-	stepFirst, stepSecond := amxPart*p.first.parts, amxPart*p.second.parts
 	for start := 0; start < j.k; start += p.kBlock {
 		elems := min(p.kBlock, j.k-start)
-		steps := (elems + amxSteps - 1) / amxSteps
-		w.b = grow(w.b, panelsOf(seconds)*steps*stepSecond/4+amxLine)
-		packed := alignedWords(w.b)
-		for q := 0; q < seconds; q += amxLanes * amxLanes {
-			j.packAMX(w, &p.second, unsafe.Add(packed, q/amxLanes*steps*stepSecond), second+q, min(seconds-q, amxLanes*amxLanes), start, elems)
-		}
-		*t = tile{k: steps, scratch: w.alignedScratch(amxScratch)}
-		j.finish(t, start == 0, start+elems >= j.k)
-		t.turn = index(p.turn)
-		for i := 0; i < firsts; i += amxLanes {
-			lanes := min(amxLanes, firsts-i)
-			if p.first.inPlace(j.k) && lanes%16 == 0 {
-				t.a, t.lda, t.groupA, t.stepA = p.first.at(first+i, start), p.first.ld, 16*p.first.ld, 2*amxSteps
-			} else {
-				w.a = grow(w.a, steps*stepFirst/4+amxLine)
-				t.a, t.lda, t.groupA, t.stepA = alignedWords(w.a), 2*amxSteps, amxPart/2, stepFirst
-				j.packAMX(w, &p.first, t.a, first+i, lanes, start, elems)
+		w.b = grow(w.b, padded*amxStepsOf(elems)*p.second.stepBytes()/amxLanes/4+amxLine)
+		j.packAMX(w, &p.second, alignedWords(w.b), second, seconds, start, elems)
+		j.mulPanelsAMX(w, first, firsts, second, seconds, start, elems)
+	}
+}
+
+// mulPanelsAMX multiplies lanes of the first operand, in a block of k, with the block of the second that is packed.
+func (j *job) mulPanelsAMX(w *block, first, firsts, second, seconds, start, elems int) {
+	p := &j.amx
+	e := j.engine.amx
+	t := &w.t
+	packed, scratch := alignedWords(w.b), w.alignedScratch(amxScratch)
+	steps := amxStepsOf(elems)
+	panelFirst, panelSecond := steps*p.first.stepBytes(), steps*p.second.stepBytes()
+	padded := panelsOf(seconds) * amxLanes
+	*t = tile{k: steps, scratch: scratch}
+	begins, ends := start == 0, start+elems >= j.k
+	atOnce := amxLanes // lanes of the first that are packed at once
+	if !p.first.contig {
+		atOnce *= amxPanelsAlong // from longer pieces of what lies in rows
+	}
+	for i := 0; i < firsts; i += amxLanes {
+		lanes := min(amxLanes, firsts-i)
+		if p.inPlace && lanes%16 == 0 {
+			t.a, t.lda, t.groupA, t.stepA = p.first.at(first+i, start), p.first.ld, 16*p.first.ld, 2*amxSteps
+		} else {
+			w.a = grow(w.a, atOnce/amxLanes*panelFirst/4+amxLine)
+			done := i % atOnce
+			if done == 0 {
+				j.packAMX(w, &p.first, alignedWords(w.a), first+i, min(atOnce, firsts-i), start, elems)
 			}
-			for q := 0; q < seconds; {
-				t.n = max(1, (seconds-q)/amxLanes)
-				width := min(amxLanes, seconds-q)
-				t.b, t.nextB = unsafe.Add(packed, q/amxLanes*steps*stepSecond), steps*stepSecond
+			t.a, t.lda, t.groupA, t.stepA = unsafe.Add(alignedWords(w.a), done/amxLanes*panelFirst), 2*amxSteps, amxPart/2, p.first.stepBytes()
+		}
+		j.fetchAMX(t, first+i, firsts-i, start, elems, steps*panelsOf(seconds))
+		for q := 0; q < seconds; {
+			t.n = max(1, (seconds-q)/amxLanes)
+			width := min(amxLanes, seconds-q)
+			t.b, t.nextB = unsafe.Add(packed, q/amxLanes*panelSecond), panelSecond
+			whole := lanes%16 == 0 && width%16 == 0
+			var sums unsafe.Pointer
+			if p.apart {
+				sums = unsafe.Pointer(&w.sums[i*padded+q])
+			}
+			t.flags, t.turn, t.load = 0, 0, nil
+			t.nextC, t.nextD, t.nextBias = 4*amxLanes, 2*amxLanes, 4*amxLanes
+			if p.apart && !ends {
+				t.c, t.ldc = sums, 4*padded
+				t.direct = 1
+			} else {
+				j.finish(t, begins || p.apart, ends)
 				row, col := first+i, second+q
 				if t.rows, t.mask = lanes, 1<<width-1; p.turn {
-					row, col = col, row
+					row, col, t.turn = col, row, 1
 					t.rows, t.mask = width, 1<<lanes-1
 				}
 				j.output(t, row, col)
-				if sumsLD > 0 {
-					row, col := i, q
-					if p.turn {
-						row, col = q, i
-					}
-					t.c, t.ldc = unsafe.Pointer(&w.sums[row*sumsLD+col]), 4*sumsLD
-				}
-				t.nextC, t.nextD, t.nextBias = 4*amxLanes, 2*amxLanes, 4*amxLanes
 				if p.turn {
 					t.nextC, t.nextD, t.nextBias = amxLanes*t.ldc, amxLanes*t.ldd, 0
+				} else if whole && t.flags&(addC|scale) == addC && t.beta == 1 {
+					t.flags &^= addC
+					t.load, t.ldLoad, t.nextLoad = t.c, t.ldc, t.nextC
 				}
-				t.direct = index(t.flags == 0 && !p.turn && lanes%16 == 0 && width%16 == 0)
-				q += t.n * amxLanes
-				e.mul(t, p.first.parts, p.second.parts, (lanes+15)/16, (width+15)/16)
+				t.direct = index(t.flags == 0 && !p.turn && whole)
 			}
+			if p.apart && !begins {
+				t.load, t.ldLoad, t.nextLoad = sums, 4*padded, 4*amxLanes
+			}
+			q += t.n * amxLanes
+			e.mul(t, p.first.parts, p.second.parts, (lanes+15)/16, (width+15)/16)
 		}
+	}
+}
+
+// fetchAMX has the kernel fetch the next panel of the first operand, or its next block of k, in so many steps.
+func (j *job) fetchAMX(t *tile, lane, left, start, elems, steps int) {
+	x := &j.amx.first
+	if lane += amxLanes; left <= amxLanes {
+		if lane, start = lane-amxLanes, start+elems; start >= j.k {
+			t.fetches = 0
+			return
+		}
+	}
+	elems = min(elems, j.k-start)
+	rows, width := min(amxLanes, x.lanes-lane), elems
+	if !x.contig {
+		rows, width = width, rows
+	}
+	t.fetch, t.fetchLD, t.fetchLines = x.at(lane, start), x.ld, (width*x.size+63)/64
+	if t.fetches = (rows*t.fetchLines + steps - 1) / steps; t.fetches > amxMostFetches {
+		t.fetches = 0 // it would take longer than the products
 	}
 }
 
@@ -277,8 +336,8 @@ func alignedWords(words []uint32) unsafe.Pointer {
 func (j *job) packAMX(w *block, x *amxOperand, dst unsafe.Pointer, lane, lanes, k, elems int) {
 	e := j.engine.amx
 	a := &w.pack
-	step := amxPart * x.parts
-	panel := (elems + amxSteps - 1) / amxSteps * step
+	step := x.stepBytes()
+	panel := amxStepsOf(elems) * step
 	if x.contig {
 		for done := 0; done < lanes; done += 16 {
 			n := min(16, lanes-done)
@@ -291,24 +350,10 @@ func (j *job) packAMX(w *block, x *amxOperand, dst unsafe.Pointer, lane, lanes, 
 		}
 		return
 	}
-	a.ld, a.nextSrc, a.nextDst = x.ld, amxLanes*x.size, panel
-	for q := 0; q < elems; q += amxSteps {
-		a.n = min(amxSteps, elems-q)
-		for half := 0; half < min(lanes, amxLanes); half += 16 {
-			at := unsafe.Add(dst, q/amxSteps*step+half*64)
-			a.dst, a.rows[0] = at, x.at(lane+half, k+q)
-			if a.groups = (lanes - half) / amxLanes; (lanes-half)%amxLanes >= 16 {
-				a.groups++
-			}
-			if a.mask = 1<<16 - 1; a.groups > 0 {
-				e.packAlong(x.kind, x.turned(), a)
-			}
-			if rest := (lanes - half) % amxLanes; rest > 0 && rest < 16 {
-				a.mask = 1<<rest - 1
-				a.dst, a.rows[0] = unsafe.Add(at, a.groups*panel), x.at(lane+half+a.groups*amxLanes, k+q)
-				a.groups = 1
-				e.packAlong(x.kind, x.turned(), a)
-			}
-		}
+	a.dst, a.rows[0], a.n, a.step = dst, x.at(lane, k), elems, step
+	a.ld, a.panels, a.nextDst, a.mask = x.ld, panelsOf(lanes), panel, 1<<((lanes-1)%amxLanes+1)-1
+	e.packAlong(x.kind, a)
+	if x.turned() {
+		e.turn(dst, a.panels*panel/(amxPart/2))
 	}
 }

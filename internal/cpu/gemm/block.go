@@ -86,7 +86,7 @@ type problem struct {
 	mr          int       // rows of a panel of A
 	kBlock      int       // steps of a block of k, at least 1
 	amx         amxPlan
-	slabWords   int       // most words of a slab, but for the exceptions in slabShape
+	slabWords   int // most words of a slab, but for the exceptions in slabShape
 }
 
 // slabs are a job's large buffers, or those of the job that it is computed with.
@@ -103,11 +103,11 @@ type slabs struct {
 
 // block is what one worker needs for one task.
 type block struct {
-	b    []uint32 // packed columns
-	sums []uint32 // float32 sums of a bfloat16 C, between blocks of k
-	a       []uint32 // for AMX: a packed panel of the first operand
+	b       []uint32  // packed columns
+	sums    []uint32  // float32 sums of a bfloat16 C, between blocks of k
+	a       []uint32  // for AMX: a packed panel of the first operand
 	undo    []float32 // of halves: the scales of the columns
-	scratch []uint32 // room for the micro-kernel
+	scratch []uint32  // room for the micro-kernel
 	// These are here because what is passed to an engine escapes to the heap.
 	t     tile
 	lanes operand

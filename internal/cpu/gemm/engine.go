@@ -144,6 +144,11 @@ type tile struct {
 	// transposed.
 	groupA, rows int
 	direct, turn int
+	// They fetch into L2 so many lines a step, of rows of fetchLines lines at fetch, fetchLD apart.
+	fetches, fetchLines int
+	// The sums begin with float32 at load, if that is set.
+	load             unsafe.Pointer
+	ldLoad, nextLoad int
 }
 
 // pass leaves out the first n tiles.
@@ -187,4 +192,12 @@ func (t *tile) store(v float32, n, row, col int) {
 	} else {
 		*(*float32)(unsafe.Add(t.c, c)) = v
 	}
+}
+
+// index is 1 for true: of tables of routines.
+func index(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
 }

@@ -4,7 +4,6 @@ package gemm
 
 import (
 	"math/bits"
-	"syscall"
 	"unsafe"
 
 	"golang.org/x/sys/cpu"
@@ -36,23 +35,14 @@ var avx512amx = func() engine {
 	e.peakF32, e.peakBF16 = peakSplitAMX, peakTilesAMX
 	e.amx = &amxEngine{
 		packAcross: func(k amxKind, turn bool, p *amxPack) { packAMXAcross[k][index(turn)](p) },
-		packAlong:  func(k amxKind, turn bool, p *amxPack) { packAMXAlong[k][index(turn)](p) },
+		packAlong:  func(k amxKind, p *amxPack) { packAMXAlong[k](p) },
+		turn:       turnAMX,
 		mul: func(t *tile, partsA, partsB, rows, cols int) {
 			amxTiles[partsA/2][partsB/2][rows-1][cols-1](t)
 		},
 	}
 	return e
 }()
-
-// enableAMX asks the operating system for the registers of AMX, for all threads of the process.
-func enableAMX() bool {
-	const (
-		requestPermission = 0x1023 // ARCH_REQ_XCOMP_PERM
-		tileData          = 18     // the component of the extended state
-	)
-	_, _, errno := syscall.RawSyscall(syscall.SYS_ARCH_PRCTL, requestPermission, tileData, 0)
-	return errno == 0
-}
 
 // engines are those this CPU has, the fastest first.
 var engines = detect()
@@ -84,13 +74,6 @@ func detect() []engine {
 		return []engine{fast, avx512bf16, avx2, portable}
 	}
 	return []engine{avx512bf16, avx512, avx2, portable}
-}
-
-func index(b bool) int {
-	if b {
-		return 1
-	}
-	return 0
 }
 
 // setEvery has the tile of C fetched in equal steps.
@@ -268,7 +251,7 @@ func peakF32Wide(n int) int {
 }
 
 func peakTilesAMX(n int) int {
-	const step = 8 * 16 * 16 * 32 * 2
+	const step = 16 * 16 * 32 * 2
 	peakAMX(n / step)
 	return n / step * step
 }

@@ -402,28 +402,22 @@ func packAMXAcrossSplitTurned(a *amxPack)
 func packAMXAlongBF16(a *amxPack)
 
 //go:noescape
-func packAMXAlongBF16Turned(a *amxPack)
-
-//go:noescape
 func packAMXAlongRound(a *amxPack)
-
-//go:noescape
-func packAMXAlongRoundTurned(a *amxPack)
 
 //go:noescape
 func packAMXAlongSplit(a *amxPack)
 
-//go:noescape
-func packAMXAlongSplitTurned(a *amxPack)
-
-// Of these, indexed by amxKind and whether tiles are transposed.
+// Both are indexed by amxKind, the first by whether tiles are transposed, too.
 var (
 	packAMXAcross = [3][2]func(*amxPack){{packAMXAcrossBF16, packAMXAcrossBF16Turned}, {packAMXAcrossRound, packAMXAcrossRoundTurned}, {packAMXAcrossSplit, packAMXAcrossSplitTurned}}
-	packAMXAlong  = [3][2]func(*amxPack){{packAMXAlongBF16, packAMXAlongBF16Turned}, {packAMXAlongRound, packAMXAlongRoundTurned}, {packAMXAlongSplit, packAMXAlongSplitTurned}}
+	packAMXAlong  = [3]func(*amxPack){packAMXAlongBF16, packAMXAlongRound, packAMXAlongSplit}
 )
 
 //go:noescape
-func peakAMX(steps int)
+func turnAMX(tiles unsafe.Pointer, n int)
+
+//go:noescape
+func peakAMX(products int)
 
 //go:noescape
 func packAcrossCopyF32(dst unsafe.Pointer, width int, rows *[16]unsafe.Pointer, n, store int)

@@ -1,6 +1,9 @@
 package main
 
-import "fmt"
+import (
+	"fmt"
+	"strings"
+)
 
 // Tiles of AMX: TMM0 … TMM3 are a tile of C of 2×2, TMM4 and TMM5 are A's, TMM6 and TMM7 B's.
 const (
@@ -46,15 +49,16 @@ func (w *printer) amx() {
 	}
 	fmt.Fprintf(&w.decls, "%s}\n", table)
 
-	table = "\n// Of these, indexed by amxKind and whether tiles are transposed.\nvar (\n\tpackAMXAcross = [3][2]func(*amxPack){"
+	table = "\n// Both are indexed by amxKind, the first by whether tiles are transposed, too.\nvar (\n\tpackAMXAcross = [3][2]func(*amxPack){"
 	for _, kind := range []string{"BF16", "Round", "Split"} {
 		table += fmt.Sprintf("{%s, %s}, ", w.packAcrossAMX(kind, false), w.packAcrossAMX(kind, true))
 	}
-	table += "}\n\tpackAMXAlong = [3][2]func(*amxPack){"
+	table += "}\n\tpackAMXAlong = [3]func(*amxPack){"
 	for _, kind := range []string{"BF16", "Round", "Split"} {
-		table += fmt.Sprintf("{%s, %s}, ", w.packAlongAMX(kind, false), w.packAlongAMX(kind, true))
+		table += w.packAlongAMX(kind) + ", "
 	}
 	fmt.Fprintf(&w.decls, "%s}\n)\n", table)
+	w.turnAMX()
 	w.peakAMX()
 }
 
@@ -123,24 +127,51 @@ func (w *printer) tileAMX(partsA, partsB, rows, cols int) string {
 	default:
 		pairs = [][2]int{{2, 0}, {1, 0}, {1, 1}, {0, 1}, {0, 2}, {0, 0}}
 	}
-	// 0(SP) … 16(SP) are as in other kernels (see beginTiles), 24(SP) and 32(SP) are C and d while DX and 0(SP) are something else.
-	w.text(name, "t *tile", 40, 8)
-	w.p("MOVQ t+0(FP), DI")
+	// 0(SP) … 16(SP) are as in other kernels (see beginTiles), 24(SP) and 32(SP) are C and d while DX and 0(SP) are something else,
+	// 40(SP) is the row of what is fetched, and 48(SP) of the sums to load.
+	w.text(name, "t *tile", 56, 8)
+	w.p("MOVQ t+0(FP), DI; MOVQ tile_fetch(DI), R12; MOVQ R12, 40(SP); MOVQ tile_fetchLines(DI), R15; MOVQ tile_load(DI), AX; MOVQ AX, 48(SP)")
 	w.beginAMX()
 	w.p("MOVQ tile_a(DI), R13; MOVQ tile_b(DI), R14; MOVQ tile_c(DI), DX")
 	w.beginTiles()
-	w.label("tile")
-	w.p("MOVQ DX, 24(SP); MOVQ tile_k(DI), R8; MOVQ R13, SI; MOVQ R14, BX; MOVQ tile_lda(DI), DX; MOVQ $64, CX")
-	w.p("MOVQ tile_groupA(DI), AX; ADDQ SI, AX; MOVQ tile_stepA(DI), R9")
-	for i := range rows {
-		for j := range cols {
-			w.zeroTile(2*i + j)
+	baseA := [2]string{"SI", "AX"}
+	eachTile := func(f func(i, j int)) {
+		for i := range rows {
+			for j := range cols {
+				f(i, j)
+			}
 		}
 	}
-	baseA := [2]string{"SI", "AX"}
-	w.p("PCALIGN $64")
+	w.label("tile")
+	w.p("MOVQ DX, 24(SP); MOVQ 48(SP), SI; TESTQ SI, SI; JZ zero; MOVQ tile_ldLoad(DI), CX; MOVQ CX, AX; SHLQ $4, AX; ADDQ SI, AX")
+	eachTile(func(i, j int) { w.loadTile(2*i+j, baseA[i], "CX", 64*j) })
+	w.p("ADDQ tile_nextLoad(DI), SI; MOVQ SI, 48(SP); JMP loaded")
+	w.label("zero")
+	eachTile(func(i, j int) { w.zeroTile(2*i + j) })
+	w.label("loaded")
+	w.p("MOVQ tile_k(DI), R8; MOVQ R13, SI; MOVQ R14, BX; MOVQ tile_lda(DI), DX; MOVQ $64, CX")
+	w.p("MOVQ tile_groupA(DI), AX; ADDQ SI, AX")
+	// Rows of C are fetched while the sums are made.
+	w.p("MOVQ 24(SP), R11; MOVQ tile_ldc(DI), R10")
+	w.p("TESTQ $const_toD, tile_flags(DI); JZ fetch; MOVQ 0(SP), R11; MOVQ tile_ldd(DI), R10")
+	w.label("fetch")
+	fetched := 2 // rows a step
+	if len(pairs) > 1 {
+		fetched = 8
+	}
 	w.label("step")
 	lastA, lastB := -1, -1
+	// The lines of the next step of B are fetched into L1, and those of A where they are adjacent.
+	var lines []string
+	for i := range 32 * max(partsA, partsB) {
+		if i < 32*partsB {
+			lines = append(lines, fmt.Sprintf("PREFETCHT0 %d(BX)", amxPart*partsB+64*i))
+		}
+		if i < 32*partsA && len(pairs) > 1 {
+			lines = append(lines, fmt.Sprintf("PREFETCHT0 %d(SI)", amxPart*partsA+64*i))
+		}
+	}
+	perProduct := (len(lines) + len(pairs)*rows*cols - 1) / (len(pairs) * rows * cols)
 	for _, pair := range pairs {
 		a, b := pair[0], pair[1]
 		load := func(i, j int) { // what the product of groups i and j needs and has not got
@@ -155,39 +186,42 @@ func (w *printer) tileAMX(partsA, partsB, rows, cols int) string {
 			for j := range cols {
 				load(i, j)
 				w.dpTile(tmmA+i, tmmB+j, 2*i+j)
+				some := min(perProduct, len(lines))
+				w.p("%s", strings.Join(lines[:some], "; "))
+				lines = lines[some:]
+				if fetched > 0 && (len(pairs) > 1 || i == j) {
+					w.p("PREFETCHT0 (R11); PREFETCHT0 64(R11); ADDQ R10, R11")
+					fetched--
+				}
 			}
 		}
 		lastA, lastB = a, b
 	}
-	w.p("ADDQ R9, SI; ADDQ R9, AX; ADDQ $%d, BX; DECQ R8; JNZ step", amxPart*partsB)
+	w.p("MOVQ tile_fetches(DI), R9; TESTQ R9, R9; JZ fetched")
+	w.label("line")
+	w.p("PREFETCHT1 (R12); ADDQ $64, R12; DECQ R15; JNZ next; MOVQ tile_fetchLines(DI), R15; MOVQ 40(SP), R12; ADDQ tile_fetchLD(DI), R12; MOVQ R12, 40(SP)")
+	w.label("next")
+	w.p("DECQ R9; JNZ line")
+	w.label("fetched")
+	w.p("ADDQ tile_stepA(DI), SI; ADDQ tile_stepA(DI), AX; ADDQ $%d, BX; DECQ R8; JNZ step", amxPart*partsB)
 
 	w.p("MOVQ 24(SP), DX; CMPQ tile_direct(DI), $0; JEQ scratch")
 	w.p("MOVQ tile_ldc(DI), CX; MOVQ CX, AX; SHLQ $4, AX; ADDQ DX, AX; MOVQ DX, SI")
-	for i := range rows {
-		for j := range cols {
-			w.storeTile(2*i+j, baseA[i], "CX", 64*j)
-		}
-	}
+	eachTile(func(i, j int) { w.storeTile(2*i+j, baseA[i], "CX", 64*j) })
 	w.p("JMP stored")
 	w.label("scratch")
 	w.p("MOVQ tile_scratch(DI), SI; MOVQ $128, CX")
-	for i := range rows {
-		for j := range cols {
-			w.storeTile(2*i+j, "SI", "CX", 2048*i+64*j)
-		}
-	}
+	eachTile(func(i, j int) { w.storeTile(2*i+j, "SI", "CX", 2048*i+64*j) })
 	w.p("CMPQ tile_turn(DI), $0; JEQ finish")
-	for i := range rows {
-		for j := range cols {
-			for r := range 16 {
-				w.p("VMOVUPS %d(SI), Z%d", 2048*i+64*j+128*r, r)
-			}
-			w.transpose16()
-			for r := range 16 {
-				w.p("VMOVUPS Z%d, %d(SI)", r, 4096+2048*j+64*i+128*r)
-			}
+	eachTile(func(i, j int) {
+		for r := range 16 {
+			w.p("VMOVUPS %d(SI), Z%d", 2048*i+64*j+128*r, r)
 		}
-	}
+		w.transpose16()
+		for r := range 16 {
+			w.p("VMOVUPS Z%d, %d(SI)", r, 4096+2048*j+64*i+128*r)
+		}
+	})
 	w.p("ADDQ $4096, SI")
 	w.label("finish")
 	w.p("MOVQ tile_rows(DI), R8; MOVQ 0(SP), AX; MOVQ AX, 32(SP)")
@@ -227,34 +261,25 @@ func (w *printer) constsAMX(kind string, across bool) {
 	}
 }
 
-// splitAMX prints the three parts of the pairs (e, o) to DI + at, + at + amxPart, … : x = x₁ + x₂ + x₃, each the bfloat16 nearest to what is
+// splitAMX prints the three parts of the pairs (e, o) to base + at, + at + amxPart, … : x = x₁ + x₂ + x₃, each the bfloat16 nearest to what is
 // left. It uses the two registers from tmp on.
-func (w *printer) splitAMX(e, o, tmp, at int) {
+func (w *printer) splitAMX(e, o, tmp int, base string, at int) {
 	for part := range 2 {
 		w.p("VPADDD Z31, Z%d, Z%d; VPADDD Z31, Z%d, Z%d", e, tmp, o, tmp+1)
 		w.p("VPANDD Z28, Z%[1]d, Z%[1]d; VPANDD Z28, Z%[2]d, Z%[2]d", tmp, tmp+1)
 		w.p("VSUBPS Z%[1]d, Z%[3]d, Z%[3]d; VSUBPS Z%[2]d, Z%[4]d, Z%[4]d", tmp, tmp+1, e, o)
-		w.p("VPSRLD $16, Z%[1]d, Z%[1]d; VPORD Z%[1]d, Z%[2]d, Z%[1]d; VMOVDQU32 Z%[1]d, %[3]d(DI)", tmp, tmp+1, at+amxPart*part)
+		w.p("VPSRLD $16, Z%[1]d, Z%[1]d; VPORD Z%[1]d, Z%[2]d, Z%[1]d; VMOVDQU32 Z%[1]d, %[3]d(%[4]s)", tmp, tmp+1, at+amxPart*part, base)
 	}
-	w.p("VPSRLD $16, Z%[1]d, Z%[1]d; VPTERNLOGD $0xf8, Z28, Z%[2]d, Z%[1]d; VMOVDQU32 Z%[1]d, %[3]d(DI)", e, o, at+amxPart*2)
+	w.p("VPSRLD $16, Z%[1]d, Z%[1]d; VPTERNLOGD $0xf8, Z28, Z%[2]d, Z%[1]d; VMOVDQU32 Z%[1]d, %[3]d(%[4]s)", e, o, at+amxPart*2, base)
 }
 
-func partsAMX(kind string) int {
-	if kind == "Split" {
-		return 3
+// turnStored prints the transposition of a tile that has been stored at DI + at.
+func (w *printer) turnStored(at int) {
+	for i := range 16 {
+		w.p("VMOVUPS %d(DI), Z%d", at+64*i, i)
 	}
-	return 1
-}
-
-// turnStored prints the transposition of tiles that have been stored at DI.
-func (w *printer) turnStored(kind string) {
-	for part := range partsAMX(kind) {
-		for i := range 16 {
-			w.p("VMOVUPS %d(DI), Z%d", amxPart*part+64*i, i)
-		}
-		w.transpose16()
-		w.storeLines(amxPart * part)
-	}
+	w.transpose16()
+	w.storeLines(at)
 }
 
 func (w *printer) storeLines(at int) {
@@ -281,7 +306,10 @@ func (w *printer) packAcrossAMX(kind string, turn bool) string {
 	w.p("SUBQ $32, CX; JGE whole; LEAQ 32(CX), R9; MOVQ $-1, AX; SHLXQ R9, AX, AX; NOTQ AX; KMOVD AX, K1; SHRQ $16, AX; KMOVW AX, K2")
 	w.label("whole")
 	for i := range 16 {
-		w.p("MOVQ %d(SI), AX", 8*i)
+		w.p("MOVQ %d(SI), AX; PREFETCHT0 %d(AX)(BX*1)", 8*i, 128*bytes)
+		if bytes == 4 {
+			w.p("PREFETCHT0 576(AX)(BX*1)")
+		}
 		switch kind {
 		case "BF16":
 			w.p("VMOVDQU16.Z (AX)(BX*1), K1, Z%d", i)
@@ -298,12 +326,14 @@ func (w *printer) packAcrossAMX(kind string, turn bool) string {
 			r := i % 4 * 5
 			w.p("VMOVUPS.Z (AX)(BX*1), K1, Z%d; VMOVUPS.Z 64(AX)(BX*1), K2, Z%d; VMOVAPS Z%[1]d, Z%[3]d", r, r+1, r+2)
 			w.p("VPERMT2PS Z%[2]d, Z30, Z%[1]d; VPERMT2PS Z%[2]d, Z29, Z%[3]d", r, r+1, r+2)
-			w.splitAMX(r, r+2, r+3, 64*i)
+			w.splitAMX(r, r+2, r+3, "DI", 64*i)
 		}
 	}
 	switch {
 	case turn && kind == "Split":
-		w.turnStored(kind)
+		for part := range 3 {
+			w.turnStored(amxPart * part)
+		}
 		w.constsAMX(kind, true)
 	case turn:
 		w.transpose16()
@@ -314,78 +344,91 @@ func (w *printer) packAcrossAMX(kind string, turn bool) string {
 	return name
 }
 
-// packAlongAMX prints the packing of groups of 16 adjacent lanes in up to 32 steps to tiles of words of two steps, or transposed.
-func (w *printer) packAlongAMX(kind string, turn bool) string {
+// packAlongAMX prints the packing of adjacent lanes, in panels of 32, to tiles of words of two steps. Panels are the inner loop, so that memory is
+// read as it lies.
+func (w *printer) packAlongAMX(kind string) string {
 	name := "packAMXAlong" + kind
-	if turn {
-		name += "Turned"
+	bytes := 2
+	if kind != "BF16" {
+		bytes = 4
 	}
 	w.text(name, "a *amxPack", 0, 8)
-	w.p("MOVQ a+0(FP), DX; MOVQ amxPack_dst(DX), DI; MOVQ amxPack_rows(DX), SI; MOVQ amxPack_ld(DX), R9; MOVQ amxPack_groups(DX), R10")
-	w.p("MOVQ amxPack_nextSrc(DX), R11; MOVQ amxPack_nextDst(DX), R12; MOVQ amxPack_mask(DX), AX; KMOVW AX, K1; LEAQ (R9)(R9*1), R15")
+	w.p("MOVQ a+0(FP), DX; MOVQ amxPack_dst(DX), DI; MOVQ amxPack_rows(DX), SI; MOVQ amxPack_ld(DX), R9; MOVQ amxPack_n(DX), CX")
+	w.p("MOVQ amxPack_nextDst(DX), R12; MOVQ amxPack_step(DX), R8; XORQ R10, R10")
 	w.constsAMX(kind, false)
-	pair := func(p, low, high int) { // stored at 64p(DI), or in Zp
-		dst := 16 + p%4
-		if turn && kind != "Split" {
-			dst = p
-		}
+	w.label("pair")
+	// K1 and K2 are the lanes of two groups in the lower step, K3 and K4 in the upper; what is beyond the last step is zero.
+	masks := func(label string) {
+		w.p("KMOVW AX, K1; SHRQ $16, AX; KMOVW AX, K2; KMOVW K1, K3; KMOVW K2, K4; CMPQ CX, $2; JGE %s", label)
+		w.p("KXORW K3, K3, K3; KXORW K4, K4, K4; CMPQ CX, $1; JGE %s; KXORW K1, K1, K1; KXORW K2, K2, K2", label)
+		w.label(label)
+	}
+	// What comes two pairs later is fetched row by row, in the order of memory, since that is what hardware then does by itself.
+	w.p("MOVQ SI, R14; MOVQ DI, BX; MOVQ amxPack_panels(DX), R13; MOVQ $-1, AX; LEAQ (SI)(R9*4), R11; MOVQ R13, R15; INCQ R15; SHRQ $1, R15")
+	masks("both")
+	w.label("panel")
+	for line := range 2 * bytes / 2 {
+		w.p("PREFETCHT0 %d(R11)", 64*line)
+	}
+	w.p("ADDQ $%d, R11; DECQ R15; JNZ row; LEAQ (SI)(R9*4), R11; ADDQ R9, R11", 64*2*bytes/2)
+	w.label("row")
+	w.p("CMPQ R13, $1; JNE whole; MOVQ amxPack_mask(DX), AX")
+	masks("whole")
+	for group := range 2 {
+		at, to := fmt.Sprintf("%d(R14)", 16*bytes*group), amxTile*group
+		low, high := 1+group, 3+group
 		switch kind {
 		case "BF16":
-			w.p("VMOVDQU16.Z (AX), K%d, Y%d; VMOVDQU16.Z (AX)(R9*1), K%d, Y20; VINSERTI64X4 $1, Y20, Z%[2]d, Z%[2]d; VPERMW Z%[2]d, Z31, Z%[2]d", low, dst, high)
+			r := 16 + 2*group
+			w.p("VMOVDQU16.Z %s, K%d, Y%d; VMOVDQU16.Z %[1]s(R9*1), K%[4]d, Y%[5]d; VINSERTI64X4 $1, Y%[5]d, Z%[3]d, Z%[3]d; VPERMW Z%[3]d, Z31, Z%[3]d", at, low, r, high, r+1)
+			w.p("VMOVDQU16 Z%d, %d(BX)", r, to)
 		case "Round":
-			w.p("VMOVUPS.Z (AX), K%d, Z20; VMOVUPS.Z (AX)(R9*1), K%d, Z21", low, high)
-			w.cvt2bf16(20, 21, dst)
-			w.p("VPERMW Z%[1]d, Z31, Z%[1]d", dst)
+			r := 16 + 3*group
+			w.p("VMOVUPS.Z %s, K%d, Z%d; VMOVUPS.Z %[1]s(R9*1), K%[4]d, Z%[5]d", at, low, r, high, r+1)
+			w.cvt2bf16(r, r+1, r+2)
+			w.p("VPERMW Z%[1]d, Z31, Z%[1]d; VMOVDQU16 Z%[1]d, %d(BX)", r+2, to)
 		default:
-			r := p % 4 * 4
-			w.p("VMOVUPS.Z (AX), K%d, Z%d; VMOVUPS.Z (AX)(R9*1), K%d, Z%d", low, r, high, r+1)
-			w.splitAMX(r, r+1, r+2, 64*p)
+			r := 4 * group
+			w.p("VMOVUPS.Z %s, K%d, Z%d; VMOVUPS.Z %[1]s(R9*1), K%[4]d, Z%[5]d", at, low, r, high, r+1)
+			w.splitAMX(r, r+1, r+2, "BX", to)
 		}
-		if kind != "Split" && !turn {
-			w.p("VMOVDQU16 Z%d, %d(DI)", dst, 64*p)
-		}
-		w.p("ADDQ R15, AX")
 	}
-	w.label("group")
-	w.p("MOVQ SI, AX; MOVQ amxPack_n(DX), CX; CMPQ CX, $32; JLT few")
-	for p := range 16 {
-		pair(p, 1, 1)
-	}
-	w.label("turn")
-	switch {
-	case turn && kind == "Split":
-		w.turnStored(kind)
-		w.constsAMX(kind, false)
-	case turn:
-		w.transpose16()
-		w.storeLines(0)
-	}
-	w.p("ADDQ R11, SI; ADDQ R12, DI; DECQ R10; JNZ group")
+	w.p("ADDQ $%d, R14; ADDQ R12, BX; DECQ R13; JNZ panel", 32*bytes)
+	w.p("LEAQ (SI)(R9*2), SI; ADDQ $64, DI; SUBQ $2, CX; INCQ R10; TESTQ $15, R10; JNZ pair; ADDQ R8, DI; SUBQ $1024, DI; TESTQ CX, CX; JG pair")
 	w.ret()
-	w.label("few")
-	for p := range 16 {
-		// K2 is for the lower of two steps, K3 for the upper; what is beyond the last is 0.
-		w.p("KMOVW K1, K2; KMOVW K1, K3; CMPQ CX, $%d; JGE both%d; KXORW K3, K3, K3; CMPQ CX, $%d; JGE both%[2]d; KXORW K2, K2, K2", 2*p+2, p, 2*p+1)
-		w.label(fmt.Sprintf("both%d", p))
-		pair(p, 2, 3)
-	}
-	w.p("JMP turn")
 	return name
 }
 
-// peakAMX prints a loop of 8 independent products of tiles a step.
+// turnAMX prints the transposition of n adjacent tiles.
+func (w *printer) turnAMX() {
+	w.text("turnAMX", "tiles unsafe.Pointer, n int", 0, 16)
+	w.p("MOVQ tiles+0(FP), DI; MOVQ n+8(FP), CX")
+	w.label("tile")
+	w.turnStored(0)
+	w.p("ADDQ $%d, DI; DECQ CX; JNZ tile", amxTile)
+	w.ret()
+}
+
+// peakAMX prints so many products of tiles, eight at a time as long as there are as many, into four tiles in turn.
 func (w *printer) peakAMX() {
-	w.text("peakAMX", "steps int", 0, 8)
-	w.p("MOVQ steps+0(FP), CX")
+	w.text("peakAMX", "products int", 0, 8)
+	w.p("MOVQ products+0(FP), CX")
 	w.beginAMX()
 	for i := range 8 {
 		w.zeroTile(i)
 	}
+	w.p("SUBQ $8, CX; JLT few")
 	w.label("loop")
 	for i := range 8 {
 		w.dpTile(tmmA+i/2%2, tmmB+i%2, i%4)
 	}
-	w.p("DECQ CX; JNZ loop")
+	w.p("SUBQ $8, CX; JGE loop")
+	w.label("few")
+	w.p("ADDQ $8, CX; JZ done")
+	w.label("one")
+	w.dpTile(tmmA, tmmB, 0)
+	w.p("DECQ CX; JNZ one")
+	w.label("done")
 	w.endAMX()
 	w.p("RET")
 }
