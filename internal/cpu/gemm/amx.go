@@ -14,6 +14,9 @@ import "unsafe"
 // fused multiply-adds; three if one of the matrices is bfloat16, and one if both are. An infinity becomes NaN with it (∞ − ∞), and numbers
 // below 2⁻¹⁰⁰ lose digits, because the tiles treat denormal numbers as zero.
 //
+// Where k is 16 or less, as in products with LoRA's B, half of each tile would be zero. Instead two parts share one: x₁ and x₂, x₁ and x₃ in those of
+// the first operand, y₁ and y₁, y₂ and y₂, y₃ and y₁ in those of the second, which makes the six products in three.
+//
 // A tile of C has 32×32 elements. In C's rows are the lanes of one operand, the "first", whose packed tiles are rows of 32 elements of k;
 // in its columns those of the other, the "second", in whose tiles words of two elements of k are adjacent from lane to lane. Which operand is first
 // is chosen by what it costs to pack them; if B is, tiles of C are transposed before they are stored.
@@ -21,32 +24,46 @@ const (
 	amxLanes   = 32   // of a panel
 	amxSteps   = 32   // elements of k of a tile
 	amxPart    = 2048 // bytes of a part of a panel's step: two tiles
+	amxFold    = 16   // elements of k of half a tile
 	amxScratch = 2 * amxLanes * amxLanes
-
-	amxFirstBytes  = 96 << 10 // most bytes of a packed panel of the first operand
-	amxSecondBytes = 1 << 20  // most bytes of a packed block of the second
-	amxSecondLanes = 1024
-	amxSumWords    = 1 << 18 // most sums that are kept in a buffer
 
 	// Rows so far apart fall into few sets of the L1 cache.
 	amxStride   = 2048
 	amxFewLanes = 64 // are met without packing all the same
 
 	amxMostFetches = 8 // lines a step
-	amxPanelsAlong = 4    // packed at once where rows hold adjacent lanes
-	amxFirstLanes  = 2048 // of a task that shares out the first operand
+	amxPanelsAlong = 4 // packed at once where rows hold adjacent lanes
 )
+
+// amxBlocking is how products are cut: into blocks of k of which a panel of the first operand and some lanes of the second stay in L2, and these into
+// tasks.
+type amxBlocking struct {
+	kBlock      int // most elements of k of a block of one part,
+	kBlockSplit int // and of three
+	secondBytes int // most bytes of a packed block of the second
+	secondLanes int // most lanes of it
+	sumWords    int // most sums that are kept in a buffer
+	firstLanes  int // lanes of a task that shares out the first operand
+
+	fusedPerCycle int // multiply-adds of float32 that are made in a cycle otherwise
+}
+
+var standardAMX = amxBlocking{kBlock: 1536, kBlockSplit: 288, secondBytes: 1 << 20, secondLanes: 1024, sumWords: 1 << 18, firstLanes: 2048, fusedPerCycle: 28}
 
 // amxEngine is what an engine with AMX has for that.
 type amxEngine struct {
+	amxBlocking
 	// packAcross packs 16 lanes whose elements of k are adjacent, to tiles of the first operand or, with turn, of the second.
 	// packAlong packs panels of lanes that are adjacent in each k to tiles of the second. What is beyond the last k is zero.
 	packAcross func(k amxKind, turn bool, p *amxPack)
 	packAlong  func(k amxKind, p *amxPack)
 	// turn transposes n adjacent tiles, which makes those of the one operand of those of the other.
 	turn func(tiles unsafe.Pointer, n int)
+	// foldFirst and foldSecond make of packed panels of three parts of up to amxFold elements of k what mulFolded multiplies.
+	foldFirst, foldSecond func(tiles unsafe.Pointer, panels, nextPanel int)
 	// mul computes t.n tiles of 16·rows × 16·cols elements.
-	mul func(t *tile, partsA, partsB, rows, cols int)
+	mul       func(t *tile, partsA, partsB, rows, cols int)
+	mulFolded func(t *tile, rows, cols int)
 }
 
 // amxKind is what packing for AMX does to an element.
@@ -94,8 +111,11 @@ func (j *job) amxOperand(o *operand, lanes int, second bool) amxOperand {
 // turned reports whether packing transposes.
 func (x *amxOperand) turned() bool { return x.contig == x.second }
 
-// stepBytes is how long a step of a panel is.
+// stepBytes is how long a step of a panel is, and panelBytes so many steps.
 func (x *amxOperand) stepBytes() int { return amxPart * x.parts }
+
+// With a line between them, panels whose steps are written together do not all fall into the same sets of the L1 cache.
+func (x *amxOperand) panelBytes(steps int) int { return steps*x.stepBytes() + 4*amxLine }
 
 // packingCost is about how many cycles it takes to pack an operand, or a worker's part of it.
 func (x *amxOperand) packingCost(k, workers int) int {
@@ -109,13 +129,11 @@ func (x *amxOperand) packingCost(k, workers int) int {
 	return (panelsOf(x.lanes) + workers - 1) / workers * 2 * amxStepsOf(k) * cost
 }
 
-// About how many cycles these take: to transpose 32×32 sums, to multiply a step of 32×32 and to store them. And the multiply-adds of float32
-// that are made in a cycle otherwise.
+// About how many cycles these take: to transpose 32×32 sums, to multiply a step of 32×32 and to store them.
 const (
-	amxTurnCost      = 400
-	amxProductCost   = 100
-	amxStoreCost     = 200
-	amxFusedPerCycle = 28
+	amxTurnCost    = 400
+	amxProductCost = 100
+	amxStoreCost   = 200
 )
 
 // amxPlan is how a product is computed with AMX.
@@ -125,7 +143,8 @@ type amxPlan struct {
 	inPlace       bool // tiles of the first are read where they are
 	kBlock        int
 	secondLanes   int  // most lanes of a block of the second
-	apart         bool // sums wait between blocks of k in a buffer: C cannot hold them as they are
+	apart         bool // sums wait between blocks of k in a buffer and run on there, for a bfloat16 C
+	folded        bool // two parts are in one tile
 	byFirst       bool // workers divide the lanes of the first operand
 }
 
@@ -134,7 +153,12 @@ func panelsOf(lanes int) int { return (lanes + amxLanes - 1) / amxLanes }
 func amxStepsOf(k int) int { return (k + amxSteps - 1) / amxSteps }
 
 // products is how many products of tiles one of two matrices takes.
-func (p *amxPlan) products() int { return min(6, p.first.parts*p.second.parts) }
+func (p *amxPlan) products() int {
+	if p.folded {
+		return 3
+	}
+	return min(6, p.first.parts*p.second.parts)
+}
 
 // costOf is about how many cycles the worker with most to do takes, where the operands are divided by so many.
 func (p *amxPlan) costOf(k, first, second int) int {
@@ -154,16 +178,22 @@ func (p *amxPlan) costOf(k, first, second int) int {
 func (j *job) planAMX() amxPlan {
 	plain := amxPlan{first: j.amxOperand(&j.a, j.m, false), second: j.amxOperand(&j.b, j.n, true)}
 	turned := amxPlan{first: j.amxOperand(&j.b, j.n, false), second: j.amxOperand(&j.a, j.m, true), turn: true}
+	e := j.engine.amx
 	for _, p := range []*amxPlan{&plain, &turned} {
 		f := &p.first
 		p.inPlace = f.kind == amxCopy && f.contig && j.k%amxSteps == 0 && (f.ld%amxStride != 0 || p.second.lanes <= amxFewLanes)
-		p.kBlock = even(j.k, amxFirstBytes/(2*amxLanes*max(f.parts, p.second.parts)), amxSteps)
-		most := amxSecondBytes / (2 * p.second.parts * p.kBlock) / amxLanes * amxLanes
-		p.secondLanes = even(p.second.lanes, min(amxSecondLanes, most), amxLanes)
-		p.apart = j.k > p.kBlock && (j.cBF16 || p.turn || j.alpha != 1)
+		p.kBlock = even(j.k, e.kBlock, amxSteps)
+		if p.products() > 1 {
+			p.kBlock = even(j.k, e.kBlockSplit, amxSteps)
+		}
+		most := e.secondBytes / (2 * p.second.parts * p.kBlock) / amxLanes * amxLanes
+		p.secondLanes = even(p.second.lanes, min(e.secondLanes, most), amxLanes)
+		p.folded = j.k <= amxFold && f.parts == 3 && p.second.parts == 3
+		p.apart = j.k > p.kBlock && j.cBF16
 	}
 	best := plain
-	if turned.costOf(j.k, 1, 1) < plain.costOf(j.k, 1, 1) {
+	// Sums that are kept transposed would have to run on from block to block of k, which is fine for a bfloat16 C only.
+	if fits := j.k <= turned.kBlock || j.cBF16; fits && turned.costOf(j.k, 1, 1) < plain.costOf(j.k, 1, 1) {
 		best = turned
 	}
 	best.byFirst = best.costOf(j.k, j.workers, 1) < best.costOf(j.k, 1, j.workers)
@@ -171,20 +201,20 @@ func (j *job) planAMX() amxPlan {
 }
 
 // takesAMX makes the plan for the product, which has not few rows, and reports whether it is made of AMX tiles: where what is packed meets so little
-// that fused multiply-adds are done sooner, it is not.
+// that fused multiply-adds of float32 are done sooner, it is not.
 func (j *job) takesAMX() bool {
 	if j.engine.amx == nil {
 		return false
 	}
 	j.amx = j.planAMX()
-	return j.amx.products() == 1 || j.amx.costOf(j.k, 1, 1) < j.m*j.n*j.k/amxFusedPerCycle
+	return j.amx.products() == 1 || j.amx.costOf(j.k, 1, 1) < j.m*j.n*j.k/j.engine.amx.fusedPerCycle
 }
 
 func (j *job) runAMX() {
 	p := &j.amx
 	divided, most := p.second.lanes, p.secondLanes
 	if p.byFirst {
-		divided, most = p.first.lanes, amxFirstLanes
+		divided, most = p.first.lanes, j.engine.amx.firstLanes
 	}
 	panels := panelsOf(divided)
 	j.tasks = (panels*amxLanes + most - 1) / most
@@ -210,7 +240,7 @@ func (j *job) mulAMX(worker, task int) {
 	second, secondEnd := part(p.second.lanes, !p.byFirst)
 	rows := firstEnd - first
 	if p.apart {
-		rows = min(rows, max(amxLanes, amxSumWords/p.secondLanes/amxLanes*amxLanes))
+		rows = min(rows, max(amxLanes, j.engine.amx.sumWords/p.secondLanes/amxLanes*amxLanes))
 	}
 	for f := first; f < firstEnd; f += rows {
 		for s := second; s < secondEnd; s += p.secondLanes {
@@ -231,7 +261,7 @@ func (j *job) mulBlockAMX(w *block, first, firsts, second, seconds int) {
 	}
 	for start := 0; start < j.k; start += p.kBlock {
 		elems := min(p.kBlock, j.k-start)
-		w.b = grow(w.b, padded*amxStepsOf(elems)*p.second.stepBytes()/amxLanes/4+amxLine)
+		w.b = grow(w.b, panelsOf(seconds)*p.second.panelBytes(amxStepsOf(elems))/4+amxLine)
 		j.packAMX(w, &p.second, alignedWords(w.b), second, seconds, start, elems)
 		j.mulPanelsAMX(w, first, firsts, second, seconds, start, elems)
 	}
@@ -244,7 +274,7 @@ func (j *job) mulPanelsAMX(w *block, first, firsts, second, seconds, start, elem
 	t := &w.t
 	packed, scratch := alignedWords(w.b), w.alignedScratch(amxScratch)
 	steps := amxStepsOf(elems)
-	panelFirst, panelSecond := steps*p.first.stepBytes(), steps*p.second.stepBytes()
+	panelFirst, panelSecond := p.first.panelBytes(steps), p.second.panelBytes(steps)
 	padded := panelsOf(seconds) * amxLanes
 	*t = tile{k: steps, scratch: scratch}
 	begins, ends := start == 0, start+elems >= j.k
@@ -289,9 +319,6 @@ func (j *job) mulPanelsAMX(w *block, first, firsts, second, seconds, start, elem
 				j.output(t, row, col)
 				if p.turn {
 					t.nextC, t.nextD, t.nextBias = amxLanes*t.ldc, amxLanes*t.ldd, 0
-				} else if whole && t.flags&(addC|scale) == addC && t.beta == 1 {
-					t.flags &^= addC
-					t.load, t.ldLoad, t.nextLoad = t.c, t.ldc, t.nextC
 				}
 				t.direct = index(t.flags == 0 && !p.turn && whole)
 			}
@@ -299,7 +326,11 @@ func (j *job) mulPanelsAMX(w *block, first, firsts, second, seconds, start, elem
 				t.load, t.ldLoad, t.nextLoad = sums, 4*padded, 4*amxLanes
 			}
 			q += t.n * amxLanes
-			e.mul(t, p.first.parts, p.second.parts, (lanes+15)/16, (width+15)/16)
+			if rows, cols := (lanes+15)/16, (width+15)/16; p.folded {
+				e.mulFolded(t, rows, cols)
+			} else {
+				e.mul(t, p.first.parts, p.second.parts, rows, cols)
+			}
 		}
 	}
 }
@@ -336,8 +367,8 @@ func alignedWords(words []uint32) unsafe.Pointer {
 func (j *job) packAMX(w *block, x *amxOperand, dst unsafe.Pointer, lane, lanes, k, elems int) {
 	e := j.engine.amx
 	a := &w.pack
-	step := x.stepBytes()
-	panel := amxStepsOf(elems) * step
+	step, steps := x.stepBytes(), amxStepsOf(elems)
+	panel := x.panelBytes(steps)
 	if x.contig {
 		for done := 0; done < lanes; done += 16 {
 			n := min(16, lanes-done)
@@ -348,12 +379,20 @@ func (j *job) packAMX(w *block, x *amxOperand, dst unsafe.Pointer, lane, lanes, 
 			a.n, a.step = elems, step
 			e.packAcross(x.kind, x.turned(), a)
 		}
-		return
+	} else {
+		a.dst, a.rows[0], a.n, a.step = dst, x.at(lane, k), elems, step
+		a.ld, a.panels, a.nextDst, a.mask = x.ld, panelsOf(lanes), panel, 1<<((lanes-1)%amxLanes+1)-1
+		e.packAlong(x.kind, a)
+		if x.turned() {
+			for i := range a.panels {
+				e.turn(unsafe.Add(dst, i*panel), steps*step/(amxPart/2))
+			}
+		}
 	}
-	a.dst, a.rows[0], a.n, a.step = dst, x.at(lane, k), elems, step
-	a.ld, a.panels, a.nextDst, a.mask = x.ld, panelsOf(lanes), panel, 1<<((lanes-1)%amxLanes+1)-1
-	e.packAlong(x.kind, a)
-	if x.turned() {
-		e.turn(dst, a.panels*panel/(amxPart/2))
+	switch {
+	case j.amx.folded && x.second:
+		e.foldSecond(dst, panelsOf(lanes), panel)
+	case j.amx.folded:
+		e.foldFirst(dst, panelsOf(lanes), panel)
 	}
 }

@@ -34,12 +34,16 @@ var avx512amx = func() engine {
 	e.name, e.half = "avx512amx", nil
 	e.peakF32, e.peakBF16 = peakSplitAMX, peakTilesAMX
 	e.amx = &amxEngine{
-		packAcross: func(k amxKind, turn bool, p *amxPack) { packAMXAcross[k][index(turn)](p) },
-		packAlong:  func(k amxKind, p *amxPack) { packAMXAlong[k](p) },
-		turn:       turnAMX,
+		amxBlocking: standardAMX,
+		packAcross:  func(k amxKind, turn bool, p *amxPack) { packAMXAcross[k][index(turn)](p) },
+		packAlong:   func(k amxKind, p *amxPack) { packAMXAlong[k](p) },
+		turn:        turnAMX,
+		foldFirst:   foldFirstAMX,
+		foldSecond:  foldSecondAMX,
 		mul: func(t *tile, partsA, partsB, rows, cols int) {
 			amxTiles[partsA/2][partsB/2][rows-1][cols-1](t)
 		},
+		mulFolded: func(t *tile, rows, cols int) { amxFolded[rows-1][cols-1](t) },
 	}
 	return e
 }()

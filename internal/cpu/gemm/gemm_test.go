@@ -232,6 +232,13 @@ func eachEngine(t *testing.T, f func(t *testing.T, e *engine)) {
 		t.Run(e.name, func(t *testing.T) { f(t, &e) })
 		small := e
 		small.blocking = blocking{kBlock: 24, halfBlock: 64, columnBlock: 2 * e.nr, slabWords: 2048, slabRows: 2 * e.mr}
+		if e.amx != nil {
+			a := *e.amx
+			a.amxBlocking = amxBlocking{kBlock: 3 * amxSteps, kBlockSplit: amxSteps, secondBytes: 3 * 2 * 2 * amxLanes * amxSteps, secondLanes: 2 * amxLanes,
+				sumWords: 2 * 2 * amxLanes * amxLanes, firstLanes: 2 * amxLanes,
+				fusedPerCycle: 1} // hardly any product is left to others
+			small.amx = &a
+		}
 		t.Run(e.name+"/small blocks", func(t *testing.T) { f(t, &small) })
 	}
 }

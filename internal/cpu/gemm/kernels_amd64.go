@@ -381,6 +381,21 @@ func tileAMX33x32x32(t *tile)
 var amxTiles = [2][2][2][2]func(*tile){{{{tileAMX11x16x16, tileAMX11x16x32}, {tileAMX11x32x16, tileAMX11x32x32}}, {{tileAMX13x16x16, tileAMX13x16x32}, {tileAMX13x32x16, tileAMX13x32x32}}}, {{{tileAMX31x16x16, tileAMX31x16x32}, {tileAMX31x32x16, tileAMX31x32x32}}, {{tileAMX33x16x16, tileAMX33x16x32}, {tileAMX33x32x16, tileAMX33x32x32}}}}
 
 //go:noescape
+func tileAMXFoldedx16x16(t *tile)
+
+//go:noescape
+func tileAMXFoldedx16x32(t *tile)
+
+//go:noescape
+func tileAMXFoldedx32x16(t *tile)
+
+//go:noescape
+func tileAMXFoldedx32x32(t *tile)
+
+// amxFolded is indexed by groups of 16 rows-1 and of 16 columns-1.
+var amxFolded = [2][2]func(*tile){{tileAMXFoldedx16x16, tileAMXFoldedx16x32}, {tileAMXFoldedx32x16, tileAMXFoldedx32x32}}
+
+//go:noescape
 func packAMXAcrossBF16(a *amxPack)
 
 //go:noescape
@@ -415,6 +430,12 @@ var (
 
 //go:noescape
 func turnAMX(tiles unsafe.Pointer, n int)
+
+//go:noescape
+func foldFirstAMX(tiles unsafe.Pointer, panels, nextPanel int)
+
+//go:noescape
+func foldSecondAMX(tiles unsafe.Pointer, panels, nextPanel int)
 
 //go:noescape
 func peakAMX(products int)

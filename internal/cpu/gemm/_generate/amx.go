@@ -12,6 +12,8 @@ const (
 
 	amxTile = 1024 // bytes: 16 rows of 64
 	amxPart = 2 * amxTile
+
+	folded = 0 // instead of a number of parts
 )
 
 // amx prints the micro-kernels of AMX tiles (see package gemm's amx.go), the table that holds them, and their packing.
@@ -48,6 +50,11 @@ func (w *printer) amx() {
 		table += "}, "
 	}
 	fmt.Fprintf(&w.decls, "%s}\n", table)
+	table = "\n// amxFolded is indexed by groups of 16 rows-1 and of 16 columns-1.\nvar amxFolded = [2][2]func(*tile){"
+	for rows := 1; rows <= 2; rows++ {
+		table += fmt.Sprintf("{%s, %s}, ", w.tileAMX(folded, folded, rows, 1), w.tileAMX(folded, folded, rows, 2))
+	}
+	fmt.Fprintf(&w.decls, "%s}\n", table)
 
 	table = "\n// Both are indexed by amxKind, the first by whether tiles are transposed, too.\nvar (\n\tpackAMXAcross = [3][2]func(*amxPack){"
 	for _, kind := range []string{"BF16", "Round", "Split"} {
@@ -59,6 +66,7 @@ func (w *printer) amx() {
 	}
 	fmt.Fprintf(&w.decls, "%s}\n)\n", table)
 	w.turnAMX()
+	w.foldAMX()
 	w.peakAMX()
 }
 
@@ -115,9 +123,15 @@ func (w *printer) endAMX() { w.vex("TILERELEASE", 0, 0x49, 0, 0xc0) }
 // tileAMX prints the micro-kernel of 16·rows × 16·cols elements from so many parts of A and B and returns its name. A step is 32 elements of k.
 func (w *printer) tileAMX(partsA, partsB, rows, cols int) string {
 	name := fmt.Sprintf("tileAMX%d%dx%dx%d", partsA, partsB, 16*rows, 16*cols)
+	if partsA == folded {
+		name = fmt.Sprintf("tileAMXFoldedx%dx%d", 16*rows, 16*cols)
+	}
 	// Pairs of parts whose product counts, such that consecutive pairs share one, and the largest comes last.
 	var pairs [][2]int
 	switch {
+	case partsA == folded:
+		pairs = [][2]int{{1, 2}, {0, 1}, {0, 0}}
+		partsA, partsB = 3, 3
 	case partsA == 1 && partsB == 1:
 		pairs = [][2]int{{0, 0}}
 	case partsB == 1:
@@ -406,6 +420,33 @@ func (w *printer) turnAMX() {
 	w.label("tile")
 	w.turnStored(0)
 	w.p("ADDQ $%d, DI; DECQ CX; JNZ tile", amxTile)
+	w.ret()
+}
+
+// foldAMX prints how three parts of up to 16 elements of k become two tiles of the first operand, in so many panels, or three of the second
+// (see package gemm's amx.go).
+func (w *printer) foldAMX() {
+	w.text("foldFirstAMX", "tiles unsafe.Pointer, panels, nextPanel int", 0, 24)
+	w.p("MOVQ tiles+0(FP), DI; MOVQ panels+8(FP), CX; MOVQ nextPanel+16(FP), R8")
+	w.label("panel")
+	for row := range 32 {
+		at := 64 * row
+		w.p("VMOVDQU %d(DI), Y0; VMOVDQU %d(DI), Y1; VMOVDQU %d(DI), Y2", at, at+amxPart, at+2*amxPart)
+		w.p("VMOVDQU Y1, %d(DI); VMOVDQU Y0, %d(DI); VMOVDQU Y2, %d(DI)", at+32, at+amxPart, at+amxPart+32)
+	}
+	w.p("ADDQ R8, DI; DECQ CX; JNZ panel")
+	w.ret()
+	w.text("foldSecondAMX", "tiles unsafe.Pointer, panels, nextPanel int", 0, 24)
+	w.p("MOVQ tiles+0(FP), DI; MOVQ panels+8(FP), CX; MOVQ nextPanel+16(FP), R8")
+	w.label("panel")
+	for group := range 2 {
+		for row := range 8 {
+			at := amxTile*group + 64*row
+			w.p("VMOVDQU32 %d(DI), Z0; VMOVDQU32 %d(DI), Z1; VMOVDQU32 Z0, %d(DI); VMOVDQU32 Z1, %d(DI); VMOVDQU32 Z0, %d(DI)",
+				at, at+amxPart, at+512, at+amxPart+512, at+2*amxPart+512)
+		}
+	}
+	w.p("ADDQ R8, DI; DECQ CX; JNZ panel")
 	w.ret()
 }
 
