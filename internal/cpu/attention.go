@@ -28,7 +28,8 @@ type attn struct {
 	bias           bias
 	threshold      uint32
 	keepScale      float32
-	blocks         int // the most blocks of queries that a sequence has
+	blocks         int  // the most blocks of queries that a sequence has
+	packed         bool // products are of packed matrices where blocks have enough lanes
 }
 
 func roundUp(n, m int) int { return (n + m - 1) / m * m }
@@ -71,6 +72,7 @@ func (b *Backend) attnCall(c *call, s tensor.AttnSpec, lse, q, k, v, bias tensor
 	a.k = c.strided("k", k, keys, s.KVHeads*s.HeadDim, s.StrideK, false)
 	a.v = c.strided("v", v, keys, s.KVHeads*s.HeadDim, s.StrideV, false)
 	a.bias = a.biasOf(c, "bias", bias, false)
+	a.packed = a.canPack()
 	if s.Dropout > 0 {
 		a.threshold, a.keepScale = tensor.DropThreshold(s.Dropout), 1/(1-s.Dropout)
 	}
@@ -360,17 +362,27 @@ func (a *attn) forward(l *lanes, of floats, lse []float32) {
 	qt, o, s := sc.floats(0, pad*n), sc.floats(1, n*pad), sc.floats(2, keyTile*n)
 	stats, tmp := sc.floats(3, 3*n), sc.floats(4, keyTile*pad)
 	m, sum, alpha := stats[:n], stats[n:2*n], stats[2*n:]
-	a.loadRows(l, a.q, a.StrideQ, a.Scale, o) // o is free until the first tile is done
-	v.Transpose(qt, n, o, pad, n, pad)
+	packed := a.packs(l)
+	before, after := a.scales(packed)
+	a.loadRows(l, a.q, a.StrideQ, before, o) // o is free until the first tile is done
+	if packed {
+		a.packLanes(&sc.packed[0], o, l.padded)
+	} else {
+		v.Transpose(qt, n, o, pad, n, pad)
+	}
 	clear(sum)
 	for i := range m {
 		m[i] = negInf
 	}
 	for j := l.lo; j < l.hi; j += keyTile {
 		keys := min(keyTile, l.hi-j)
-		ks, stride := a.rows(l, a.k, a.StrideK, j, keys, tmp)
 		cut := a.cut(l, j, keys)
-		a.pairs(l, s, ks, stride, qt, j, keys, cut)
+		if packed {
+			a.packedPairs(l, s, a.k, a.StrideK, &sc.packed[0], &sc.packed[1], j, keys, after)
+		} else {
+			ks, stride := a.rows(l, a.k, a.StrideK, j, keys, tmp)
+			a.pairs(l, s, ks, stride, qt, j, keys, cut)
+		}
 		if a.SoftCap > 0 {
 			v.Softcap(s[:keys*n], s[:keys*n], a.SoftCap)
 		}
@@ -383,6 +395,10 @@ func (a *attn) forward(l *lanes, of floats, lse []float32) {
 		}
 		if j > l.lo {
 			v.ScaleRows(o, pad, alpha, l.n, pad)
+		}
+		if packed {
+			a.packedOverKeys(l, o, s, a.v, a.StrideV, &sc.packed[1], &sc.packed[2], j, keys, j == l.lo)
+			continue
 		}
 		vs, stride := a.rows(l, a.v, a.StrideV, j, keys, tmp)
 		a.overKeys(l, o, s, vs, stride, j, keys, cut, j == l.lo)

@@ -187,12 +187,22 @@ func (g *gradients) block(pair, block int) {
 	tiles := sc.floats(4, 3*keyTile*n)
 	p, dp, w := tiles[:keyTile*n], tiles[keyTile*n:2*keyTile*n], tiles[2*keyTile*n:]
 
-	g.loadRows(&l, g.q, g.StrideQ, g.Scale, qr)
+	packed := g.packs(&l)
+	before, after := g.scales(packed)
+	g.loadRows(&l, g.q, g.StrideQ, before, qr)
 	g.loadRows(&l, g.do, g.StrideO, 1, dor)
-	v.Transpose(qt, n, qr, pad, n, pad)
-	v.Transpose(dot, n, dor, pad, n, pad)
+	qByKeys, doByKeys, qByScores, doByScores, tmp1, tmp2 := &sc.packed[0], &sc.packed[1], &sc.packed[2], &sc.packed[3], &sc.packed[4], &sc.packed[5]
+	if packed {
+		g.packLanes(qByKeys, qr, n)
+		g.packLanes(doByKeys, dor, n)
+		g.packRows(&l, qByScores, qr)
+		g.packRows(&l, doByScores, dor)
+	} else {
+		v.Transpose(qt, n, qr, pad, n, pad)
+		v.Transpose(dot, n, dor, pad, n, pad)
+	}
 	for r := range n {
-		lse[r], delta[r], factor[r] = 0, 0, g.Scale
+		lse[r], delta[r], factor[r] = 0, 0, before
 		if r >= l.n {
 			continue
 		}
@@ -209,10 +219,18 @@ func (g *gradients) block(pair, block int) {
 	first := l.lo / keyTile * keyTile
 	for j := first; j < l.hi; j += keyTile {
 		keys := min(keyTile, l.hi-j)
-		ks, strideK := g.rows(&l, g.k, g.StrideK, j, keys, tmp)
-		vs, strideV := g.rows(&l, g.v, g.StrideV, j, keys, tmp[keyTile*pad:])
+		var ks, vs []float32
+		var strideK, strideV int
 		cut := g.cut(&l, j, keys)
-		g.attn.pairs(&l, p, ks, strideK, qt, j, keys, cut)
+		if packed {
+			g.packedPairs(&l, p, g.k, g.StrideK, qByKeys, tmp1, j, keys, after)
+			g.packedPairs(&l, dp, g.v, g.StrideV, doByKeys, tmp1, j, keys, 1)
+		} else {
+			ks, strideK = g.rows(&l, g.k, g.StrideK, j, keys, tmp)
+			vs, strideV = g.rows(&l, g.v, g.StrideV, j, keys, tmp[keyTile*pad:])
+			g.attn.pairs(&l, p, ks, strideK, qt, j, keys, cut)
+			g.attn.pairs(&l, dp, vs, strideV, dot, j, keys, cut)
+		}
 		if g.SoftCap > 0 { // w = 1 − (S/cap)²
 			v.Softcap(p[:keys*n], p[:keys*n], g.SoftCap)
 			inv := 1 / g.SoftCap
@@ -222,7 +240,6 @@ func (g *gradients) block(pair, block int) {
 		}
 		g.hide(&l, p, j, keys, cut, sc.floats(7, g.biasRoom(n)))
 		v.ExpTile(p, keys, n, lse)
-		g.attn.pairs(&l, dp, vs, strideV, dot, j, keys, cut)
 		pd := p
 		if g.Dropout > 0 {
 			drop := sc.floats(6, 2*keyTile*n)
@@ -238,6 +255,18 @@ func (g *gradients) block(pair, block int) {
 		}
 		if g.SoftCap > 0 {
 			v.Mul(dp[:keys*n], dp, w)
+		}
+		if packed {
+			if after != 1 {
+				v.Scale(dp[:keys*n], dp[:keys*n], after)
+			}
+			g.packedOverKeys(&l, dqr, dp, g.k, g.StrideK, tmp1, tmp2, j, keys, j == first)
+			g.await(task, j+keys)
+			g.zeroNew(&l, j, keys)
+			g.packedOverLanes(&l, g.dv[(l.key0+j)*g.strideV+l.kvh*pad:], g.strideV, pd, tmp1, doByScores, keys)
+			g.packedOverLanes(&l, g.dk[(l.key0+j)*g.strideK+l.kvh*pad:], g.strideK, dp, tmp1, qByScores, keys)
+			g.done[line*task].Store(int32(j + keys))
+			continue
 		}
 		g.overKeys(&l, dqr, dp, ks, strideK, j, keys, cut, j == first)
 		g.await(task, j+keys)

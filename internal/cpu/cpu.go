@@ -67,6 +67,7 @@ type scratch struct {
 	n []atomic.Int32
 
 	products []gemm.Product
+	packed   [8]gemm.Packed
 }
 
 var negInf = float32(math.Inf(-1))

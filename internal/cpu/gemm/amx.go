@@ -97,7 +97,7 @@ type amxOperand struct {
 	second bool
 }
 
-func (j *job) amxOperand(o *operand, lanes int, second bool) amxOperand {
+func amxOperandOf(o *operand, lanes int, second bool) amxOperand {
 	x := amxOperand{operand: o, lanes: lanes, second: second, parts: 1}
 	switch o.kind {
 	case copyF32:
@@ -176,8 +176,8 @@ func (p *amxPlan) costOf(k, first, second int) int {
 
 // planAMX is the best plan for the product with the one operand as the first, or the other.
 func (j *job) planAMX() amxPlan {
-	plain := amxPlan{first: j.amxOperand(&j.a, j.m, false), second: j.amxOperand(&j.b, j.n, true)}
-	turned := amxPlan{first: j.amxOperand(&j.b, j.n, false), second: j.amxOperand(&j.a, j.m, true), turn: true}
+	plain := amxPlan{first: amxOperandOf(&j.a, j.m, false), second: amxOperandOf(&j.b, j.n, true)}
+	turned := amxPlan{first: amxOperandOf(&j.b, j.n, false), second: amxOperandOf(&j.a, j.m, true), turn: true}
 	e := j.engine.amx
 	for _, p := range []*amxPlan{&plain, &turned} {
 		f := &p.first
@@ -363,10 +363,8 @@ func alignedWords(words []uint32) unsafe.Pointer {
 	return unsafe.Pointer(&words[(amxLine-at)%amxLine])
 }
 
-// packAMX packs lanes of an operand, from element k on, elems elements, into panels of amxLanes: [panel][step][part][16 lanes of it][tile].
-func (j *job) packAMX(w *block, x *amxOperand, dst unsafe.Pointer, lane, lanes, k, elems int) {
-	e := j.engine.amx
-	a := &w.pack
+// pack packs lanes of an operand, from element k on, elems elements, into panels of amxLanes: [panel][step][part][16 lanes of it][tile].
+func (e *amxEngine) pack(a *amxPack, x *amxOperand, dst unsafe.Pointer, lane, lanes, k, elems int) {
 	step, steps := x.stepBytes(), amxStepsOf(elems)
 	panel := x.panelBytes(steps)
 	if x.contig {
@@ -389,10 +387,18 @@ func (j *job) packAMX(w *block, x *amxOperand, dst unsafe.Pointer, lane, lanes, 
 			}
 		}
 	}
-	switch {
-	case j.amx.folded && x.second:
-		e.foldSecond(dst, panelsOf(lanes), panel)
-	case j.amx.folded:
-		e.foldFirst(dst, panelsOf(lanes), panel)
+}
+
+// packAMX packs lanes of one of a product's operands.
+func (j *job) packAMX(w *block, x *amxOperand, dst unsafe.Pointer, lane, lanes, k, elems int) {
+	e := j.engine.amx
+	e.pack(&w.pack, x, dst, lane, lanes, k, elems)
+	if !j.amx.folded {
+		return
 	}
+	fold := e.foldFirst
+	if x.second {
+		fold = e.foldSecond
+	}
+	fold(dst, panelsOf(lanes), x.panelBytes(amxStepsOf(elems)))
 }

@@ -64,7 +64,7 @@ func TestPackAMX(t *testing.T) {
 				o.size = 2
 			}
 			o.p, o.ld = m.pointer(), ld*o.size
-			x := j.amxOperand(&o, lanes, r.IntN(2) == 0)
+			x := amxOperandOf(&o, lanes, r.IntN(2) == 0)
 			steps := amxStepsOf(elems)
 			got := wordsOf(floats(t, panelsOf(lanes)*x.panelBytes(steps)/4))
 			for i := range got {
