@@ -50,8 +50,14 @@ func New(opts ...Option) *Backend {
 	return &Backend{v: vec.Best(o.level), used: map[tensor.Use]int64{}}
 }
 
-// Name returns "cpu (avx512)", "cpu (avx2)" or "cpu (portable)".
-func (b *Backend) Name() string { return "cpu (" + b.v.Level.String() + ")" }
+// Name returns "cpu (avx512)", "cpu (avx2)" or "cpu (portable)", with ", amx" before the bracket if matrices are multiplied by AMX: names for what
+// computes the same bits.
+func (b *Backend) Name() string {
+	if gemm.HasPacked() {
+		return "cpu (" + b.v.Level.String() + ", amx)"
+	}
+	return "cpu (" + b.v.Level.String() + ")"
+}
 
 // piece is the number of elements that a task works on at a time: several operands fit the first-level cache.
 const piece = 1024
