@@ -14,7 +14,7 @@ type ModelKeys struct {
 	Device string `yaml:"device" enum:"auto,cpu,cuda,emulator"`
 	// Compute in bfloat16, with float32 master weights. auto is true on cuda and the emulator, false on the CPU.
 	BF16 Auto[bool] `yaml:"bf16"`
-	// With bf16: let products of matrices lose as much as one more rounding to bfloat16 where that is faster, as PyTorch's setting of this name does on GPUs. Here it means CPUs with AVX512-FP16, which then sum up to 64 products at a time in float16. false sums in float32 everywhere.
+	// With bf16: let products of matrices lose as much as one more rounding to bfloat16 where that is faster, as PyTorch's setting of this name does on GPUs. Here it means Intel's CPUs with AVX512-FP16 and without AMX, which then sum up to 64 products at a time in float16. false sums in float32 everywhere.
 	AllowBF16ReducedPrecisionReduction bool `yaml:"allow_bf16_reduced_precision_reduction"`
 	// Recompute activations in the backward pass instead of keeping them: less memory, more time. auto is true on cuda.
 	GradientCheckpointing Auto[bool] `yaml:"gradient_checkpointing"`
