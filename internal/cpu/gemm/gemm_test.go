@@ -127,16 +127,18 @@ func lanes(d Data, ld, n, k int, contig bool, p Precision) [][]float64 {
 	return out
 }
 
+// stored is how many rows and columns op(X)[rows,cols] is stored with.
+func stored(trans bool, rows, cols int) (int, int) {
+	if trans {
+		return cols, rows
+	}
+	return rows, cols
+}
+
 // run checks the product against float64 with 1, 2 and 3 threads.
 func (p product) run(t *testing.T, e *engine, r *rand.Rand) {
 	t.Helper()
 	defer unguard()
-	stored := func(trans bool, rows, cols int) (int, int) {
-		if trans {
-			return cols, rows
-		}
-		return rows, cols
-	}
 	ar, ac := stored(p.TransA, p.M, p.K)
 	br, bc := stored(p.TransB, p.K, p.N)
 	p.LDA, p.LDB, p.LDC = ac+p.padA, bc+p.padB, p.N+p.padC

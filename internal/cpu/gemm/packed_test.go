@@ -16,12 +16,6 @@ func TestPacked(t *testing.T) {
 	for range 2000 {
 		p := product{Spec: Spec{TransA: r.IntN(2) == 0, TransB: r.IntN(2) == 0, M: 1 + r.IntN(70), N: 1 + r.IntN(70), K: 1 + r.IntN(70), Alpha: 1, Beta: float32(r.IntN(2))},
 			aBF16: r.IntN(2) == 0, bBF16: r.IntN(2) == 0, compute: Precision(r.IntN(2))}
-		stored := func(trans bool, rows, cols int) (int, int) {
-			if trans {
-				return cols, rows
-			}
-			return rows, cols
-		}
 		ar, ac := stored(p.TransA, p.M, p.K)
 		br, bc := stored(p.TransB, p.K, p.N)
 		p.LDA, p.LDB, p.LDC = ac+r.IntN(3), bc+r.IntN(3), p.N+r.IntN(3)
