@@ -73,7 +73,7 @@ type scratch struct {
 	n []atomic.Int32
 
 	products []gemm.Product
-	packed   [8]gemm.Packed
+	packed   [6]gemm.Packed
 }
 
 var negInf = float32(math.Inf(-1))

@@ -3,8 +3,8 @@
 // It follows BLIS (Van Zee and van de Geijn, "BLIS: A Framework for Rapidly Instantiating BLAS Functionality", 2015):
 // blocks of the operands are copied ("packed") into the order in which a register-tiled micro-kernel reads them, which
 // makes all transpositions and leading dimensions alike and hides them behind the arithmetic. There is one engine (a
-// micro-kernel with its packing) per instruction set: AVX-512, AVX2 with FMA, and portable Go, the last always and the
-// only one with the build tag noasm. The assembly is written by _generate.
+// micro-kernel with its packing) per instruction set: AVX-512, with AMX or without (see amx.go), AVX2 with FMA, and portable Go, the last always
+// and the only one with the build tag noasm. The assembly is written by _generate.
 //
 // Products with few rows or columns, as in generation and in LoRA, take paths that read the large operand in place.
 //
@@ -62,14 +62,15 @@ func RowsAlone(transB bool) int {
 type Precision uint8
 
 const (
-	// ComputeF32 multiplies in float32; bfloat16 operands are widened, which is exact.
+	// ComputeF32 multiplies in float32; bfloat16 operands are widened, which is exact. With AMX, a float32 may be multiplied as three bfloat16,
+	// which is as precise, but makes NaN of infinities (see amx.go).
 	ComputeF32 Precision = iota
 	// ComputeBF16 multiplies bfloat16 values; float32 operands are rounded to nearest even first. Where the CPU has
-	// VDPBF16PS (AVX512_BF16) it is used, which treats denormal numbers as zero; elsewhere the rounded operands are
+	// AMX or VDPBF16PS (AVX512_BF16) that is used, which treats denormal numbers as zero; elsewhere the rounded operands are
 	// multiplied in float32, about half as fast.
 	ComputeBF16
 	// ComputeBF16Reduced is ComputeBF16 that may sum up to 64 products in float16 before they are added in float32, where that is faster
-	// (see half.go): large products of two matrices stored in bfloat16, on Intel's CPUs with AVX512-FP16.
+	// (see half.go): large products of two matrices stored in bfloat16, on Intel's CPUs with AVX512-FP16 and without AMX.
 	ComputeBF16Reduced
 )
 
