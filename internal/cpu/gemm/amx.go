@@ -42,13 +42,16 @@ type amxBlocking struct {
 	kBlockSplit int // and of three
 	secondBytes int // most bytes of a packed block of the second
 	secondLanes int // most lanes of it
+	firstBytes  int // most bytes of the first that stay packed while it meets one block of the second after the other
 	sumWords    int // most sums that are kept in a buffer
-	firstLanes  int // lanes of a task that shares out the first operand
+	taskFirst   int // most lanes of a task that shares out the first operand,
+	taskSecond  int // and the second
 
 	fusedPerCycle int // multiply-adds of float32 that are made in a cycle otherwise
 }
 
-var standardAMX = amxBlocking{kBlock: 1536, kBlockSplit: 288, secondBytes: 1 << 20, secondLanes: 1024, sumWords: 1 << 18, firstLanes: 2048, fusedPerCycle: 28}
+var standardAMX = amxBlocking{kBlock: 1536, kBlockSplit: 576, secondBytes: 1 << 20, secondLanes: 1024, firstBytes: 10 << 20, sumWords: 1 << 18,
+	taskFirst: 2048, taskSecond: 8192, fusedPerCycle: 28}
 
 // amxEngine is what an engine with AMX has for that.
 type amxEngine struct {
@@ -215,9 +218,9 @@ func (j *job) takesAMX() bool {
 
 func (j *job) runAMX() {
 	p := &j.amx
-	divided, most := p.second.lanes, p.secondLanes
+	divided, most := p.second.lanes, j.engine.amx.taskSecond
 	if p.byFirst {
-		divided, most = p.first.lanes, j.engine.amx.firstLanes
+		divided, most = p.first.lanes, j.engine.amx.taskFirst
 	}
 	panels := panelsOf(divided)
 	j.tasks = (panels*amxLanes + most - 1) / most
@@ -241,13 +244,23 @@ func (j *job) mulAMX(worker, task int) {
 	}
 	first, firstEnd := part(p.first.lanes, p.byFirst)
 	second, secondEnd := part(p.second.lanes, !p.byFirst)
-	rows := firstEnd - first
-	if p.apart {
-		rows = min(rows, max(amxLanes, j.engine.amx.sumWords/p.secondLanes/amxLanes*amxLanes))
-	}
-	for f := first; f < firstEnd; f += rows {
-		for s := second; s < secondEnd; s += p.secondLanes {
-			j.mulBlockAMX(w, f, min(rows, firstEnd-f), s, min(p.secondLanes, secondEnd-s))
+	r := amxRange{first: first, firsts: firstEnd - first, second: second, seconds: secondEnd - second}
+	r.choose(p, &j.engine.amx.amxBlocking, j.k)
+	w.a = grow(w.a, r.firstWords(p, j.k))
+	for ; r.first < firstEnd; r.first += r.firsts {
+		r.firsts = min(r.firsts, firstEnd-r.first)
+		if r.acrossK {
+			for s := 0; s < r.seconds; s += p.secondLanes {
+				for start := 0; start < j.k; start += p.kBlock {
+					j.mulBlockAMX(w, &r, s, start)
+				}
+			}
+			continue
+		}
+		for start := 0; start < j.k; start += p.kBlock {
+			for s := 0; s < r.seconds; s += p.secondLanes {
+				j.mulBlockAMX(w, &r, s, start)
+			}
 		}
 	}
 	w.t = tile{} // the pool must not hold the caller's memory
@@ -255,66 +268,123 @@ func (j *job) mulAMX(worker, task int) {
 	blocks.put(j.owner+worker, w)
 }
 
-// mulBlockAMX multiplies lanes of the first operand with a block of the second.
-func (j *job) mulBlockAMX(w *block, first, firsts, second, seconds int) {
-	p := &j.amx
-	padded := panelsOf(seconds) * amxLanes
-	if p.apart {
-		w.sums = grow(w.sums, panelsOf(firsts)*amxLanes*padded)
-	}
-	for start := 0; start < j.k; start += p.kBlock {
-		elems := min(p.kBlock, j.k-start)
-		w.b = grow(w.b, panelsOf(seconds)*p.second.panelBytes(amxStepsOf(elems))/4+amxLine)
-		j.packAMX(w, &p.second, alignedWords(w.b), second, seconds, start, elems)
-		j.mulPanelsAMX(w, first, firsts, second, seconds, start, elems)
-	}
+// amxRange is what a worker computes at a time: lanes of the first operand with lanes of the second.
+type amxRange struct {
+	first, firsts   int
+	second, seconds int
+	keeps           bool // what is packed of the first meets several blocks of the second
+	acrossK         bool // blocks of the second meet all blocks of k one after the other, and the first is kept of all of these
+	sumCols         int  // of the buffer of sums
 }
 
-// mulPanelsAMX multiplies lanes of the first operand, in a block of k, with the block of the second that is packed.
-func (j *job) mulPanelsAMX(w *block, first, firsts, second, seconds, start, elems int) {
+// choose sets the order of blocks, and limits the lanes of the first operand to what the buffers hold.
+func (r *amxRange) choose(p *amxPlan, e *amxBlocking, k int) {
+	several := r.seconds > p.secondLanes
+	r.keeps = several && !p.inPlace
+	panels := panelsOf(r.firsts)
+	if p.apart {
+		r.sumCols = panelsOf(r.seconds) * amxLanes
+		if r.acrossK = several && panels*amxLanes*r.sumCols > e.sumWords; r.acrossK {
+			r.sumCols = p.secondLanes
+		}
+		panels = min(panels, max(1, e.sumWords/r.sumCols/amxLanes))
+	}
+	if r.keeps {
+		panels = min(panels, max(1, e.firstBytes/r.firstPanelBytes(p, k)))
+	}
+	r.firsts = min(r.firsts, panels*amxLanes)
+}
+
+// firstPanelBytes is the room of a panel of the first operand, in all blocks of k that are kept.
+func (r *amxRange) firstPanelBytes(p *amxPlan, k int) int {
+	size := p.first.panelBytes(amxStepsOf(min(k, p.kBlock)))
+	if r.acrossK {
+		size *= (k + p.kBlock - 1) / p.kBlock
+	}
+	return size
+}
+
+// firstWords is the room for what is packed of the first operand.
+func (r *amxRange) firstWords(p *amxPlan, k int) int {
+	panels := 1
+	switch {
+	case r.keeps:
+		panels = panelsOf(r.firsts)
+	case !p.first.contig:
+		panels = min(amxPanelsAlong, panelsOf(r.firsts))
+	}
+	return panels*r.firstPanelBytes(p, k)/4 + amxLine
+}
+
+// mulBlockAMX multiplies lanes of the first operand with a block of the second, which begins at lane s of the range, in the block of k from start on.
+func (j *job) mulBlockAMX(w *block, r *amxRange, s, start int) {
 	p := &j.amx
+	seconds, elems := min(p.secondLanes, r.seconds-s), min(p.kBlock, j.k-start)
+	w.b = grow(w.b, panelsOf(seconds)*p.second.panelBytes(amxStepsOf(elems))/4+amxLine)
+	j.packAMX(w, &p.second, alignedWords(w.b), r.second+s, seconds, start, elems)
 	e := j.engine.amx
 	t := &w.t
 	packed, scratch := alignedWords(w.b), w.alignedScratch(amxScratch)
 	steps := amxStepsOf(elems)
 	panelFirst, panelSecond := p.first.panelBytes(steps), p.second.panelBytes(steps)
-	padded := panelsOf(seconds) * amxLanes
 	*t = tile{k: steps, scratch: scratch}
 	begins, ends := start == 0, start+elems >= j.k
+	sums := 0 // the first of the buffer
+	if p.apart {
+		w.sums = grow(w.sums, panelsOf(r.firsts)*amxLanes*r.sumCols)
+		if !r.acrossK {
+			sums = s
+		}
+	}
+	kept := alignedWords(w.a) // the panels of this block of k
+	if r.acrossK {
+		kept = unsafe.Add(kept, start/p.kBlock*panelsOf(r.firsts)*p.first.panelBytes(amxStepsOf(p.kBlock)))
+	}
 	atOnce := amxLanes // lanes of the first that are packed at once
 	if !p.first.contig {
 		atOnce *= amxPanelsAlong // from longer pieces of what lies in rows
 	}
-	for i := 0; i < firsts; i += amxLanes {
-		lanes := min(amxLanes, firsts-i)
+	for i := 0; i < r.firsts; i += amxLanes {
+		lanes := min(amxLanes, r.firsts-i)
 		if p.inPlace && lanes%16 == 0 {
-			t.a, t.lda, t.groupA, t.stepA = p.first.at(first+i, start), p.first.ld, 16*p.first.ld, 2*amxSteps
+			t.a, t.lda, t.groupA, t.stepA = p.first.at(r.first+i, start), p.first.ld, 16*p.first.ld, 2*amxSteps
 		} else {
-			w.a = grow(w.a, atOnce/amxLanes*panelFirst/4+amxLine)
-			done := i % atOnce
-			if done == 0 {
-				j.packAMX(w, &p.first, alignedWords(w.a), first+i, min(atOnce, firsts-i), start, elems)
+			panel := i % atOnce / amxLanes
+			if r.keeps {
+				panel = i / amxLanes
 			}
-			t.a, t.lda, t.groupA, t.stepA = unsafe.Add(alignedWords(w.a), done/amxLanes*panelFirst), 2*amxSteps, amxPart/2, p.first.stepBytes()
+			t.a, t.lda, t.groupA, t.stepA = unsafe.Add(kept, panel*panelFirst), 2*amxSteps, amxPart/2, p.first.stepBytes()
+			if i%atOnce == 0 && (s == 0 || !r.keeps) {
+				j.packAMX(w, &p.first, t.a, r.first+i, min(atOnce, r.firsts-i), start, elems)
+			}
 		}
-		j.fetchAMX(t, first+i, firsts-i, start, elems, steps*panelsOf(seconds))
+		if r.keeps && s > 0 {
+			t.fetchLines = panelFirst / 64
+			t.fetch, t.fetches = unsafe.Add(t.a, panelFirst), (t.fetchLines+steps*panelsOf(seconds)-1)/(steps*panelsOf(seconds))
+			if i+amxLanes >= r.firsts {
+				t.fetches = 0
+			}
+		} else {
+			j.fetchAMX(t, r.first+i, r.firsts-i, start, elems, steps*panelsOf(seconds))
+		}
+		t.fetchesC = (lanes + steps - 1) / steps
 		for q := 0; q < seconds; {
 			t.n = max(1, (seconds-q)/amxLanes)
 			width := min(amxLanes, seconds-q)
 			t.b, t.nextB = unsafe.Add(packed, q/amxLanes*panelSecond), panelSecond
 			whole := lanes%16 == 0 && width%16 == 0
-			var sums unsafe.Pointer
+			var at unsafe.Pointer
 			if p.apart {
-				sums = unsafe.Pointer(&w.sums[i*padded+q])
+				at = unsafe.Pointer(&w.sums[i*r.sumCols+sums+q])
 			}
 			t.flags, t.turn, t.load = 0, 0, nil
 			t.nextC, t.nextD, t.nextBias = 4*amxLanes, 2*amxLanes, 4*amxLanes
 			if p.apart && !ends {
-				t.c, t.ldc = sums, 4*padded
+				t.c, t.ldc = at, 4*r.sumCols
 				t.direct = 1
 			} else {
 				j.finish(t, begins || p.apart, ends)
-				row, col := first+i, second+q
+				row, col := r.first+i, r.second+s+q
 				if t.rows, t.mask = lanes, 1<<width-1; p.turn {
 					row, col, t.turn = col, row, 1
 					t.rows, t.mask = width, 1<<lanes-1
@@ -326,7 +396,7 @@ func (j *job) mulPanelsAMX(w *block, first, firsts, second, seconds, start, elem
 				t.direct = index(t.flags == 0 && !p.turn && whole)
 			}
 			if p.apart && !begins {
-				t.load, t.ldLoad, t.nextLoad = sums, 4*padded, 4*amxLanes
+				t.load, t.ldLoad, t.nextLoad = at, 4*r.sumCols, 4*amxLanes
 			}
 			q += t.n * amxLanes
 			if rows, cols := (lanes+15)/16, (width+15)/16; p.folded {

@@ -144,8 +144,8 @@ type tile struct {
 	// transposed.
 	groupA, rows int
 	direct, turn int
-	// They fetch into L2 so many lines a step, of rows of fetchLines lines at fetch, fetchLD apart.
-	fetches, fetchLines int
+	// They fetch into L2 so many lines a step, of rows of fetchLines lines at fetch, fetchLD apart, and into L1 so many rows of the tile of C.
+	fetches, fetchLines, fetchesC int
 	// The sums begin with float32 at load, if that is set.
 	load             unsafe.Pointer
 	ldLoad, nextLoad int

@@ -237,7 +237,7 @@ func eachEngine(t *testing.T, f func(t *testing.T, e *engine)) {
 		if e.amx != nil {
 			a := *e.amx
 			a.amxBlocking = amxBlocking{kBlock: 3 * amxSteps, kBlockSplit: amxSteps, secondBytes: 3 * 2 * 2 * amxLanes * amxSteps, secondLanes: 2 * amxLanes,
-				sumWords: 2 * 2 * amxLanes * amxLanes, firstLanes: 2 * amxLanes,
+				firstBytes: 13000, sumWords: 2 * 2 * amxLanes * amxLanes, taskFirst: 2 * amxLanes, taskSecond: 3 * amxLanes,
 				fusedPerCycle: 1} // hardly any product is left to others
 			small.amx = &a
 		}

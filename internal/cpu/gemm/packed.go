@@ -63,7 +63,7 @@ func MulPacked(c []float32, ldc int, a, b *Packed, add bool) {
 	steps := amxStepsOf(a.elems)
 	t := &a.t
 	*t = tile{k: steps, lda: 2 * amxSteps, groupA: amxPart / 2, stepA: a.x.stepBytes(), ldc: 4 * ldc, nextB: b.x.panelBytes(steps),
-		nextC: 4 * amxLanes, scratch: alignedWords(a.sums), alpha: 1, beta: 1}
+		nextC: 4 * amxLanes, scratch: alignedWords(a.sums), alpha: 1, beta: 1, fetchesC: (amxLanes + steps - 1) / steps}
 	for i := 0; i < rows; i += amxLanes {
 		t.a = unsafe.Add(alignedWords(a.words), i/amxLanes*a.x.panelBytes(steps))
 		t.rows = min(amxLanes, rows-i)

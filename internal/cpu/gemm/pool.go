@@ -21,7 +21,7 @@ func MaxPackBytes(workers int) int64 {
 	slab := max(s.slabWords, minSlabRows*32768, workers*(s.slabRows+minSlabRows)*s.halfBlock) + margin
 	block := 2*s.columnBlock*(s.kBlock+s.slabRows+minSlabRows+1) + halfScratch + margin
 	if a := engines[0].amx; a != nil {
-		block += a.secondBytes/4 + a.sumWords + amxPanelsAlong*amxLanes*max(a.kBlock, 3*a.kBlockSplit)/2 + a.secondLanes/amxLanes*amxLine
+		block += (a.secondBytes+a.firstBytes)/4 + a.sumWords + a.secondLanes/amxLanes*amxLine
 	}
 	return 4 * int64(slab+wideWords+workers*block)
 }

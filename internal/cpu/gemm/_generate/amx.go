@@ -169,10 +169,6 @@ func (w *printer) tileAMX(partsA, partsB, rows, cols int) string {
 	w.p("MOVQ 24(SP), R11; MOVQ tile_ldc(DI), R10")
 	w.p("TESTQ $const_toD, tile_flags(DI); JZ fetch; MOVQ 0(SP), R11; MOVQ tile_ldd(DI), R10")
 	w.label("fetch")
-	fetched := 2 // rows a step
-	if len(pairs) > 1 {
-		fetched = 8
-	}
 	w.label("step")
 	lastA, lastB := -1, -1
 	// The lines of the next step of B are fetched into L1, and those of A where they are adjacent.
@@ -203,14 +199,14 @@ func (w *printer) tileAMX(partsA, partsB, rows, cols int) string {
 				some := min(perProduct, len(lines))
 				w.p("%s", strings.Join(lines[:some], "; "))
 				lines = lines[some:]
-				if fetched > 0 && (len(pairs) > 1 || i == j) {
-					w.p("PREFETCHT0 (R11); PREFETCHT0 64(R11); ADDQ R10, R11")
-					fetched--
-				}
 			}
 		}
 		lastA, lastB = a, b
 	}
+	w.p("MOVQ tile_fetchesC(DI), R9; TESTQ R9, R9; JZ fetchedC")
+	w.label("lineC")
+	w.p("PREFETCHT0 (R11); PREFETCHT0 64(R11); ADDQ R10, R11; DECQ R9; JNZ lineC")
+	w.label("fetchedC")
 	w.p("MOVQ tile_fetches(DI), R9; TESTQ R9, R9; JZ fetched")
 	w.label("line")
 	w.p("PREFETCHT1 (R12); ADDQ $64, R12; DECQ R15; JNZ next; MOVQ tile_fetchLines(DI), R15; MOVQ 40(SP), R12; ADDQ tile_fetchLD(DI), R12; MOVQ R12, 40(SP)")
