@@ -31,6 +31,8 @@ const (
 	amxStride   = 2048
 	amxFewLanes = 64 // are met without packing all the same
 
+	amxFewFirst = 256 // lanes of the first, for which packing the second is much of a product
+
 	amxMostFetches = 8 // lines a step
 	amxPanelsAlong = 4 // packed at once where rows hold adjacent lanes
 )
@@ -185,11 +187,18 @@ func (j *job) planAMX() amxPlan {
 	for _, p := range []*amxPlan{&plain, &turned} {
 		f := &p.first
 		p.inPlace = f.kind == amxCopy && f.contig && j.k%amxSteps == 0 && (f.ld%amxStride != 0 || p.second.lanes <= amxFewLanes)
-		p.kBlock = even(j.k, e.kBlock, amxSteps)
+		most := e.kBlock
 		if p.products() > 1 {
-			p.kBlock = even(j.k, e.kBlockSplit, amxSteps)
+			most = e.kBlockSplit
+			// Where packing takes longest, of few lanes with a second operand whose lanes are adjacent, that is packed in whole rows if blocks do not become
+			// much shorter.
+			whole := e.secondBytes / (2 * p.second.parts * panelsOf(p.second.lanes) * amxLanes)
+			if !p.second.contig && f.lanes <= amxFewFirst && whole >= most/2 {
+				most = min(most, whole)
+			}
 		}
-		most := e.secondBytes / (2 * p.second.parts * p.kBlock) / amxLanes * amxLanes
+		p.kBlock = even(j.k, most, amxSteps)
+		most = e.secondBytes / (2 * p.second.parts * p.kBlock) / amxLanes * amxLanes
 		p.secondLanes = even(p.second.lanes, min(e.secondLanes, most), amxLanes)
 		p.folded = j.k <= amxFold && f.parts == 3 && p.second.parts == 3
 		p.apart = j.k > p.kBlock && j.cBF16
