@@ -378,7 +378,7 @@ func (w *printer) packAlongAMX(kind string) string {
 	masks("both")
 	w.label("panel")
 	for line := range 2 * bytes / 2 {
-		w.p("PREFETCHT0 %d(R11)", 64*line)
+		w.p("PREFETCHT1 %d(R11)", 64*line)
 	}
 	w.p("ADDQ $%d, R11; DECQ R15; JNZ row; LEAQ (SI)(R9*4), R11; ADDQ R9, R11", 64*2*bytes/2)
 	w.label("row")
