@@ -190,12 +190,11 @@ func (j *job) planAMX() amxPlan {
 		most := e.kBlock
 		if p.products() > 1 {
 			most = e.kBlockSplit
-			// Where packing takes longest, of few lanes with a second operand whose lanes are adjacent, that is packed in whole rows if blocks do not become
-			// much shorter.
-			whole := e.secondBytes / (2 * p.second.parts * panelsOf(p.second.lanes) * amxLanes)
-			if !p.second.contig && f.lanes <= amxFewFirst && whole >= most/2 {
-				most = min(most, whole)
-			}
+		}
+		// Where packing takes longest, of few lanes with a second operand whose lanes are adjacent, that is packed in whole rows if blocks do not become much
+		// shorter.
+		if whole := e.secondBytes / (2 * p.second.parts * panelsOf(p.second.lanes) * amxLanes); !p.second.contig && f.lanes <= amxFewFirst && whole >= most/2 {
+			most = min(most, whole)
 		}
 		p.kBlock = even(j.k, most, amxSteps)
 		most = e.secondBytes / (2 * p.second.parts * p.kBlock) / amxLanes * amxLanes
