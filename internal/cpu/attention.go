@@ -331,7 +331,7 @@ func (b *Backend) Attention(s tensor.AttnSpec, o, lse, q, k, v, bias tensor.Tens
 			ls[h*a.totalQ+row] = negInf
 		}
 	})
-	a.share(func(pair, block int) {
+	a.share(a.blocks, func(pair, block int) {
 		// With a causal mask late blocks are long: they come first, so that cores finish together.
 		l, ok := a.block(pair/s.KVHeads, pair%s.KVHeads, a.blocks-1-block)
 		switch {
@@ -378,7 +378,8 @@ func (a *attn) forward(l *lanes, of floats, lse []float32) {
 		keys := min(keyTile, l.hi-j)
 		cut := a.cut(l, j, keys)
 		if packed {
-			a.packedPairs(l, s, a.k, a.StrideK, &sc.packed[0], &sc.packed[1], j, keys, after)
+			a.packKeys(l, &sc.packed[1], a.k, a.StrideK, j, keys)
+			a.packedPairs(l, s, &sc.packed[1], &sc.packed[0], keys, after)
 		} else {
 			ks, stride := a.rows(l, a.k, a.StrideK, j, keys, tmp)
 			a.pairs(l, s, ks, stride, qt, j, keys, cut)
@@ -397,7 +398,8 @@ func (a *attn) forward(l *lanes, of floats, lse []float32) {
 			v.ScaleRows(o, pad, alpha, l.n, pad)
 		}
 		if packed {
-			a.packedOverKeys(l, o, s, a.v, a.StrideV, &sc.packed[1], &sc.packed[2], j, keys, j == l.lo)
+			a.packKeyRows(l, &sc.packed[2], a.v, a.StrideV, j, keys)
+			a.packedOverKeys(l, o, s, &sc.packed[1], &sc.packed[2], keys, j == l.lo)
 			continue
 		}
 		vs, stride := a.rows(l, a.v, a.StrideV, j, keys, tmp)

@@ -57,10 +57,10 @@ func (b *Backend) AttentionBwd(s tensor.AttnSpec, dq, dk, dv, dbias, do, o, lse,
 	for i := range g.done {
 		g.done[i].Store(0)
 	}
-	if g.dbias.x != nil {
-		par.Do(g.pairs*a.blocks, func(task int) { g.block(task%g.pairs, task/g.pairs) })
+	if g.dbias.x != nil { // the order of tasks is that of sums: a worker takes one block at a time
+		par.Do(g.pairs*a.blocks, func(task int) { g.some(task%g.pairs, task/g.pairs, 1) })
 	} else {
-		a.share(g.block)
+		a.share((a.blocks+gradBlocks-1)/gradBlocks, func(pair, at int) { g.some(pair, at, gradBlocks) })
 	}
 	if !inPlace {
 		g.collect(dkf, s.StrideK, g.dk, g.strideK, krows)
@@ -162,118 +162,206 @@ func (g *gradients) await(task, hi int) {
 	}
 }
 
-// block computes what one block of queries contributes.
-func (g *gradients) block(pair, block int) {
-	task := block*g.pairs + pair
-	defer func() {
-		if g.dbias.x != nil { // other sequences have other keys: those behind must not pass those ahead
-			g.await(task, math.MaxInt32)
-		}
-		g.done[line*task].Store(math.MaxInt32)
-	}()
-	l, ok := g.attn.block(pair/g.KVHeads, pair%g.KVHeads, block)
-	if !ok {
-		return
-	}
-	v := g.b.v
-	sc := g.b.borrow()
-	defer g.b.giveBack(sc)
-	n, hd, pad := l.padded, g.HeadDim, g.pad
-	// The lanes' rows of q, scaled, and do [n,pad], both transposed [pad,n], and the sum for dq [n,pad].
-	forms := sc.floats(0, 5*n*pad)
-	qr, dor, qt, dot, dqr := forms[:n*pad], forms[n*pad:2*n*pad], forms[2*n*pad:3*n*pad], forms[3*n*pad:4*n*pad], forms[4*n*pad:]
-	stats, tmp := sc.floats(2, 3*n), sc.floats(3, 2*keyTile*pad)
-	lse, delta, factor := stats[:n], stats[n:2*n], stats[2*n:]
-	tiles := sc.floats(4, 3*keyTile*n)
-	p, dp, w := tiles[:keyTile*n], tiles[keyTile*n:2*keyTile*n], tiles[2*keyTile*n:]
+// gradBlock is a block of queries at work. Slices 0 and 2 and the first four packed matrices of its scratch are its own between tiles.
+type gradBlock struct {
+	lanes
+	task          int
+	sc            *scratch
+	packed        bool
+	before, after float32
+	// The lanes' rows of q, scaled, and do [padded,pad], both transposed [pad,padded], and the sum for dq [padded,pad].
+	qr, dor, qt, dot, dqr []float32
+	lse, delta, factor    []float32
+}
 
-	packed := g.packs(&l)
-	before, after := g.scales(packed)
-	g.loadRows(&l, g.q, g.StrideQ, before, qr)
-	g.loadRows(&l, g.do, g.StrideO, 1, dor)
-	qByKeys, doByKeys, qByScores, doByScores, tmp1, tmp2 := &sc.packed[0], &sc.packed[1], &sc.packed[2], &sc.packed[3], &sc.packed[4], &sc.packed[5]
-	if packed {
-		g.packLanes(qByKeys, qr, n)
-		g.packLanes(doByKeys, dor, n)
-		g.packRows(&l, qByScores, qr)
-		g.packRows(&l, doByScores, dor)
+const (
+	qByKeys = iota
+	doByKeys
+	qByScores
+	doByScores
+)
+
+// gradBlocks is the most blocks of queries that a worker takes at a time: it adds to a tile's dk and dv for one after the other, so that these
+// stay in its core's caches.
+const gradBlocks = 2
+
+// some computes what the at-th n blocks of queries contribute, tile by tile of keys.
+func (g *gradients) some(pair, at, n int) {
+	tile := gradTile{gradients: g, sc: g.b.borrow()}
+	defer g.b.giveBack(tile.sc)
+	var own [gradBlocks]gradBlock
+	blocks := own[:0]
+	end := 0
+	for block := at * n; block < min(g.blocks, (at+1)*n); block++ {
+		task := block*g.pairs + pair
+		l, ok := g.attn.block(pair/g.KVHeads, pair%g.KVHeads, block)
+		if !ok {
+			g.finish(task)
+			continue
+		}
+		blocks = append(blocks, gradBlock{lanes: l, task: task, sc: g.b.borrow()})
+		g.begin(&blocks[len(blocks)-1], tile.sc)
+		if l.lo >= l.hi { // those behind must not wait for it
+			g.finish(task)
+		}
+		end = max(end, l.hi)
+	}
+	if len(blocks) > 0 {
+		// Tiles begin at multiples of keyTile, so that blocks meet at the same keys.
+		for j := blocks[0].lo / keyTile * keyTile; j < end; j += keyTile {
+			for i := range blocks {
+				if b := &blocks[i]; b.lo < b.hi && j < b.hi && j+keyTile > b.lo {
+					tile.add(b, j)
+				}
+			}
+		}
+	}
+	for i := range blocks {
+		b := &blocks[i]
+		g.storeRows(&b.lanes, g.dq, g.StrideQ, b.factor, b.dqr, tile.sc.floats(3, 2*keyTile*g.pad))
+		g.finish(b.task)
+		g.b.giveBack(b.sc)
+	}
+}
+
+// finish says that a block has added all that it has to add.
+func (g *gradients) finish(task int) {
+	if g.dbias.x != nil { // other sequences have other keys: those behind must not pass those ahead
+		g.await(task, math.MaxInt32)
+	}
+	g.done[line*task].Store(math.MaxInt32)
+}
+
+// begin reads the block's rows.
+func (g *gradients) begin(b *gradBlock, shared *scratch) {
+	v, l, sc := g.b.v, &b.lanes, b.sc
+	n, hd, pad := l.padded, g.HeadDim, g.pad
+	forms := sc.floats(0, 5*n*pad)
+	b.qr, b.dor, b.qt, b.dot, b.dqr = forms[:n*pad], forms[n*pad:2*n*pad], forms[2*n*pad:3*n*pad], forms[3*n*pad:4*n*pad], forms[4*n*pad:]
+	stats := sc.floats(2, 3*n)
+	b.lse, b.delta, b.factor = stats[:n], stats[n:2*n], stats[2*n:]
+	b.packed = g.packs(l)
+	b.before, b.after = g.scales(b.packed)
+	g.loadRows(l, g.q, g.StrideQ, b.before, b.qr)
+	g.loadRows(l, g.do, g.StrideO, 1, b.dor)
+	if b.packed {
+		g.packLanes(&sc.packed[qByKeys], b.qr, n)
+		g.packLanes(&sc.packed[doByKeys], b.dor, n)
+		g.packRows(l, &sc.packed[qByScores], b.qr)
+		g.packRows(l, &sc.packed[doByScores], b.dor)
 	} else {
-		v.Transpose(qt, n, qr, pad, n, pad)
-		v.Transpose(dot, n, dor, pad, n, pad)
+		v.Transpose(b.qt, n, b.qr, pad, n, pad)
+		v.Transpose(b.dot, n, b.dor, pad, n, pad)
 	}
 	for r := range n {
-		lse[r], delta[r], factor[r] = 0, 0, before
+		b.lse[r], b.delta[r], b.factor[r] = 0, 0, b.before
 		if r >= l.n {
 			continue
 		}
-		row, col := g.at(&l, r)
-		delta[r] = v.Dot(dor[r*pad:r*pad+hd], g.o.read(v, row*g.StrideO+col, hd, tmp))
-		if x := g.lse[g.stat(&l, r)]; x != negInf {
-			lse[r] = x
+		row, col := g.at(l, r)
+		b.delta[r] = v.Dot(b.dor[r*pad:r*pad+hd], g.o.read(v, row*g.StrideO+col, hd, shared.floats(3, 2*keyTile*pad)))
+		if x := g.lse[g.stat(l, r)]; x != negInf {
+			b.lse[r] = x
 		}
 	}
 	if l.lo >= l.hi {
-		clear(dqr)
+		clear(b.dqr)
 	}
-	// Tiles begin at multiples of keyTile, so that blocks meet at the same keys.
-	first := l.lo / keyTile * keyTile
-	for j := first; j < l.hi; j += keyTile {
-		keys := min(keyTile, l.hi-j)
-		var ks, vs []float32
-		var strideK, strideV int
-		cut := g.cut(&l, j, keys)
-		if packed {
-			g.packedPairs(&l, p, g.k, g.StrideK, qByKeys, tmp1, j, keys, after)
-			g.packedPairs(&l, dp, g.v, g.StrideV, doByKeys, tmp1, j, keys, 1)
-		} else {
-			ks, strideK = g.rows(&l, g.k, g.StrideK, j, keys, tmp)
-			vs, strideV = g.rows(&l, g.v, g.StrideV, j, keys, tmp[keyTile*pad:])
-			g.attn.pairs(&l, p, ks, strideK, qt, j, keys, cut)
-			g.attn.pairs(&l, dp, vs, strideV, dot, j, keys, cut)
-		}
-		if g.SoftCap > 0 { // w = 1 − (S/cap)²
-			v.Softcap(p[:keys*n], p[:keys*n], g.SoftCap)
-			inv := 1 / g.SoftCap
-			for i, x := range p[:keys*n] {
-				w[i] = 1 - x*inv*(x*inv)
-			}
-		}
-		g.hide(&l, p, j, keys, cut, sc.floats(7, g.biasRoom(n)))
-		v.ExpTile(p, keys, n, lse)
-		pd := p
-		if g.Dropout > 0 {
-			drop := sc.floats(6, 2*keyTile*n)
-			g.dropMask(&l, drop, j, keys, sc.floats(5, keyTile))
-			pd = drop[keyTile*n:]
-			v.Mul(pd[:keys*n], p, drop)
-			v.Mul(dp[:keys*n], dp, drop)
-		}
-		v.ScoreGradTile(dp, p, keys, n, delta)
-		if g.dbias.x != nil {
-			g.await(task, j+keys)
-			g.addBiasGrad(&l, dp, j, keys, sc.floats(7, g.biasRoom(n)))
-		}
-		if g.SoftCap > 0 {
-			v.Mul(dp[:keys*n], dp, w)
-		}
-		if packed {
-			if after != 1 {
-				v.Scale(dp[:keys*n], dp[:keys*n], after)
-			}
-			g.packedOverKeys(&l, dqr, dp, g.k, g.StrideK, tmp1, tmp2, j, keys, j == first)
-			g.await(task, j+keys)
-			g.zeroNew(&l, j, keys)
-			g.packedOverLanes(&l, g.dv[(l.key0+j)*g.strideV+l.kvh*pad:], g.strideV, pd, tmp1, doByScores, keys)
-			g.packedOverLanes(&l, g.dk[(l.key0+j)*g.strideK+l.kvh*pad:], g.strideK, dp, tmp1, qByScores, keys)
-			g.done[line*task].Store(int32(j + keys))
-			continue
-		}
-		g.overKeys(&l, dqr, dp, ks, strideK, j, keys, cut, j == first)
-		g.await(task, j+keys)
-		g.zeroNew(&l, j, keys)
-		g.overLanes(&l, g.dv[(l.key0+j)*g.strideV+l.kvh*pad:], g.strideV, pd, dor, j, keys, cut)
-		g.overLanes(&l, g.dk[(l.key0+j)*g.strideK+l.kvh*pad:], g.strideK, dp, qr, j, keys, cut)
-		g.done[line*task].Store(int32(j + keys))
+}
+
+// gradTile is a tile of keys, for the blocks that meet it one after the other, which share scratch.
+type gradTile struct {
+	*gradients
+	sc      *scratch
+	j, keys int // that are packed
+}
+
+const (
+	keysByLanes = iota
+	valuesByLanes
+	keysByScores
+	scoresPacked
+)
+
+// pack packs keys and values from j on, unless the block before had the same.
+func (t *gradTile) pack(l *lanes, j, keys int) {
+	if t.keys == keys && t.j == j {
+		return
 	}
-	g.storeRows(&l, g.dq, g.StrideQ, factor, dqr, tmp)
+	t.packKeys(l, &t.sc.packed[keysByLanes], t.k, t.StrideK, j, keys)
+	t.packKeys(l, &t.sc.packed[valuesByLanes], t.v, t.StrideV, j, keys)
+	t.packKeyRows(l, &t.sc.packed[keysByScores], t.k, t.StrideK, j, keys)
+	t.j, t.keys = j, keys
+}
+
+// add computes the tile of the keys from j on, and adds what it contributes.
+func (t *gradTile) add(b *gradBlock, j int) {
+	g, v, l, sc := t.gradients, t.b.v, &b.lanes, t.sc
+	n, pad := l.padded, g.pad
+	tiles := sc.floats(4, 3*keyTile*n)
+	p, dp, w := tiles[:keyTile*n], tiles[keyTile*n:2*keyTile*n], tiles[2*keyTile*n:]
+	keys := min(keyTile, l.hi-j)
+	var ks, vs []float32
+	var strideK, strideV int
+	cut := g.cut(l, j, keys)
+	if b.packed {
+		t.pack(l, j, keys)
+		g.packedPairs(l, p, &sc.packed[keysByLanes], &b.sc.packed[qByKeys], keys, b.after)
+		g.packedPairs(l, dp, &sc.packed[valuesByLanes], &b.sc.packed[doByKeys], keys, 1)
+	} else {
+		tmp := sc.floats(3, 2*keyTile*pad)
+		ks, strideK = g.rows(l, g.k, g.StrideK, j, keys, tmp)
+		vs, strideV = g.rows(l, g.v, g.StrideV, j, keys, tmp[keyTile*pad:])
+		g.attn.pairs(l, p, ks, strideK, b.qt, j, keys, cut)
+		g.attn.pairs(l, dp, vs, strideV, b.dot, j, keys, cut)
+	}
+	if g.SoftCap > 0 { // w = 1 − (S/cap)²
+		v.Softcap(p[:keys*n], p[:keys*n], g.SoftCap)
+		inv := 1 / g.SoftCap
+		for i, x := range p[:keys*n] {
+			w[i] = 1 - x*inv*(x*inv)
+		}
+	}
+	g.hide(l, p, j, keys, cut, sc.floats(7, g.biasRoom(n)))
+	v.ExpTile(p, keys, n, b.lse)
+	pd := p
+	if g.Dropout > 0 {
+		drop := sc.floats(6, 2*keyTile*n)
+		g.dropMask(l, drop, j, keys, sc.floats(5, keyTile))
+		pd = drop[keyTile*n:]
+		v.Mul(pd[:keys*n], p, drop)
+		v.Mul(dp[:keys*n], dp, drop)
+	}
+	v.ScoreGradTile(dp, p, keys, n, b.delta)
+	if g.dbias.x != nil {
+		g.await(b.task, j+keys)
+		g.addBiasGrad(l, dp, j, keys, sc.floats(7, g.biasRoom(n)))
+	}
+	if g.SoftCap > 0 {
+		v.Mul(dp[:keys*n], dp, w)
+	}
+	first := j <= l.lo
+	dk, dv := g.dk[(l.key0+j)*g.strideK+l.kvh*pad:], g.dv[(l.key0+j)*g.strideV+l.kvh*pad:]
+	if b.packed {
+		if b.after != 1 {
+			v.Scale(dp[:keys*n], dp[:keys*n], b.after)
+		}
+		tmp := &sc.packed[scoresPacked]
+		g.packedOverKeys(l, b.dqr, dp, tmp, &sc.packed[keysByScores], keys, first)
+		g.await(b.task, j+keys)
+		g.zeroNew(l, j, keys)
+		g.packedOverLanes(l, dv, g.strideV, pd, tmp, &b.sc.packed[doByScores], keys)
+		g.packedOverLanes(l, dk, g.strideK, dp, tmp, &b.sc.packed[qByScores], keys)
+	} else {
+		g.overKeys(l, b.dqr, dp, ks, strideK, j, keys, cut, first)
+		g.await(b.task, j+keys)
+		g.zeroNew(l, j, keys)
+		g.overLanes(l, dv, g.strideV, pd, b.dor, j, keys, cut)
+		g.overLanes(l, dk, g.strideK, dp, b.qr, j, keys, cut)
+	}
+	if j += keys; j < l.hi {
+		g.done[line*b.task].Store(int32(j))
+	} else {
+		g.finish(b.task)
+	}
 }

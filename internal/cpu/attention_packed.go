@@ -36,19 +36,26 @@ func (a *attn) keyAt(l *lanes, x floats, stride, key int) gemm.Data {
 	return x.from((l.key0+key)*stride + l.kvh*a.HeadDim)
 }
 
-// packedPairs computes s [n, padded] = scale · rows of x [n, HeadDim] · lanes [HeadDim, padded] for keys from j0 on.
-func (a *attn) packedPairs(l *lanes, s []float32, x floats, stride int, lanes, tmp *gemm.Packed, j0, n int, scale float32) {
-	tmp.PackA(gemm.ComputeBF16, a.keyAt(l, x, stride, j0), false, n, a.HeadDim, stride)
-	gemm.MulPacked(s, l.padded, tmp, lanes, false)
+// packKeys packs rows of x [n, HeadDim] for keys from j0 on as what lanes are multiplied with, and packKeyRows as what scores are.
+func (a *attn) packKeys(l *lanes, m *gemm.Packed, x floats, stride, j0, n int) {
+	m.PackA(gemm.ComputeBF16, a.keyAt(l, x, stride, j0), false, n, a.HeadDim, stride)
+}
+
+func (a *attn) packKeyRows(l *lanes, m *gemm.Packed, x floats, stride, j0, n int) {
+	m.PackB(gemm.ComputeBF16, a.keyAt(l, x, stride, j0), false, n, a.HeadDim, stride)
+}
+
+// packedPairs computes s [n, padded] = scale · keys [n, HeadDim] · lanes [HeadDim, padded].
+func (a *attn) packedPairs(l *lanes, s []float32, keys, lanes *gemm.Packed, n int, scale float32) {
+	gemm.MulPacked(s, l.padded, keys, lanes, false)
 	if scale != 1 {
 		a.b.v.Scale(s[:n*l.padded], s[:n*l.padded], scale)
 	}
 }
 
-// packedOverKeys computes o [n lanes, pad] += sᵀ · rows of x [n, HeadDim] for keys from j0 on, or = if they are the first.
-func (a *attn) packedOverKeys(l *lanes, o, s []float32, x floats, stride int, tmp, rows *gemm.Packed, j0, n int, first bool) {
+// packedOverKeys computes o [n lanes, pad] += sᵀ · rows [n, HeadDim], or = if they are the first.
+func (a *attn) packedOverKeys(l *lanes, o, s []float32, tmp, rows *gemm.Packed, n int, first bool) {
 	tmp.PackA(gemm.ComputeBF16, gemm.Data{F32: s}, true, l.n, n, l.padded)
-	rows.PackB(gemm.ComputeBF16, a.keyAt(l, x, stride, j0), false, n, a.HeadDim, stride)
 	gemm.MulPacked(o, a.pad, tmp, rows, !first)
 }
 

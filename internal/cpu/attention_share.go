@@ -9,10 +9,10 @@ import (
 // line is how many int32 there are in a cache line: counters that different cores change lie so far apart.
 const line = 16
 
-// share runs f for all blocks of all pairs of a sequence and a key head, those of a pair in order. A core keeps to a pair
+// share runs f for so many blocks of each pair of a sequence and a key head, those of a pair in order. A core keeps to a pair
 // while that has blocks left, so that its keys, values and their gradients stay in the core's caches; then it takes the
 // next pair that nobody has, then helps where most is left. What f computes must not depend on who calls it when.
-func (a *attn) share(f func(pair, block int)) {
+func (a *attn) share(blocks int, f func(pair, block int)) {
 	pairs, workers := a.Seqs*a.KVHeads, par.Workers()
 	sc := a.b.borrow()
 	defer a.b.giveBack(sc)
@@ -23,11 +23,11 @@ func (a *attn) share(f func(pair, block int)) {
 	at := func(i int) *atomic.Int32 { return &counters[line*i] }
 	// The number of blocks taken of each pair, of pairs taken, and each core's pair plus one.
 	untaken, own := at(pairs), func(worker int) *atomic.Int32 { return at(pairs + 1 + worker) }
-	par.DoWorker(workers, pairs*a.blocks, func(worker, _ int) {
+	par.DoWorker(workers, pairs*blocks, func(worker, _ int) {
 		// Some block is left, since each of as many tasks takes one.
 		for pair := int(own(worker).Load()) - 1; ; {
 			if pair >= 0 {
-				if block := int(at(pair).Add(1)) - 1; block < a.blocks {
+				if block := int(at(pair).Add(1)) - 1; block < blocks {
 					f(pair, block)
 					return
 				}
