@@ -281,7 +281,7 @@ type amxRange struct {
 	first, firsts   int
 	second, seconds int
 	keeps           bool // what is packed of the first meets several blocks of the second
-	acrossK         bool // blocks of the second meet all blocks of k one after the other, and the first is kept of all of these
+	acrossK         bool // each block of the second meets all blocks of k before the next does; the first is kept of all of these
 	sumCols         int  // of the buffer of sums
 }
 
@@ -298,15 +298,19 @@ func (r *amxRange) choose(p *amxPlan, e *amxBlocking, k int) {
 		panels = min(panels, max(1, e.sumWords/r.sumCols/amxLanes))
 	}
 	if r.keeps {
-		panels = min(panels, max(1, e.firstBytes/r.firstPanelBytes(p, k)))
+		// Where not all of the first has room, the second is packed again for every part of it, or the first for every block of the second.
+		fit := max(1, e.firstBytes/r.firstPanelBytes(p, k))
+		if r.keeps = (panels-1)/fit*r.seconds <= (r.seconds-1)/p.secondLanes*r.firsts; r.keeps {
+			panels = min(panels, fit)
+		}
 	}
 	r.firsts = min(r.firsts, panels*amxLanes)
 }
 
-// firstPanelBytes is the room of a panel of the first operand, in all blocks of k that are kept.
+// firstPanelBytes is the room of a panel of the first operand, in all blocks of k that are kept at a time.
 func (r *amxRange) firstPanelBytes(p *amxPlan, k int) int {
 	size := p.first.panelBytes(amxStepsOf(min(k, p.kBlock)))
-	if r.acrossK {
+	if r.acrossK && r.keeps {
 		size *= (k + p.kBlock - 1) / p.kBlock
 	}
 	return size
@@ -345,7 +349,7 @@ func (j *job) mulBlockAMX(w *block, r *amxRange, s, start int) {
 		}
 	}
 	kept := alignedWords(w.a) // the panels of this block of k
-	if r.acrossK {
+	if r.acrossK && r.keeps {
 		kept = unsafe.Add(kept, start/p.kBlock*panelsOf(r.firsts)*p.first.panelBytes(amxStepsOf(p.kBlock)))
 	}
 	atOnce := amxLanes // lanes of the first that are packed at once

@@ -105,7 +105,7 @@ type slabs struct {
 type block struct {
 	b       []uint32  // packed columns
 	sums    []uint32  // float32 sums of a bfloat16 C, between blocks of k
-	a       []uint32  // for AMX: a packed panel of the first operand
+	a       []uint32  // for AMX: packed panels of the first operand
 	undo    []float32 // of halves: the scales of the columns
 	scratch []uint32  // room for the micro-kernel
 	// These are here because what is passed to an engine escapes to the heap.
