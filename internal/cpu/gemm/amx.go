@@ -377,7 +377,7 @@ func (j *job) mulBlockAMX(w *block, r *amxRange, s, start int) {
 				t.fetches = 0
 			}
 		} else {
-			j.fetchAMX(t, r.first+i, r.firsts-i, start, elems, steps*panelsOf(seconds))
+			j.fetchAMX(t, r, i, start, elems, steps*panelsOf(seconds))
 		}
 		t.fetchesC = (lanes + steps - 1) / steps
 		for q := 0; q < seconds; {
@@ -420,11 +420,13 @@ func (j *job) mulBlockAMX(w *block, r *amxRange, s, start int) {
 	}
 }
 
-// fetchAMX has the kernel fetch the next panel of the first operand, or its next block of k, in so many steps.
-func (j *job) fetchAMX(t *tile, lane, left, start, elems, steps int) {
+// fetchAMX has the kernel fetch the panel of the first operand after the one from lane i of the range on, or the first in the next block of k, in so many
+// steps.
+func (j *job) fetchAMX(t *tile, r *amxRange, i, start, elems, steps int) {
 	x := &j.amx.first
-	if lane += amxLanes; left <= amxLanes {
-		if lane, start = lane-amxLanes, start+elems; start >= j.k {
+	lane := r.first + i + amxLanes
+	if i+amxLanes >= r.firsts {
+		if lane, start = r.first, start+elems; start >= j.k {
 			t.fetches = 0
 			return
 		}
