@@ -201,7 +201,7 @@ func (g *gradients) some(pair, at, n int) {
 		}
 		blocks = append(blocks, gradBlock{lanes: l, task: task, sc: g.b.borrow()})
 		g.begin(&blocks[len(blocks)-1], tile.sc)
-		if l.lo >= l.hi { // those behind must not wait for it
+		if l.lo >= l.hi { // others finish with their last tile
 			g.finish(task)
 		}
 		end = max(end, l.hi)
@@ -219,7 +219,6 @@ func (g *gradients) some(pair, at, n int) {
 	for i := range blocks {
 		b := &blocks[i]
 		g.storeRows(&b.lanes, g.dq, g.StrideQ, b.factor, b.dqr, tile.sc.floats(3, 2*keyTile*g.pad))
-		g.finish(b.task)
 		g.b.giveBack(b.sc)
 	}
 }
