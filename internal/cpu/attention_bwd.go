@@ -3,7 +3,6 @@ package cpu
 import (
 	"fmt"
 	"math"
-	"runtime"
 	"sync/atomic"
 	"time"
 
@@ -146,18 +145,16 @@ func (g *gradients) collect(y floats, stride int, sums []float32, from, rows int
 	})
 }
 
-// await returns once the block before has added its part for the keys below hi. It is rarely long in coming, unless the
-// system gave its core to another program: then sleeping, too, leaves this core to it.
+// await returns once the block before has added its part for the keys below hi. That takes some tens of microseconds at most, unless the
+// system gave its core to another program: then sleeping, too, leaves this core to it. Sooner it would cost more than the wait, and who
+// wakes may find itself on another core.
 func (g *gradients) await(task, hi int) {
 	if task < g.behind {
 		return
 	}
 	for spin := 1; int(g.done[line*(task-g.behind)].Load()) < hi; spin++ {
-		switch {
-		case spin%4096 == 0:
+		if spin%(1<<20) == 0 { // about a millisecond
 			time.Sleep(20 * time.Microsecond)
-		case spin%1024 == 0:
-			runtime.Gosched()
 		}
 	}
 }

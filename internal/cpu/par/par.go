@@ -7,7 +7,7 @@
 // cores balance themselves.
 //
 // One pool serves the whole process, because there is one set of cores to share: two pools would each keep a worker
-// spinning per core. Its goroutines start on first use, spin for some tens of microseconds after a loop (a training
+// spinning per core. Its goroutines start on first use, spin for about a millisecond after a loop (a training
 // step is a dense sequence of loops, and waking a parked thread costs more than a loop), then park and cost nothing.
 // They never end; a test that counts goroutines must ignore them.
 package par
@@ -102,9 +102,10 @@ type helper struct {
 	_      [64]byte      // each helper spins on a cache line of its own
 }
 
+// Waiting leaves the Go scheduler alone for long: whoever yields to it may come back on another core, far from what is in the caches of its own.
 const (
-	spins      = 40_000 // checks before parking: some tens of microseconds
-	yieldEvery = 1 << 10
+	spins      = 1 << 18 // checks before parking: about a millisecond
+	yieldEvery = 1 << 17
 )
 
 // acquire reports whether the caller may use the pool: more than one worker, and no loop running.
@@ -209,8 +210,6 @@ func (p *pool) help(h *helper, worker int) {
 				<-h.wake
 			}
 			spin = 0
-		case spin%yieldEvery == yieldEvery-1:
-			runtime.Gosched()
 		}
 	}
 }
