@@ -208,8 +208,8 @@ func (j *job) planAMX() amxPlan {
 		best = turned
 	}
 	// Other kernels divide the rows of activations: with these in the same cores' caches as there, more packing of a matrix that is not too wide costs less
-	// than to read what another core has written.
-	byRows := !best.turn && j.m >= 2*amxLanes*j.workers && 2*j.n <= 5*j.m
+	// than to read what another core has written. Packing three parts costs more than that.
+	byRows := best.products() == 1 && !best.turn && j.m >= 2*amxLanes*j.workers && 2*j.n <= 5*j.m
 	best.byFirst = byRows || best.costOf(j.k, j.workers, 1) < best.costOf(j.k, 1, j.workers)
 	return best
 }
