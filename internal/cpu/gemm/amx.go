@@ -31,6 +31,8 @@ const (
 	amxStride   = 2048
 	amxFewLanes = 64 // are met without packing all the same
 
+	amxFewSteps = 8 // of k, of which packing is little beside the stores to C
+
 	amxFewFirst = 256 // lanes of the first, for which packing the second is much of a product
 
 	amxMostFetches = 8 // lines a step
@@ -208,8 +210,8 @@ func (j *job) planAMX() amxPlan {
 		best = turned
 	}
 	// Other kernels divide the rows of activations: with these in the same cores' caches as there, more packing of a matrix that is not too wide costs less
-	// than to read what another core has written. Packing three parts costs more than that.
-	byRows := best.products() == 1 && !best.turn && j.m >= 2*amxLanes*j.workers && 2*j.n <= 5*j.m
+	// than to read what another core has written. Packing three parts costs more than that, unless it is of few k.
+	byRows := (best.products() == 1 || j.k < amxFewSteps*amxSteps) && !best.turn && j.m >= 2*amxLanes*j.workers && 2*j.n <= 5*j.m
 	best.byFirst = byRows || best.costOf(j.k, j.workers, 1) < best.costOf(j.k, 1, j.workers)
 	return best
 }
